@@ -1,0 +1,44 @@
+"""What an interview sets out to do, fixed when it is created."""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from protocol.scalars import Difficulty, InterviewType, Level, Mode, Text
+
+RoleTitle = Annotated[str, Meta(min_length=1, max_length=120, pattern=r"\A[^\x00]*\Z")]
+Competency = Annotated[str, Meta(min_length=1, max_length=80, pattern=r"\A[^\x00]*\Z")]
+Competencies = Annotated[tuple[Competency, ...], Meta(max_length=8)]
+Minutes = Annotated[int, Meta(ge=15, le=60)]
+Language = Annotated[str, Meta(pattern=r"\A[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,4}\Z")]
+"""A language tag, BCP 47 (RFC 5646), checked for its shape."""
+Document = Annotated[Text, Meta(max_length=20_000)]
+
+
+class Plan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The immutable frame of one interview: what is asked for, of whom, for how long."""
+
+    type: InterviewType
+    role: RoleTitle
+    level: Level = "mid"
+    difficulty: Difficulty = "medium"
+    mode: Mode = "practice"
+    duration_minutes: Minutes = 30
+    language: Language = "en"
+    competencies: Competencies = ()
+    job_description: Document | None = None
+    resume: Document | None = None
+
+    @property
+    def duration_ms(self) -> int:
+        """The planned length in milliseconds."""
+        return self.duration_minutes * 60_000
+
+    @property
+    def main_questions(self) -> int:
+        """How many main questions fit: about seven minutes each, at least two."""
+        return max(2, self.duration_minutes // 7)
+
+
+PROBES_PER_QUESTION = 1
+"""Follow-ups the server asks on each main question before it goes on."""

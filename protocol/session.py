@@ -1,0 +1,179 @@
+"""The live, resumable state of one interview, and the turns it has finished.
+
+A `Session` holds what decisions need and nothing that grows with the interview: finished turns are kept
+beside it, the text of the interviewer's open turn is in the log.
+"""
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from protocol.commands import Consent, SpeechFinal
+from protocol.events import (
+    ClockView,
+    OpenView,
+    PlanView,
+    Segment,
+    Snapshot,
+    TurnView,
+)
+from protocol.plan import Plan
+from protocol.scalars import (
+    ENDED,
+    Count,
+    Kind,
+    Milliseconds,
+    NoticeCode,
+    Ordinal,
+    Outcome,
+    Phase,
+    Source,
+    Speaker,
+    Status,
+)
+
+
+class Turn(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A finished turn as it is kept.
+
+    ``text`` is what was heard or answered; ``unheard`` is what was generated beyond an interruption and
+    never becomes part of the transcript.
+    """
+
+    turn: Ordinal
+    attempt: Ordinal = 1
+    speaker: Speaker
+    kind: Kind
+    question_id: str | None = None
+    text: str
+    sha256: str
+    outcome: Outcome
+    source: Source | None = None
+    started_at: Milliseconds
+    ended_at: Milliseconds
+    unheard: str = ""
+
+    def public(self) -> TurnView:
+        """Return the turn as clients see it."""
+        return TurnView(
+            turn=self.turn,
+            speaker=self.speaker,
+            kind=self.kind,
+            question_id=self.question_id,
+            text=self.text,
+            sha256=self.sha256,
+            outcome=self.outcome,
+            source=self.source,
+            started_at=self.started_at,
+            ended_at=self.ended_at,
+        )
+
+
+class OpenTurn(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The one turn that is open. ``segments`` are the candidate's, in order of arrival."""
+
+    turn: Ordinal
+    attempt: Ordinal = 1
+    speaker: Speaker
+    kind: Kind
+    question_id: str | None = None
+    started_at: Milliseconds
+    segments: tuple[Segment, ...] = ()
+
+    @property
+    def spoken(self) -> str:
+        """The recorded segments as one text: by ``start_ms``, then by arrival."""
+        ordered = sorted(self.segments, key=_start)
+        return " ".join(segment.text for segment in ordered)
+
+    def record(self, final: SpeechFinal) -> "OpenTurn | None":
+        """Return the turn with ``final`` recorded, or None where an equal or newer revision is."""
+        segment = Segment(
+            utterance_id=final.utterance_id,
+            revision=final.revision,
+            text=final.text,
+            start_ms=final.start_ms,
+            end_ms=final.end_ms,
+            confidence=final.confidence,
+        )
+        for place, held in enumerate(self.segments):
+            if held.utterance_id == final.utterance_id:
+                if held.revision >= final.revision:
+                    return None
+                kept = (*self.segments[:place], segment, *self.segments[place + 1 :])
+                return replace(self, segments=kept)
+        return replace(self, segments=(*self.segments, segment))
+
+
+class Session(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Everything the state machine decides by. Times in Unix milliseconds."""
+
+    interview_id: str
+    user_id: str
+    created_at: Milliseconds
+    plan: Plan
+    status: Status = "created"
+    phase: Phase = "consent"
+    elapsed_ms: Milliseconds = 0
+    running_since: Milliseconds | None = None
+    consent: Consent | None = None
+    turn: Count = 0
+    open: OpenTurn | None = None
+    last: Kind | None = None
+    question: Count = 0
+    probes: Count = 0
+    hints: Count = 0
+    noticed: tuple[NoticeCode, ...] = ()
+    ended_at: Milliseconds | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether the interview has ended."""
+        return self.status in ENDED
+
+    def elapsed(self, at: int) -> int:
+        """Return how long the clock has run by ``at``, in milliseconds."""
+        if self.running_since is None:
+            return self.elapsed_ms
+        return self.elapsed_ms + max(0, at - self.running_since)
+
+    def remaining(self, at: int) -> int:
+        """Return the milliseconds left of the planned duration, never below zero."""
+        return max(0, self.plan.duration_ms - self.elapsed(at))
+
+
+def snapshot(session: Session, turns: tuple[Turn, ...], open_text: str, at: int) -> Snapshot:
+    """Return what a client needs to start from nothing at this point of the log."""
+    return Snapshot(
+        status=session.status,
+        mode=session.plan.mode,
+        phase=session.phase,
+        clock=ClockView(
+            elapsed_ms=session.elapsed(at),
+            remaining_ms=session.remaining(at),
+            running=session.running_since is not None,
+        ),
+        plan=PlanView(
+            type=session.plan.type,
+            role=session.plan.role,
+            duration_minutes=session.plan.duration_minutes,
+        ),
+        turns=tuple(turn.public() for turn in turns),
+        open=session.open and _open_view(session.open, open_text),
+    )
+
+
+def _open_view(turn: OpenTurn, text: str) -> OpenView:
+    return OpenView(
+        turn=turn.turn,
+        attempt=turn.attempt,
+        speaker=turn.speaker,
+        kind=turn.kind,
+        question_id=turn.question_id,
+        text=text,
+        segments=turn.segments,
+    )
+
+
+def _start(segment: Segment) -> float:
+    # Segments without a time keep their order of arrival behind the timed ones (the sort is stable).
+    return float("inf") if segment.start_ms is None else segment.start_ms

@@ -1,0 +1,45 @@
+"""Text as the contract counts it: Unicode code points, no NUL, no lone surrogate."""
+
+import hashlib
+
+
+def sha256(text: str) -> str:
+    """Return the lower-case hex SHA-256 of the UTF-8 text, not normalised."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def clip(text: str, limit: int, mark: str = "…") -> str:
+    """Shorten ``text`` to at most ``limit`` code points, the mark included."""
+    return text if len(text) <= limit else text[: limit - len(mark)] + mark
+
+
+class Joiner:
+    """Makes a model's pieces fit for the log: joins split surrogate pairs, drops NUL.
+
+    Providers cut their streams between UTF-16 units, so that one emoji can arrive as two escapes
+    in two chunks. ``feed`` holds a leading half back until its other half comes; a half that stays
+    alone becomes U+FFFD (Unicode 16.0, §3.9, U+FFFD substitution of maximal subparts).
+    """
+
+    def __init__(self) -> None:
+        self._held = ""
+
+    def feed(self, piece: str) -> str:
+        """Return the part of the text so far that may be logged now (perhaps nothing)."""
+        if not self._held and piece.isascii():
+            return piece.replace("\x00", "")
+        text = self._held + piece
+        self._held = ""
+        if text and "\ud800" <= text[-1] <= "\udbff":
+            text, self._held = text[:-1], text[-1]
+        return _whole(text)
+
+    def close(self) -> str:
+        """Return what was held back, now that no other half will come."""
+        text, self._held = self._held, ""
+        return _whole(text)
+
+
+def _whole(text: str) -> str:
+    paired = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return paired.replace("\x00", "")
