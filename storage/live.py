@@ -1,0 +1,409 @@
+"""The port of the live store: what is asked of Redis, and of the twin that simulations use.
+
+Every method may raise `BackendDownError`; those that add data may raise `OutOfMemoryError`. Each
+can be repeated with the same arguments: commits by version and command id, appends by ordinal,
+acquisitions by nonce.
+"""
+
+import hashlib
+import zlib
+from collections.abc import Callable, Sequence
+from typing import Literal, Protocol
+
+import msgspec
+from msgspec import Struct
+
+from protocol.codec import event_body, read_body
+from protocol.commands import DurableCommand
+from protocol.effects import Emit, Keep, Reject, Run, Stop, Store
+from protocol.events import TurnDelta, TurnReset, TurnStarted
+from protocol.ids import EventId
+from protocol.machine import Input, Lost, Transition, next_tick
+from protocol.session import Session, Turn
+
+PARTITIONS = 256
+LEASE_MS = 1500
+PICKUP_GRACE_MS = 500
+"""How long the instance that opened a turn has to acquire it before sweepers try."""
+LOG_LENGTH = 4096
+COMMAND_IDS = 10_000
+IDLE_MS = 3_600_000
+"""How long a live interview rests before it is parked in PostgreSQL."""
+TOMBSTONE_S = 86_400
+
+LeaseChange = Literal["", "run", "again", "idle"]
+
+
+def partition_of(interview_id: str) -> int:
+    """Return the partition, 0 … 255, whose keys share a Cluster slot with the interview's."""
+    return zlib.crc32(interview_id.encode()) % PARTITIONS
+
+
+class Entry(Struct, frozen=True):
+    """One event in the log. An empty body stands for the history before a rebuilt log."""
+
+    id: EventId
+    body: bytes
+
+
+class Answer(Struct, frozen=True):
+    """What a command was answered, remembered under its id together with its content's digest."""
+
+    digest: str
+    accepted: str = ""
+    rejected: Reject | None = None
+
+
+class State(Struct, frozen=True, kw_only=True):
+    """One interview as the store holds it. ``entries`` are those of the open turn."""
+
+    session: Session
+    version: int
+    head: EventId
+    fence: str = ""
+    open_from: int = 0
+    ordinal: int = 0
+    handle: str = ""
+    stored: EventId
+    touched: int = 0
+    turns: tuple[Turn, ...] = ()
+    entries: tuple[Entry, ...] = ()
+    answer: Answer | None = None
+
+    @property
+    def logged(self) -> str:
+        """The logged text of the open turn's present attempt."""
+        pieces: list[str] = []
+        for entry in self.entries:
+            event = read_body(entry.body, entry.id) if entry.body else None
+            if isinstance(event, TurnReset):
+                pieces.clear()
+            elif isinstance(event, TurnDelta):
+                pieces.append(event.text)
+        return "".join(pieces)
+
+
+class Commit(Struct, frozen=True, kw_only=True):
+    """One transition to be made durable; the fields are those of ``commit`` in the Lua source."""
+
+    id: str
+    version: int
+    kind: Literal["ingest", "finish", "cancel"]
+    fence: str = ""
+    command: str = ""
+    digest: str = ""
+    answer: str = ""
+    session: str = ""
+    tick: int = 0
+    opens: int = 0
+    lease: LeaseChange = ""
+    running: str = ""
+    grace: int = PICKUP_GRACE_MS
+    store: bool = False
+    max_log: int = LOG_LENGTH
+    max_commands: int = COMMAND_IDS
+    events: tuple[str, ...] = ()
+    turns: tuple[tuple[str, str], ...] = ()
+
+
+class Committed(Struct, frozen=True):
+    """The transition is in the log: the new head, and the entries it added."""
+
+    head: EventId
+    entries: tuple[Entry, ...]
+
+
+class Conflict(Struct, frozen=True):
+    """The state moved on since it was read: read again, decide again."""
+
+
+class Fenced(Struct, frozen=True):
+    """The caller does not hold the turn any more. It must stop."""
+
+
+class Full(Struct, frozen=True):
+    """The interview has used up its command ids."""
+
+
+class Missing(Struct, frozen=True):
+    """Redis does not hold the interview: rebuild it from PostgreSQL."""
+
+
+class Erased(Struct, frozen=True):
+    """The interview was erased."""
+
+
+class Held(Struct, frozen=True):
+    """Another instance holds the turn."""
+
+
+class Idle(Struct, frozen=True):
+    """No turn is to be generated."""
+
+
+class Joined(Struct, frozen=True):
+    """A socket is registered. Where ``recovered``, the log goes on from the id it showed."""
+
+    recovered: bool
+    state: State
+
+
+class Acquired(Struct, frozen=True):
+    """The caller holds the turn's lease under ``fence``."""
+
+    fence: str
+    state: State
+
+
+class Append(Struct, frozen=True, kw_only=True):
+    """One piece of the relay: the ``ordinal``-th append of an attempt."""
+
+    id: str
+    fence: str
+    ordinal: int
+    handle: str
+    body: bytes
+
+
+class Appended(Struct, frozen=True):
+    """The log holds the piece; ``entry`` is None where an earlier, unanswered call put it in."""
+
+    entry: Entry | None
+
+
+class Restore(Struct, frozen=True, kw_only=True):
+    """An interview to be put into Redis: new, or rebuilt from PostgreSQL.
+
+    ``commands`` are (id, remembered answer) as the store wrote them; ``tick`` is Unix ms.
+    """
+
+    session: Session
+    version: int
+    head: EventId
+    tick: int
+    turns: tuple[Turn, ...] = ()
+    commands: tuple[tuple[str, str], ...] = ()
+
+
+class Unstored(Struct, frozen=True):
+    """What the writer takes to PostgreSQL: the state, and command answers it does not have yet."""
+
+    state: State
+    commands: tuple[tuple[str, str], ...]
+
+
+class Due(Struct, frozen=True):
+    """What the clock brought: interviews with lapsed leases or due timers, busy outboxes."""
+
+    leases: tuple[str, ...]
+    timers: tuple[str, ...]
+    outboxes: tuple[int, ...]
+
+
+class OutboxEntry(Struct, frozen=True):
+    """One delivery of the outbox: an interview to be written, or a ledger row."""
+
+    id: str
+    interview_id: str = ""
+    ledger: bytes = b""
+
+
+Gone = Missing | Erased
+
+
+class LiveStore(Protocol):
+    """The live sessions. One implementation over Redis, one in memory."""
+
+    async def load(
+        self, interview_id: str, *, command: str = "", turns: bool = False, entries: bool = False
+    ) -> State | Gone:
+        """Read the state; with ``command``, also what that command was answered."""
+        ...
+
+    async def create(self, restore: Restore) -> Literal["ok", "exists"] | Erased:
+        """Put an interview in, unless it is there or was erased."""
+        ...
+
+    async def join(
+        self, interview_id: str, *, slot: str, connection: str, last_event_id: str
+    ) -> Joined | Gone:
+        """Register a socket; with no recovery the state comes with turns and entries."""
+        ...
+
+    async def commit(
+        self, commit: Commit
+    ) -> Committed | Answer | Conflict | Fenced | Full | Missing | Erased:
+        """Make a transition durable. An `Answer` means that the command was decided before."""
+        ...
+
+    async def acquire(
+        self, interview_id: str, nonce: str, lease_ms: int = LEASE_MS
+    ) -> Acquired | Held | Idle | Missing:
+        """Take the lease of the turn that is to be generated."""
+        ...
+
+    async def renew(
+        self, leases: Sequence[tuple[str, str]], lease_ms: int = LEASE_MS
+    ) -> list[bool]:
+        """Renew leases, given as (interview, fence); False where the holder was fenced out."""
+        ...
+
+    async def release(self, interview_id: str, fence: str) -> bool:
+        """Give a turn up for others to take at once."""
+        ...
+
+    async def append(self, appends: Sequence[Append]) -> list[Appended | Fenced]:
+        """Append pieces of many interviews in one round trip."""
+        ...
+
+    async def read(self, interview_id: str, start: EventId, count: int) -> list[Entry]:
+        """Return entries from ``start`` on, the entry at ``start`` itself included."""
+        ...
+
+    async def pulse(
+        self, interview_id: str, slots: Sequence[str]
+    ) -> tuple[str, tuple[str, ...]] | None:
+        """Return the id `stored` covers and the newest connection of each slot; None if missing."""
+        ...
+
+    async def publish(self, interview_id: str, payload: str) -> None:
+        """Send an ephemeral payload to every instance that watches the interview."""
+        ...
+
+    async def redeem(self, interview_id: str, ticket: str, nonce: str, seconds: int) -> bool:
+        """Use a ticket up; True for the first nonce that asks, also when it asks again."""
+        ...
+
+    async def due(self, limit: int) -> Due:
+        """Return what lapsed, at most ``limit`` of a partition's leases and timers."""
+        ...
+
+    async def postpone(self, interview_id: str, tick: int) -> None:
+        """Set the interview's next timer."""
+        ...
+
+    async def park(
+        self, interview_id: str, version: int, idle_ms: int, again_at: int
+    ) -> Literal["ok", "active", "unstored", "missing"]:
+        """Free an interview that rests and is wholly in PostgreSQL."""
+        ...
+
+    async def erase(self, interview_id: str) -> None:
+        """Free everything of the interview, and refuse what arrives late."""
+        ...
+
+    async def unstored(self, interview_id: str) -> Unstored | Gone:
+        """Read what the writer needs."""
+        ...
+
+    async def mark_stored(self, interview_id: str, head: EventId, commands: Sequence[str]) -> None:
+        """Tell that PostgreSQL has committed everything up to ``head``."""
+        ...
+
+    async def enqueue_ledger(self, interview_id: str, row: bytes) -> None:
+        """Queue a ledger row."""
+        ...
+
+    async def take(
+        self, partition: int, consumer: str, count: int, idle_ms: int
+    ) -> list[OutboxEntry]:
+        """Take deliveries: new ones, and those another consumer left for ``idle_ms``."""
+        ...
+
+    async def settle(self, partition: int, entries: Sequence[str]) -> None:
+        """Acknowledge and delete deliveries that are committed."""
+        ...
+
+    async def bury(self, partition: int, entry: OutboxEntry, code: str) -> bool:
+        """Count a failure of bad data; at the fifth move the entry to the dead letters."""
+        ...
+
+
+Listener = Callable[[str, str], None]
+"""Called with the interview and the payload of a notification; an empty payload wakes in doubt."""
+
+
+class Notifier(Protocol):
+    """The instance's one notification connection."""
+
+    async def watch(self, interview_id: str) -> None:
+        """Begin to receive the interview's notifications; returns when they flow."""
+        ...
+
+    async def unwatch(self, interview_id: str) -> None:
+        """Stop receiving them."""
+        ...
+
+
+def digest_of(command: DurableCommand) -> str:
+    """Return the digest of a command's content, by which a reused id is told from a repeat."""
+    content = msgspec.msgpack.encode(command)
+    return hashlib.sha256(content).hexdigest()[:32]
+
+
+def rejection(reject: Reject) -> str:
+    """Return how a rejection is remembered."""
+    return "r" + msgspec.json.encode(reject).decode()
+
+
+def read_answer(remembered: str) -> Answer:
+    """Read a remembered answer: the digest, then ``a<event id>`` or ``r<rejection>``."""
+    digest, _, answer = remembered.partition(" ")
+    if answer.startswith("a"):
+        return Answer(digest, accepted=answer[1:])
+    return Answer(digest, rejected=_reject.decode(answer[1:]))
+
+
+_reject = msgspec.json.Decoder(Reject)
+
+
+def commit_of(
+    before: State, done: Transition, happened: Input, *, now: int, fence: str = ""
+) -> Commit:
+    """Return the commit that makes a transition from ``before`` durable. ``now`` in Unix ms."""
+    events: list[str] = []
+    turns: list[tuple[str, str]] = []
+    opens, kept, run, stop, store = 0, False, None, False, False
+    for effect in done.effects:
+        match effect:
+            case Emit(event):
+                events.append(event_body(event).decode())
+                if isinstance(event, TurnStarted | TurnReset):
+                    opens = len(events)
+            case Keep(turn):
+                turns.append((str(turn.turn), msgspec.json.encode(turn).decode()))
+                kept = kept or turn.speaker == "interviewer"
+            case Run():
+                run = effect
+            case Stop():
+                stop = True
+            case Store():
+                store = True
+            case Reject():
+                pass
+    again = isinstance(happened, Lost)
+    lease: LeaseChange = "idle" if kept or stop else ""
+    if run is not None:
+        lease = "again" if again else "run"
+    changed = done.session is not before.session
+    return Commit(
+        id=done.session.interview_id,
+        version=before.version,
+        kind="cancel" if stop else "finish" if fence else "ingest",
+        fence=fence,
+        session=msgspec.json.encode(done.session).decode() if changed else "",
+        tick=timer_of(done.session, now),
+        opens=opens,
+        lease=lease,
+        running=f"{run.turn}:{run.attempt}" if run else "",
+        store=store,
+        events=tuple(events),
+        turns=tuple(turns),
+    )
+
+
+def timer_of(session: Session, now: int) -> int:
+    """Return when the sweeper shall look at the interview next, in Unix ms."""
+    tick = next_tick(session)
+    rest = now + IDLE_MS
+    return rest if tick is None else min(tick, rest)

@@ -1,0 +1,1 @@
+"""The live store on Redis ≥ 7 or Valkey."""

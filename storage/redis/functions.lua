@@ -1,0 +1,482 @@
+#!lua name=viva_@HASH@
+-- The live session's atomic steps. Each call touches the keys of one interview and of its partition,
+-- which share a hash tag, so that it is one slot on a Cluster.
+--
+-- Every step can be repeated: a command by its id, an append by its ordinal, an acquisition by its
+-- nonce, a commit by the version it expects. A caller whose reply was lost asks again.
+--
+-- The names end in a hash of this source, so that instances of two versions run side by side.
+
+local HASH = '@HASH@'
+
+-- KEYS by position, the same in every function that takes the interview's keys.
+local META, LOG, TURNS, COMMANDS, PENDING, LEASES, TIMERS, OUTBOX, ERASED = 1, 2, 3, 4, 5, 6, 7, 8, 9
+
+local function now_ms()
+  local t = redis.call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+
+local function int(number)
+  return string.format('%.0f', number)
+end
+
+-- A map of the named fields of the interview's hash; absent ones are the empty string.
+local function meta_of(keys, ...)
+  local names = {...}
+  local values = redis.call('HMGET', keys[META], unpack(names))
+  local meta = {}
+  for i, name in ipairs(names) do
+    meta[name] = values[i] or ''
+  end
+  return meta
+end
+
+local function channel(keys)
+  return keys[META]
+end
+
+local function split(id)
+  local dash = string.find(id, '-', 1, true)
+  return tonumber(string.sub(id, 1, dash - 1)), string.sub(id, dash + 1)
+end
+
+-- Appends bodies behind `head`; returns the ids given. The check is 52 bits of sha1: 13 hex digits,
+-- which a double holds exactly.
+local function write_log(keys, head, bodies)
+  local seq, check = split(head)
+  local ids = {}
+  for i, body in ipairs(bodies) do
+    seq = seq + 1
+    check = int(tonumber(string.sub(redis.sha1hex(check .. body), 1, 13), 16))
+    ids[i] = int(seq) .. '-' .. check
+    redis.call('XADD', keys[LOG], ids[i], 'e', body)
+  end
+  return ids
+end
+
+-- Trims by length, but never into the open turn: a client that resumes or a runner that takes over
+-- needs all of it.
+local function trim_log(keys, head, open_from, length)
+  local seq = split(head)
+  local first = seq - length + 1
+  local open = tonumber(open_from) or 0
+  if open > 0 and open < first then
+    first = open
+  end
+  if first > 1 then
+    redis.call('XTRIM', keys[LOG], 'MINID', int(first) .. '-0')
+  end
+end
+
+local function counter_of(fence)
+  local colon = string.find(fence, ':', 1, true)
+  return colon and tonumber(string.sub(fence, 1, colon - 1)) or 0
+end
+
+local function holds_lease(meta, fence, now)
+  return meta.fence == fence and (tonumber(meta.lease_until) or 0) > now
+end
+
+-- What a caller needs to decide: state, turns and the entries of the open turn.
+local function describe(keys, command_id, with_turns, with_open)
+  local meta = meta_of(keys, 'session', 'version', 'head', 'fence', 'open_from', 'ordinal', 'handle',
+    'stored', 'touched')
+  local answer = ''
+  if command_id ~= '' then
+    answer = redis.call('HGET', keys[COMMANDS], command_id) or ''
+  end
+  local turns = with_turns and redis.call('HGETALL', keys[TURNS]) or {}
+  local entries = {}
+  local open = tonumber(meta.open_from) or 0
+  if with_open and open > 0 then
+    entries = redis.call('XRANGE', keys[LOG], int(open) .. '-0', '+')
+  end
+  return {meta.session, meta.version, meta.head, meta.fence, meta.open_from, meta.ordinal, meta.handle,
+    meta.stored, meta.touched, answer, turns, entries}
+end
+
+-- load: ARGV command_id, turns?, open?  ->  state | missing | erased
+local function load(keys, argv)
+  if redis.call('EXISTS', keys[META]) == 0 then
+    return {redis.call('EXISTS', keys[ERASED]) == 1 and 'erased' or 'missing'}
+  end
+  return {'ok', describe(keys, argv[1], argv[2] == '1', argv[3] == '1')}
+end
+
+-- create: puts an interview into Redis, new or rebuilt from PostgreSQL.
+-- ARGV msgpack {id, session, version, head, running, tick, turns = {{n, json}..}, commands = {{id, answer}..}}
+local function create(keys, argv)
+  local a = cmsgpack.unpack(argv[1])
+  if redis.call('EXISTS', keys[ERASED]) == 1 then
+    return {'erased'}
+  end
+  if redis.call('EXISTS', keys[META]) == 1 then
+    return {'exists'}
+  end
+  local now = now_ms()
+  redis.call('DEL', keys[LOG], keys[TURNS], keys[COMMANDS], keys[PENDING])
+  redis.call('HSET', keys[META], 'session', a.session, 'version', int(a.version), 'head', a.head,
+    'fence', '0:', 'lease_until', '0', 'open_from', '0', 'ordinal', '0', 'handle', '',
+    'running', a.running, 'stored', a.head, 'touched', int(now))
+  if a.head ~= '0-0' then
+    -- Cursors read inclusively: an entry at the head stands for all that came before it.
+    redis.call('XADD', keys[LOG], a.head, 'e', '')
+  end
+  for _, turn in ipairs(a.turns) do
+    redis.call('HSET', keys[TURNS], turn[1], turn[2])
+  end
+  for _, command in ipairs(a.commands) do
+    redis.call('HSET', keys[COMMANDS], command[1], command[2])
+  end
+  if a.running ~= '' then
+    redis.call('ZADD', keys[LEASES], int(now), a.id)
+  end
+  redis.call('ZADD', keys[TIMERS], int(a.tick), a.id)
+  return {'ok'}
+end
+
+-- join: registers a socket and finds its place in the log, in one round trip.
+-- ARGV slot, connection, last_event_id
+local function join(keys, argv)
+  local slot, connection, last = argv[1], argv[2], argv[3]
+  if redis.call('EXISTS', keys[META]) == 0 then
+    return {redis.call('EXISTS', keys[ERASED]) == 1 and 'erased' or 'missing'}
+  end
+  redis.call('HSET', keys[META], 'touched', int(now_ms()))
+  if slot ~= '' then
+    redis.call('HSET', keys[META], 'socket:' .. slot, connection)
+    redis.call('PUBLISH', channel(keys), 'c' .. slot .. ' ' .. connection)
+  end
+  local recovered = last ~= '' and
+    (last == redis.call('HGET', keys[META], 'head') or #redis.call('XRANGE', keys[LOG], last, last) == 1)
+  return {'ok', recovered and '1' or '0', describe(keys, '', not recovered, not recovered)}
+end
+
+-- The lease follows what the transition did to the interviewer's turn:
+--   run   a new turn is to be generated, by whoever acquires it first
+--   again the holder goes on with the next attempt of its turn
+--   idle  no turn is to be generated; whoever still generates one is fenced out
+--   ''    nothing changed
+local function turn_lease(keys, a, meta, now, set)
+  if a.lease == '' then
+    return
+  end
+  set('ordinal', '0')
+  set('handle', '')
+  set('running', a.running)
+  if a.lease == 'again' then
+    return
+  end
+  set('fence', int(counter_of(meta.fence) + 1) .. ':')
+  set('lease_until', '0')
+  if a.lease == 'run' then
+    redis.call('ZADD', keys[LEASES], int(now + a.grace), a.id)
+  else
+    redis.call('ZREM', keys[LEASES], a.id)
+  end
+end
+
+-- What forbids a commit, or nil.
+local function refusal(keys, a, meta, now)
+  if meta.version == '' then
+    return {redis.call('EXISTS', keys[ERASED]) == 1 and 'erased' or 'missing'}
+  end
+  if a.command ~= '' then
+    local remembered = redis.call('HGET', keys[COMMANDS], a.command)
+    if remembered then
+      return {'duplicate', remembered}
+    end
+  end
+  if meta.version ~= int(a.version) then
+    return {'conflict'}
+  end
+  if a.fence ~= '' and not holds_lease(meta, a.fence, now) then
+    return {'fenced'}
+  end
+  if a.command ~= '' and redis.call('HLEN', keys[COMMANDS]) >= a.max_commands then
+    return {'full'}
+  end
+end
+
+-- commit: one transition, all of it or nothing.
+-- ARGV msgpack {id, version, fence, command, digest, answer, session, tick, opens, lease, running,
+--   grace, store, max_log, max_commands, events = {body..}, turns = {{n, json}..}}
+-- -> ok, head, ids | duplicate, remembered | conflict | fenced | full | missing | erased
+local function commit(keys, argv)
+  local a = cmsgpack.unpack(argv[1])
+  local now = now_ms()
+  local meta = meta_of(keys, 'version', 'head', 'fence', 'lease_until', 'open_from')
+  local refused = refusal(keys, a, meta, now)
+  if refused then
+    return refused
+  end
+
+  local ids = write_log(keys, meta.head, a.events)
+  local head = ids[#ids] or meta.head
+  local fields = {'head', head, 'touched', int(now)}
+  local function set(name, value)
+    fields[#fields + 1] = name
+    fields[#fields + 1] = value
+  end
+  if a.session ~= '' then
+    set('session', a.session)
+    set('version', int(a.version + 1))
+    redis.call('ZADD', keys[TIMERS], int(a.tick), a.id)
+  end
+  local open_from = meta.open_from
+  if a.opens > 0 then
+    open_from = int(split(meta.head) + a.opens)
+    set('open_from', open_from)
+  end
+  turn_lease(keys, a, meta, now, set)
+  redis.call('HSET', keys[META], unpack(fields))
+  for _, turn in ipairs(a.turns) do
+    redis.call('HSET', keys[TURNS], turn[1], turn[2])
+  end
+  if a.command ~= '' then
+    local answer = a.answer == '' and 'a' .. head or a.answer
+    redis.call('HSET', keys[COMMANDS], a.command, a.digest .. ' ' .. answer)
+    redis.call('SADD', keys[PENDING], a.command)
+  end
+  if a.store then
+    redis.call('XADD', keys[OUTBOX], '*', 'i', a.id)
+  end
+  if #ids > 0 then
+    trim_log(keys, head, open_from, a.max_log)
+    redis.call('PUBLISH', channel(keys), 'e' .. head)
+  end
+  return {'ok', head, ids}
+end
+
+-- acquire: takes the lease of the turn that is to be generated. The nonce makes it repeatable.
+-- ARGV id, nonce, lease_ms  ->  ok, fence, state | held | idle | missing
+local function acquire(keys, argv)
+  local meta = meta_of(keys, 'version', 'fence', 'lease_until', 'running')
+  if meta.version == '' then
+    redis.call('ZREM', keys[LEASES], argv[1])
+    return {'missing'}
+  end
+  if meta.running == '' then
+    redis.call('ZREM', keys[LEASES], argv[1])
+    return {'idle'}
+  end
+  local now = now_ms()
+  local held = tonumber(meta.lease_until) > now
+  local fence = meta.fence
+  if held and string.sub(fence, -#argv[2] - 1) ~= ':' .. argv[2] then
+    return {'held'}
+  end
+  if not held then
+    fence = int(counter_of(fence) + 1) .. ':' .. argv[2]
+  end
+  local due = int(now + tonumber(argv[3]))
+  redis.call('HSET', keys[META], 'fence', fence, 'lease_until', due)
+  redis.call('ZADD', keys[LEASES], due, argv[1])
+  return {'ok', fence, describe(keys, '', true, true)}
+end
+
+-- renew: ARGV id, fence, lease_ms  ->  ok | fenced. A lease that lapsed is not renewed, even where
+-- nobody took it: its holder was suspended, and what it believes is old.
+local function renew(keys, argv)
+  local meta = meta_of(keys, 'fence', 'lease_until')
+  local now = now_ms()
+  if not holds_lease(meta, argv[2], now) then
+    return {'fenced'}
+  end
+  local due = int(now + tonumber(argv[3]))
+  redis.call('HSET', keys[META], 'lease_until', due)
+  redis.call('ZADD', keys[LEASES], due, argv[1])
+  return {'ok'}
+end
+
+-- release: gives the turn to whoever is first. ARGV id, fence  ->  ok | fenced
+local function release(keys, argv)
+  local meta = meta_of(keys, 'fence', 'lease_until')
+  local now = now_ms()
+  if not holds_lease(meta, argv[2], now) then
+    return {'fenced'}
+  end
+  redis.call('HSET', keys[META], 'lease_until', '0')
+  redis.call('ZADD', keys[LEASES], int(now), argv[1])
+  return {'ok'}
+end
+
+-- append: the relay's own step, kept to the fewest calls. `ordinal` counts the appends of one attempt
+-- so that one whose reply was lost can be repeated.
+-- ARGV fence, ordinal, handle, max_log, body  ->  ok, id | repeated, head | fenced
+local function append(keys, argv)
+  local meta = meta_of(keys, 'fence', 'lease_until', 'ordinal', 'head', 'open_from')
+  if not holds_lease(meta, argv[1], now_ms()) then
+    return {'fenced'}
+  end
+  local ordinal = tonumber(meta.ordinal)
+  if tonumber(argv[2]) <= ordinal then
+    return {'repeated', meta.head}
+  end
+  if tonumber(argv[2]) ~= ordinal + 1 then
+    return {'fenced'}
+  end
+  local id = write_log(keys, meta.head, {argv[5]})[1]
+  redis.call('HSET', keys[META], 'head', id, 'ordinal', argv[2], 'handle', argv[3])
+  if ordinal % 64 == 63 then
+    trim_log(keys, id, meta.open_from, tonumber(argv[4]))
+  end
+  redis.call('PUBLISH', channel(keys), 'e' .. id)
+  return {'ok', id}
+end
+
+-- stored: PostgreSQL has committed everything up to `head` and the named commands.
+-- ARGV head, n, n×command id  ->  ok | missing
+local function stored(keys, argv)
+  local was = redis.call('HGET', keys[META], 'stored')
+  if not was then
+    return {'missing'}
+  end
+  for i = 1, tonumber(argv[2]) do
+    redis.call('SREM', keys[PENDING], argv[2 + i])
+  end
+  if split(argv[1]) > split(was) then
+    redis.call('HSET', keys[META], 'stored', argv[1])
+    redis.call('PUBLISH', channel(keys), 's' .. argv[1])
+  end
+  return {'ok'}
+end
+
+-- unstored: what the writer needs: the state, and the commands PostgreSQL does not have yet.
+local function unstored(keys, _argv)
+  if redis.call('EXISTS', keys[META]) == 0 then
+    return {redis.call('EXISTS', keys[ERASED]) == 1 and 'erased' or 'missing'}
+  end
+  local ids = redis.call('SMEMBERS', keys[PENDING])
+  local commands = {}
+  for i, id in ipairs(ids) do
+    commands[2 * i - 1] = id
+    commands[2 * i] = redis.call('HGET', keys[COMMANDS], id) or ''
+  end
+  return {'ok', describe(keys, '', true, true), commands}
+end
+
+-- park: frees an interview that rests and is wholly in PostgreSQL.
+-- ARGV id, version, idle_ms, tick  ->  ok | busy, why | missing
+local function park(keys, argv)
+  local meta = meta_of(keys, 'version', 'head', 'stored', 'touched', 'running')
+  if meta.version == '' then
+    redis.call('ZREM', keys[TIMERS], argv[1])
+    return {'missing'}
+  end
+  local idle = now_ms() - tonumber(meta.touched)
+  local why
+  if meta.version ~= argv[2] or idle < tonumber(argv[3]) or meta.running ~= '' then
+    why = 'active'
+  elseif meta.stored ~= meta.head or redis.call('SCARD', keys[PENDING]) > 0 then
+    why = 'unstored'
+    redis.call('XADD', keys[OUTBOX], '*', 'i', argv[1])
+  end
+  if why then
+    redis.call('ZADD', keys[TIMERS], argv[4], argv[1])
+    return {'busy', why}
+  end
+  redis.call('DEL', keys[META], keys[LOG], keys[TURNS], keys[COMMANDS], keys[PENDING])
+  redis.call('ZREM', keys[TIMERS], argv[1])
+  redis.call('ZREM', keys[LEASES], argv[1])
+  return {'ok'}
+end
+
+-- postpone: sets the interview's next timer where nothing else changed. ARGV id, tick
+local function postpone(keys, argv)
+  if redis.call('EXISTS', keys[META]) == 1 then
+    redis.call('ZADD', keys[TIMERS], argv[2], argv[1])
+  else
+    redis.call('ZREM', keys[TIMERS], argv[1])
+  end
+  return {'ok'}
+end
+
+-- erase: frees everything and refuses what arrives late. ARGV id, seconds
+local function erase(keys, argv)
+  redis.call('DEL', keys[META], keys[LOG], keys[TURNS], keys[COMMANDS], keys[PENDING])
+  redis.call('ZREM', keys[TIMERS], argv[1])
+  redis.call('ZREM', keys[LEASES], argv[1])
+  redis.call('SET', keys[ERASED], '1', 'EX', argv[2])
+  redis.call('PUBLISH', channel(keys), 'x')
+  return {'ok'}
+end
+
+-- due: what lapsed in these partitions. KEYS (leases, timers, outbox)×partitions; ARGV limit
+-- -> {lapsed leases}, {due timers}, {numbers of partitions whose outbox holds something}
+local function due(keys, argv)
+  local now = int(now_ms())
+  local leases, timers, outboxes = {}, {}, {}
+  local function gather(into, key)
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', key, '-inf', now, 'LIMIT', 0, argv[1])) do
+      into[#into + 1] = id
+    end
+  end
+  for i = 1, #keys, 3 do
+    gather(leases, keys[i])
+    gather(timers, keys[i + 1])
+    if redis.call('XLEN', keys[i + 2]) > 0 then
+      outboxes[#outboxes + 1] = (i - 1) / 3
+    end
+  end
+  return {leases, timers, outboxes}
+end
+
+-- read: entries from `start` on, that one included. KEYS log; ARGV start, count
+local function read(keys, argv)
+  return redis.call('XRANGE', keys[1], argv[1], '+', 'COUNT', argv[2])
+end
+
+-- redeem: uses a ticket up; true for whoever came first, also when they ask again.
+-- KEYS ticket; ARGV nonce, seconds
+local function redeem(keys, argv)
+  if redis.call('SET', keys[1], argv[1], 'NX', 'EX', argv[2]) then
+    return 1
+  end
+  return redis.call('GET', keys[1]) == argv[1] and 1 or 0
+end
+
+-- take: outbox deliveries another consumer left behind, then new ones.
+-- KEYS outbox; ARGV group, consumer, count, idle_ms  ->  entries, {deliveries..}
+local function take(keys, argv)
+  local stream, group, consumer, count = keys[1], argv[1], argv[2], tonumber(argv[3])
+  if redis.call('EXISTS', stream) == 0 then
+    return {}
+  end
+  redis.pcall('XGROUP', 'CREATE', stream, group, '0')
+  local entries = redis.call('XAUTOCLAIM', stream, group, consumer, argv[4], '0-0', 'COUNT', count)[2]
+  if #entries < count then
+    local fresh = redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', count - #entries,
+      'STREAMS', stream, '>')
+    for _, entry in ipairs(fresh and fresh[1][2] or {}) do
+      entries[#entries + 1] = entry
+    end
+  end
+  return entries
+end
+
+local function register(name, callback, flags)
+  redis.register_function{function_name = name .. '_' .. HASH, callback = callback, flags = flags}
+end
+
+-- What frees memory, or ends what holds it, works when memory is out.
+register('load', load, {'no-writes'})
+register('unstored', unstored, {'no-writes'})
+register('due', due, {'no-writes'})
+register('read', read, {'no-writes'})
+register('redeem', redeem, {'allow-oom'})
+register('take', take, {'allow-oom'})
+register('create', create, {})
+register('join', join, {'allow-oom'})
+register('ingest', commit, {})
+register('acquire', acquire, {'allow-oom'})
+register('renew', renew, {'allow-oom'})
+register('append', append, {})
+register('finish', commit, {'allow-oom'})
+register('cancel', commit, {'allow-oom'})
+register('release', release, {'allow-oom'})
+register('stored', stored, {'allow-oom'})
+register('postpone', postpone, {'allow-oom'})
+register('park', park, {'allow-oom'})
+register('erase', erase, {'allow-oom'})

@@ -1,0 +1,61 @@
+"""Key names. All keys of one interview and of its partition share a hash tag, hence a slot."""
+
+from functools import lru_cache
+
+from storage.live import PARTITIONS, partition_of
+
+
+@lru_cache(maxsize=16_384)
+def interview_keys(interview_id: str) -> tuple[str, ...]:
+    """Return the keys in the order the Lua source names them; the first is also the channel."""
+    prefix = _prefix(partition_of(interview_id))
+    own = f"{prefix}{interview_id}"
+    return (
+        own,
+        f"{own}:log",
+        f"{own}:turns",
+        f"{own}:commands",
+        f"{own}:pending",
+        f"{prefix}leases",
+        f"{prefix}timers",
+        f"{prefix}outbox",
+        f"{own}:erased",
+    )
+
+
+def ticket_key(interview_id: str, ticket: str) -> str:
+    """Return the key that marks a ticket as used."""
+    return f"{_prefix(partition_of(interview_id))}ticket:{ticket}"
+
+
+def outbox_key(partition: int) -> str:
+    """Return the partition's outbox stream."""
+    return f"{_prefix(partition)}outbox"
+
+
+def tries_key(partition: int) -> str:
+    """Return the hash that counts failures of bad data by outbox entry."""
+    return f"{_prefix(partition)}tries"
+
+
+def dead_key(partition: int) -> str:
+    """Return the partition's dead-letter stream."""
+    return f"{_prefix(partition)}dead"
+
+
+def due_keys() -> list[str]:
+    """Return what the sweeper looks at: leases, timers and outbox of each partition, in order."""
+    return [
+        f"{_prefix(partition)}{name}"
+        for partition in range(PARTITIONS)
+        for name in ("leases", "timers", "outbox")
+    ]
+
+
+def interview_of(channel: str) -> str:
+    """Return the interview whose notifications ``channel`` carries."""
+    return channel.rsplit(":", 1)[1]
+
+
+def _prefix(partition: int) -> str:
+    return f"viva:{{p{partition:03d}}}:"

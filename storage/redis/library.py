@@ -1,0 +1,16 @@
+"""The function library: its source, named by its own hash, and loading it where it is missing."""
+
+import hashlib
+from importlib.resources import files
+
+_TEMPLATE = (files("storage.redis") / "functions.lua").read_text(encoding="utf-8")
+
+HASH = hashlib.sha1(_TEMPLATE.encode(), usedforsecurity=False).hexdigest()[:12]
+"""Names the library's version, so that old and new instances live side by side."""
+
+SOURCE = _TEMPLATE.replace("@HASH@", HASH)
+
+
+def function(name: str) -> str:
+    """Return the versioned name of a function."""
+    return f"{name}_{HASH}"
