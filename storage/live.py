@@ -30,6 +30,8 @@ COMMAND_IDS = 10_000
 IDLE_MS = 3_600_000
 """How long a live interview rests before it is parked in PostgreSQL."""
 TOMBSTONE_S = 86_400
+RESUME_GRACE_MS = 600_000
+"""How long a resume token stays good after a newer one was issued for the same slot."""
 
 LeaseChange = Literal["", "run", "again", "idle"]
 
@@ -141,6 +143,27 @@ class Idle(Struct, frozen=True):
     """No turn is to be generated."""
 
 
+class Join(Struct, frozen=True, kw_only=True):
+    """A socket that wants to be registered.
+
+    ``slot`` is what at most one socket may hold (empty: any number), ``issued`` the time of issue of
+    the resume token that was shown (None: it came with a ticket). ``last_event_id`` is None or a
+    well-formed id.
+    """
+
+    id: str
+    slot: str
+    connection: str
+    last_event_id: EventId | None
+    issued: int | None
+    now: int
+    grace_ms: int = RESUME_GRACE_MS
+
+
+class Stale(Struct, frozen=True):
+    """The resume token was outlived by a newer one."""
+
+
 class Joined(Struct, frozen=True):
     """A socket is registered. Where ``recovered``, the log goes on from the id it showed."""
 
@@ -224,9 +247,7 @@ class LiveStore(Protocol):
         """Put an interview in, unless it is there or was erased."""
         ...
 
-    async def join(
-        self, interview_id: str, *, slot: str, connection: str, last_event_id: str
-    ) -> Joined | Gone:
+    async def join(self, join: Join) -> Joined | Stale | Gone:
         """Register a socket; with no recovery the state comes with turns and entries."""
         ...
 

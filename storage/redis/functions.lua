@@ -136,18 +136,48 @@ local function create(keys, argv)
   return {'ok'}
 end
 
+-- Whether a resume token issued at `issued` was outlived: some newer one was issued longer ago than the
+-- grace. `times` lists when this slot was issued tokens. Returns the list with `now` added, shortened
+-- to what later decisions need: the last time before the grace, and all within it.
+local function outlived(times, issued, now, grace)
+  local kept, before, stale = {}, nil, false
+  for time in string.gmatch(times, '%d+') do
+    local at = tonumber(time)
+    if at <= now - grace then
+      before = time
+      stale = stale or (issued ~= '' and at > tonumber(issued))
+    else
+      kept[#kept + 1] = time
+    end
+  end
+  while #kept > 32 do
+    table.remove(kept, 1)
+  end
+  if before then
+    table.insert(kept, 1, before)
+  end
+  kept[#kept + 1] = int(now)
+  return stale, table.concat(kept, ',')
+end
+
 -- join: registers a socket and finds its place in the log, in one round trip.
--- ARGV slot, connection, last_event_id
+-- ARGV slot, connection, last_event_id, issued (of the resume token shown, or ''), now, grace_ms
+-- -> ok, recovered, state | stale | missing | erased
 local function join(keys, argv)
   local slot, connection, last = argv[1], argv[2], argv[3]
   if redis.call('EXISTS', keys[META]) == 0 then
     return {redis.call('EXISTS', keys[ERASED]) == 1 and 'erased' or 'missing'}
   end
-  redis.call('HSET', keys[META], 'touched', int(now_ms()))
   if slot ~= '' then
-    redis.call('HSET', keys[META], 'socket:' .. slot, connection)
+    local times = redis.call('HGET', keys[META], 'resume:' .. slot) or ''
+    local stale, issues = outlived(times, argv[4], tonumber(argv[5]), tonumber(argv[6]))
+    if stale then
+      return {'stale'}
+    end
+    redis.call('HSET', keys[META], 'resume:' .. slot, issues, 'socket:' .. slot, connection)
     redis.call('PUBLISH', channel(keys), 'c' .. slot .. ' ' .. connection)
   end
+  redis.call('HSET', keys[META], 'touched', int(now_ms()))
   local recovered = last ~= '' and
     (last == redis.call('HGET', keys[META], 'head') or #redis.call('XRANGE', keys[LOG], last, last) == 1)
   return {'ok', recovered and '1' or '0', describe(keys, '', not recovered, not recovered)}

@@ -68,11 +68,15 @@ class RedisStore:
         reply = await self._call("create", session.interview_id, _pack(arguments))
         return live.Erased() if reply[0] == b"erased" else "ok" if reply[0] == b"ok" else "exists"
 
-    async def join(
-        self, interview_id: str, *, slot: str, connection: str, last_event_id: str
-    ) -> live.Joined | live.Gone:
+    async def join(self, join: live.Join) -> live.Joined | live.Stale | live.Gone:
         """See `LiveStore.join`."""
-        reply = await self._call("join", interview_id, slot, connection, last_event_id)
+        last = "" if join.last_event_id is None else str(join.last_event_id)
+        issued = "" if join.issued is None else join.issued
+        reply = await self._call(
+            "join", join.id, join.slot, join.connection, last, issued, join.now, join.grace_ms
+        )
+        if reply[0] == b"stale":
+            return live.Stale()
         return _gone(reply) or live.Joined(reply[1] == b"1", _state(reply[2]))
 
     async def commit(
