@@ -153,7 +153,6 @@ class Join(Struct, frozen=True, kw_only=True):
 
     id: str
     slot: str
-    connection: str
     last_event_id: EventId | None
     issued: int | None
     now: int
@@ -165,9 +164,13 @@ class Stale(Struct, frozen=True):
 
 
 class Joined(Struct, frozen=True):
-    """A socket is registered. Where ``recovered``, the log goes on from the id it showed."""
+    """A socket is registered as the interview's ``number``-th.
+
+    Where ``recovered``, the log goes on from the id it showed.
+    """
 
     recovered: bool
+    number: int
     state: State
 
 
@@ -213,6 +216,17 @@ class Unstored(Struct, frozen=True):
 
     state: State
     commands: tuple[tuple[str, str], ...]
+
+
+class Pulse(Struct, frozen=True):
+    """What a socket that missed every notification must learn sooner or later.
+
+    ``sockets`` holds the number of the newest candidate's and transcriber's socket, by slot.
+    """
+
+    head: EventId
+    stored: EventId
+    sockets: dict[str, int]
 
 
 class Due(Struct, frozen=True):
@@ -281,10 +295,8 @@ class LiveStore(Protocol):
         """Return entries from ``start`` on, the entry at ``start`` itself included."""
         ...
 
-    async def pulse(
-        self, interview_id: str, slots: Sequence[str]
-    ) -> tuple[str, tuple[str, ...]] | None:
-        """Return the id `stored` covers and the newest connection of each slot; None if missing."""
+    async def pulse(self, interviews: Sequence[str]) -> list[Pulse | None]:
+        """Return what each interview's sockets must know at the least; None where it is missing."""
         ...
 
     async def publish(self, interview_id: str, payload: str) -> None:

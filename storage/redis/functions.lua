@@ -161,26 +161,31 @@ local function outlived(times, issued, now, grace)
 end
 
 -- join: registers a socket and finds its place in the log, in one round trip.
--- ARGV slot, connection, last_event_id, issued (of the resume token shown, or ''), now, grace_ms
--- -> ok, recovered, state | stale | missing | erased
+-- Sockets are numbered in the order they join, so that an old announcement never closes a newer socket.
+-- ARGV slot, last_event_id, issued (of the resume token shown, or ''), now, grace_ms
+-- -> ok, recovered, number, state | stale | missing | erased
 local function join(keys, argv)
-  local slot, connection, last = argv[1], argv[2], argv[3]
+  local slot, last = argv[1], argv[2]
   if redis.call('EXISTS', keys[META]) == 0 then
     return {redis.call('EXISTS', keys[ERASED]) == 1 and 'erased' or 'missing'}
   end
   if slot ~= '' then
     local times = redis.call('HGET', keys[META], 'resume:' .. slot) or ''
-    local stale, issues = outlived(times, argv[4], tonumber(argv[5]), tonumber(argv[6]))
+    local stale, issues = outlived(times, argv[3], tonumber(argv[4]), tonumber(argv[5]))
     if stale then
       return {'stale'}
     end
-    redis.call('HSET', keys[META], 'resume:' .. slot, issues, 'socket:' .. slot, connection)
-    redis.call('PUBLISH', channel(keys), 'c' .. slot .. ' ' .. connection)
+    redis.call('HSET', keys[META], 'resume:' .. slot, issues)
+  end
+  local number = redis.call('HINCRBY', keys[META], 'joins', 1)
+  if slot ~= '' then
+    redis.call('HSET', keys[META], 'socket:' .. slot, number)
+    redis.call('PUBLISH', channel(keys), 'c' .. slot .. ' ' .. number)
   end
   redis.call('HSET', keys[META], 'touched', int(now_ms()))
   local recovered = last ~= '' and
     (last == redis.call('HGET', keys[META], 'head') or #redis.call('XRANGE', keys[LOG], last, last) == 1)
-  return {'ok', recovered and '1' or '0', describe(keys, '', not recovered, not recovered)}
+  return {'ok', recovered and '1' or '0', number, describe(keys, '', not recovered, not recovered)}
 end
 
 -- The lease follows what the transition did to the interviewer's turn:

@@ -72,12 +72,10 @@ class RedisStore:
         """See `LiveStore.join`."""
         last = "" if join.last_event_id is None else str(join.last_event_id)
         issued = "" if join.issued is None else join.issued
-        reply = await self._call(
-            "join", join.id, join.slot, join.connection, last, issued, join.now, join.grace_ms
-        )
+        reply = await self._call("join", join.id, join.slot, last, issued, join.now, join.grace_ms)
         if reply[0] == b"stale":
             return live.Stale()
-        return _gone(reply) or live.Joined(reply[1] == b"1", _state(reply[2]))
+        return _gone(reply) or live.Joined(reply[1] == b"1", reply[2], _state(reply[3]))
 
     async def commit(
         self, commit: live.Commit
@@ -157,16 +155,11 @@ class RedisStore:
         reply = await self._command("FCALL_RO", library.function("read"), 1, log, first, count)
         return _entries(reply)
 
-    async def pulse(
-        self, interview_id: str, slots: Sequence[str]
-    ) -> tuple[str, tuple[str, ...]] | None:
+    async def pulse(self, interviews: Sequence[str]) -> list[live.Pulse | None]:
         """See `LiveStore.pulse`."""
-        meta = keys.interview_keys(interview_id)[0]
-        fields = ("stored", *(f"socket:{slot}" for slot in slots))
-        reply = await self._command("HMGET", meta, *fields)
-        if reply[0] is None:
-            return None
-        return reply[0].decode(), tuple((raw or b"").decode() for raw in reply[1:])
+        fields = ("head", "stored", "socket:candidate", "socket:transcriber")
+        calls = [("HMGET", keys.interview_keys(name)[0], *fields) for name in interviews]
+        return [_pulse(reply) for reply in await self._pipeline(calls)]
 
     async def publish(self, interview_id: str, payload: str) -> None:
         """See `LiveStore.publish`."""
@@ -365,6 +358,14 @@ def _state(raw: Sequence[Any]) -> live.State:
         entries=tuple(_entries(entries)),
         answer=live.read_answer(answer.decode()) if answer else None,
     )
+
+
+def _pulse(reply: _Reply) -> live.Pulse | None:
+    head, stored, *sockets = reply
+    if head is None:
+        return None
+    slots = zip(("candidate", "transcriber"), sockets, strict=True)
+    return live.Pulse(_id(head), _id(stored), {slot: int(n) for slot, n in slots if n})
 
 
 def _appended(reply: _Reply, body: bytes) -> live.Appended | live.Fenced:
