@@ -1,0 +1,59 @@
+"""Where time and chance come from, so that simulations can bring their own.
+
+Waiting is done with `asyncio`, whose loop a simulation replaces by one of virtual time; the
+monotonic clock is therefore the loop's.
+"""
+
+import asyncio
+import random
+import secrets
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Time and chance for one instance."""
+
+    def now(self) -> int:
+        """Return the Unix time in milliseconds."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return the running loop's time in seconds."""
+        ...
+
+    def random(self) -> float:
+        """Return a number in [0, 1)."""
+        ...
+
+    def nonce(self) -> str:
+        """Return a new identifier that nobody else will ever use."""
+        ...
+
+
+class SystemClock:
+    """The machine's own."""
+
+    def now(self) -> int:
+        """See `Clock.now`."""
+        return time.time_ns() // 1_000_000
+
+    def monotonic(self) -> float:
+        """See `Clock.monotonic`."""
+        return asyncio.get_running_loop().time()
+
+    def random(self) -> float:
+        """See `Clock.random`."""
+        return random.random()
+
+    def nonce(self) -> str:
+        """See `Clock.nonce`."""
+        return secrets.token_hex(8)
+
+
+async def backoff(clock: Clock, attempt: int, *, base_s: float = 0.05, cap_s: float = 1.0) -> None:
+    """Wait with full jitter before the ``attempt``-th retry (0, 1, 2 …).
+
+    Source: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+    """
+    await asyncio.sleep(clock.random() * min(cap_s, base_s * 2 ** min(attempt, 16)))

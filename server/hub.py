@@ -1,0 +1,198 @@
+"""What this instance knows of the interviews that have sockets here.
+
+A `Topic` is one such interview: the newest entries of its log (a ring, filled by the commits made
+here), the newest head heard of, and the sockets to wake. Notifications only wake: a socket that
+wakes reads on from its own cursor. A pulse every few seconds makes good for lost notifications.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from typing import Protocol
+
+import structlog
+
+from protocol.ids import ORIGIN, EventId, parse_event_id
+from server.clock import Clock
+from storage.errors import StorageError
+from storage.live import Entry, LiveStore, Notifier, Pulse
+
+RING = 256
+PULSE_S = 5.0
+PULSE_BATCH = 256
+
+_log = structlog.get_logger()
+
+
+class Watcher(Protocol):
+    """A socket, as its topic sees it. None of these may block."""
+
+    def wake(self) -> None:
+        """There may be something new in the log."""
+
+    def stored(self, covered: EventId) -> None:
+        """PostgreSQL has everything up to ``covered``."""
+
+    def joined(self, slot: str, number: int) -> None:
+        """The interview's ``number``-th socket took ``slot``."""
+
+    def partial(self, payload: str) -> None:
+        """Someone spoke: the JSON of a ``speech.partial``."""
+
+    def thinking(self, turn: int) -> None:
+        """The interviewer's turn has no words yet."""
+
+    def gone(self) -> None:
+        """The interview was erased."""
+
+    def lost(self) -> None:
+        """Redis does not hold the interview any more."""
+
+
+class Topic:
+    """One interview with sockets on this instance."""
+
+    def __init__(self, interview_id: str) -> None:
+        self.interview_id = interview_id
+        self.watchers: set[Watcher] = set()
+        self.head = ORIGIN
+        self.ready = asyncio.Event()
+        self._ring: deque[Entry] = deque(maxlen=RING)
+
+    def add(self, entries: Sequence[Entry]) -> None:
+        """Take entries that the log has acknowledged to a commit made on this instance."""
+        if not entries:
+            return
+        if self._ring and entries[0].id.seq != self._ring[-1].id.seq + 1:
+            self._ring.clear()  # others wrote in between: what follows is no continuation
+        self._ring.extend(entries)
+        self._advance(entries[-1].id)
+
+    def after(self, position: EventId) -> list[Entry] | None:
+        """Return the ring's entries behind ``position``; None where the ring cannot tell."""
+        if not self._ring:
+            return None
+        start = position.seq - self._ring[0].id.seq
+        if not 0 <= start < len(self._ring) or self._ring[start].id != position:
+            return None
+        return [self._ring[place] for place in range(start + 1, len(self._ring))]
+
+    def hear(self, payload: str) -> None:
+        """Take a notification. An empty one wakes in doubt."""
+        kind, content = payload[:1], payload[1:]
+        match kind:
+            case "e":
+                self._advance(parse_event_id(content))
+            case "s":
+                self.cover(parse_event_id(content))
+            case "c":
+                slot, _, number = content.rpartition(" ")
+                for watcher in tuple(self.watchers):
+                    watcher.joined(slot, int(number))
+            case "p":
+                for watcher in tuple(self.watchers):
+                    watcher.partial(content)
+            case "t":
+                for watcher in tuple(self.watchers):
+                    watcher.thinking(int(content))
+            case "x":
+                for watcher in tuple(self.watchers):
+                    watcher.gone()
+            case _:
+                self._wake()
+
+    def cover(self, covered: EventId) -> None:
+        """Tell the sockets how far PostgreSQL has come."""
+        for watcher in tuple(self.watchers):
+            watcher.stored(covered)
+
+    def beat(self, pulse: Pulse | None) -> None:
+        """Take what a pulse found."""
+        if pulse is None:
+            for watcher in tuple(self.watchers):
+                watcher.lost()
+            return
+        self.head = pulse.head
+        self._wake()
+        self.cover(pulse.stored)
+        for slot, number in pulse.sockets.items():
+            for watcher in tuple(self.watchers):
+                watcher.joined(slot, number)
+
+    def _advance(self, head: EventId) -> None:
+        if head.seq > self.head.seq:
+            self.head = head
+        self._wake()
+
+    def _wake(self) -> None:
+        for watcher in self.watchers:
+            watcher.wake()
+
+
+class Hub:
+    """All topics of this instance. It owns the pulse; the notifier calls `hear`."""
+
+    def __init__(self, store: LiveStore, notifier: Notifier, clock: Clock) -> None:
+        self._store = store
+        self._notifier = notifier
+        self._clock = clock
+        self._topics: dict[str, Topic] = {}
+
+    def topic(self, interview_id: str) -> Topic | None:
+        """Return the interview's topic, where it has sockets here."""
+        return self._topics.get(interview_id)
+
+    async def enter(self, interview_id: str, watcher: Watcher) -> Topic:
+        """Make a socket a watcher; returns when notifications flow.
+
+        Raises:
+            BackendDownError: Redis does not confirm the subscription in time.
+        """
+        topic = self._topics.get(interview_id)
+        if topic is None:
+            topic = self._topics[interview_id] = Topic(interview_id)
+        topic.watchers.add(watcher)
+        try:
+            await self._notifier.watch(interview_id)
+        except BaseException:
+            await self.leave(topic, watcher)
+            raise
+        return topic
+
+    async def leave(self, topic: Topic, watcher: Watcher) -> None:
+        """Forget a socket; the last one closes the topic."""
+        topic.watchers.discard(watcher)
+        if not topic.watchers and self._topics.get(topic.interview_id) is topic:
+            del self._topics[topic.interview_id]
+            await self._notifier.unwatch(topic.interview_id)
+
+    def hear(self, interview_id: str, payload: str) -> None:
+        """Take a notification; the notifier's listener."""
+        topic = self._topics.get(interview_id)
+        if topic is not None:
+            topic.hear(payload)
+
+    def add(self, interview_id: str, entries: Sequence[Entry]) -> None:
+        """Take entries that the log has acknowledged to a commit made on this instance."""
+        topic = self._topics.get(interview_id)
+        if topic is not None:
+            topic.add(entries)
+
+    async def run(self) -> None:
+        """Beat for ever; owned by the instance's task group."""
+        while True:
+            await asyncio.sleep(PULSE_S * (0.75 + self._clock.random() / 2))
+            names = list(self._topics)
+            for start in range(0, len(names), PULSE_BATCH):
+                await self._beat(names[start : start + PULSE_BATCH])
+
+    async def _beat(self, names: Sequence[str]) -> None:
+        try:
+            pulses = await self._store.pulse(names)
+        except StorageError as error:
+            _log.warning("pulse failed", error=type(error).__name__)
+            return
+        for name, pulse in zip(names, pulses, strict=True):
+            topic = self._topics.get(name)
+            if topic is not None:
+                topic.beat(pulse)
