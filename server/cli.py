@@ -1,0 +1,142 @@
+"""The command `viva`: each subcommand is `server.commands.<name>`, imported when it runs."""
+
+import argparse
+import importlib
+import importlib.metadata
+import importlib.util
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+DEFAULT_DATA_DIR = Path(".viva")
+_INTERRUPTED = 130  # what a shell reports for SIGINT
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A subcommand: its name, a line of help, and what adds its options to a parser."""
+
+    name: str
+    summary: str
+    add_options: Callable[[argparse.ArgumentParser], None]
+
+    @property
+    def module(self) -> str:
+        """The module with `run(args) -> int`."""
+        return f"server.commands.{self.name}"
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Import the module and run it; its exit code."""
+        run = cast("Callable[[argparse.Namespace], int]", importlib.import_module(self.module).run)
+        return run(args)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse `argv` (default: the process's arguments), run the subcommand, return the exit code."""
+    args = parser().parse_args(argv)
+    command = cast("Command", args.command)
+    try:
+        return command.run(args)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of every subcommand whose module is there."""
+    top = argparse.ArgumentParser(
+        prog="viva", description="A real-time interview server whose sessions survive any instance."
+    )
+    top.add_argument("--version", action=_Version, help="print the version and exit")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        if importlib.util.find_spec(command.module) is None:
+            continue
+        sub = commands.add_parser(
+            command.name, help=command.summary, description=_sentence(command.summary)
+        )
+        command.add_options(sub)
+        sub.set_defaults(command=command)
+    return top
+
+
+class _Version(argparse.Action):
+    """Reads the version only when it is asked for; that costs more than the rest of the start."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str | None = None) -> None:  # noqa: A002 - argparse's name
+        super().__init__(option_strings, dest, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        parser.exit(message=f"viva {importlib.metadata.version('viva')}\n")
+
+
+def _sentence(summary: str) -> str:
+    return summary[0].upper() + summary[1:] + "."
+
+
+def _port(text: str) -> int:
+    port = int(text) if text.isdecimal() else 0
+    if not 1 <= port <= 65535:
+        raise argparse.ArgumentTypeError(f"{text} is not a port (1 to 65535)")
+    return port
+
+
+def _count(text: str) -> int:
+    count = int(text) if text.isdecimal() else 0
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of at least 1")
+    return count
+
+
+def _data_dir(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--data-dir",
+        type=Path,
+        default=DEFAULT_DATA_DIR,
+        metavar="DIR",
+        help="where the embedded servers keep their data (default: %(default)s)",
+    )
+
+
+def _up(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--port", type=_port, default=8000, help="of the page and the API (default: %(default)s)"
+    )
+    sub.add_argument(
+        "--instances",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="server processes, on the port and those after it (default: %(default)s)",
+    )
+    _data_dir(sub)
+
+
+def _serve(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (default: %(default)s)"
+    )
+    sub.add_argument("--port", type=_port, default=8000, help="default: %(default)s")
+
+
+def _token(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--user", required=True, metavar="U", help="the user's id (claim `sub`)")
+    sub.add_argument(
+        "--role",
+        choices=("candidate", "reviewer", "admin"),
+        default="candidate",
+        help="default: %(default)s",
+    )
+
+
+def _nothing(_: argparse.ArgumentParser) -> None:
+    """The command is set up by the environment alone."""
+
+
+COMMANDS = (
+    Command("up", "start embedded servers, migrate, and serve the page on this machine", _up),
+    Command("serve", "run one instance on the Redis and Postgres of the environment", _serve),
+    Command("services", "run only the embedded Valkey and PostgreSQL", _data_dir),
+    Command("migrate", "bring the schema of DATABASE_URL up to date", _nothing),
+    Command("token", "print a JWT signed with VIVA_JWT_SECRET", _token),
+)

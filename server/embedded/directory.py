@@ -1,0 +1,113 @@
+"""The kept data directory: its lock, its secret, the ports used last time.
+
+The lock is a `flock`, which the kernel drops with its holder however that ends. So whoever holds
+the lock may treat a server found running in the directory as left over from a crash.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Generator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from server.embedded.errors import EmbeddedError
+
+_PRIVATE = 0o700
+
+
+def make_private(directory: Path) -> None:
+    """Create the directory, readable by its owner only, with its parents; it may exist already.
+
+    Raises:
+        EmbeddedError: It cannot be created or written.
+    """
+    try:
+        directory.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
+        writable = os.access(directory, os.W_OK | os.X_OK)
+    except OSError as error:
+        raise EmbeddedError(_not_writable(directory, error.strerror)) from None
+    if not writable:
+        raise EmbeddedError(_not_writable(directory, "permission denied"))
+
+
+def _not_writable(directory: Path, why: str | None) -> str:
+    return f"{directory} cannot be written ({why}); choose another directory with --data-dir"
+
+
+def write_durably(path: Path, content: str) -> None:
+    """Replace a file, private to its owner: after a power cut it holds the old or the new text."""
+    new = path.with_name(f".{path.name}.new")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
+    sync_directory(path.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make renames inside the directory survive a power cut."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def locked(directory: Path) -> Generator[Path]:
+    """Hold the directory alone; gives its absolute path.
+
+    Raises:
+        EmbeddedError: Another viva holds it (the sentence names its pid), or it cannot be written.
+    """
+    directory = directory.absolute()
+    make_private(directory)
+    try:
+        descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise EmbeddedError(_not_writable(directory, error.strerror)) from None
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(descriptor, 20).decode().strip() or "unknown"
+            raise EmbeddedError(
+                f"viva is already running on {directory} (pid {holder}),"
+                " stop it or use another --data-dir"
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield directory
+    finally:
+        os.close(descriptor)
+
+
+def secret_of(directory: Path) -> str:
+    """The password of the directory's servers, made on first use and kept."""
+    path = directory / "services.secret"
+    if not path.exists():
+        write_durably(path, secrets.token_urlsafe(24) + "\n")
+    return path.read_text().strip()
+
+
+def ports_of(directory: Path) -> dict[str, int]:
+    """The ports by server name of the last run; empty if unknown or unreadable."""
+    try:
+        content: Any = json.loads((directory / "ports.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(content, dict):
+        return {}
+    entries = cast("Mapping[str, object]", content).items()
+    return {name: port for name, port in entries if isinstance(port, int)}
+
+
+def keep_ports(directory: Path, ports: Mapping[str, int]) -> None:
+    """Remember the ports for the next run."""
+    if ports_of(directory) != ports:
+        write_durably(directory / "ports.json", json.dumps(ports) + "\n")
