@@ -1,0 +1,42 @@
+"""How the interviewer is set up. Nothing here reads the environment; the server's settings do."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+DEFAULT_MODEL = "gpt-5.4-mini"
+"""A small, fast model without an announced end (the gpt-5 family shuts down on 2026-12-11)."""
+
+
+class AiSettings(Struct, frozen=True, kw_only=True):
+    """The interviewer's settings. Times in seconds."""
+
+    api_key: str | None = None
+    """None: no model at all, the question bank speaks every turn."""
+    base_url: str = "https://api.openai.com/v1"
+    model: str = DEFAULT_MODEL
+    api: Literal["chat", "responses"] = "chat"
+    background: bool = False
+    """Responses only: the provider stores the response, so that another instance can go on with it."""
+    temperature: float | None = None
+    """None: the model's own; reasoning models refuse any other."""
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = (
+        None
+    )
+    """None: the model's own."""
+    max_output_tokens: int = 2_000
+    """Includes a reasoning model's thoughts, so it is well above what a turn needs."""
+    max_characters: int = 4_000
+    """A longer turn is cut here, in code points."""
+    connect_timeout_s: float = 3.0
+    first_token_timeout_s: float = 15.0
+    token_timeout_s: float = 10.0
+    call_timeout_s: float = 120.0
+    """All of one call, however steadily it trickles."""
+    retries: int = 2
+    """Further calls of an attempt after its first."""
+    patience_s: float = 20.0
+    """How long a turn may wait for its first words in all, retries included, before the bank speaks."""
+    max_connections: int = 1_000
+    bank_words_per_second: float = 30.0
+    """The bank's pace; 0: all at once."""

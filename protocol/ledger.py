@@ -1,0 +1,52 @@
+"""What the interviewer's words cost: one row for every provider call and every use of the bank."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from protocol.scalars import Count, Milliseconds, Ordinal
+
+Api = Literal["chat", "responses", "bank"]
+CallOutcome = Literal["completed", "aborted", "failed", "refused"]
+"""How a call ended: to its end; closed by this side (barge-in, draining, a lost lease); broken by the
+provider or the network; or answered with a refusal."""
+
+Code = Annotated[str, Meta(max_length=64)]
+
+
+class LedgerEntry(Struct, frozen=True, kw_only=True):
+    """One call, also the aborted and the failed.
+
+    Tokens are the provider's own count where ``exact``, else an estimate from the text that was sent
+    and received: a stream that is cut never brings its usage. Rows that share a non-empty
+    ``response_id`` tell of one background response, taken up again by the later call: the one that
+    began last (``at``) speaks for all of them.
+    """
+
+    id: str
+    interview_id: str
+    user_id: str
+    turn: Ordinal
+    attempt: Ordinal
+    call: Ordinal
+    """Counts the calls of one attempt on one instance."""
+    at: Milliseconds
+    """When the call began, Unix time."""
+    model: str
+    api: Api
+    outcome: CallOutcome
+    code: Code = ""
+    """Why, as a short code; empty for a completion that ended of itself."""
+    response_id: str = ""
+    """The provider's name for a stored response, empty for others."""
+    input_tokens: Count = 0
+    cached_tokens: Count = 0
+    """The part of ``input_tokens`` that the provider had cached."""
+    output_tokens: Count = 0
+    exact: bool = True
+    cost_micro_usd: Count = 0
+    priced: bool = True
+    """False where the model is not in the price table and the cost therefore unknown."""
+    first_token_ms: Milliseconds | None = None
+    """From the call to the first text, None where there was none."""
+    total_ms: Milliseconds
