@@ -17,7 +17,7 @@ from server.embedded.base import Server
 from server.embedded.directory import sync_directory
 from server.embedded.errors import EmbeddedError
 from server.embedded.ports import LOOPBACK
-from server.embedded.process import Child, Identity, Program
+from server.embedded.process import Child, Identity, Program, end_processes
 from server.embedded.wheel import Installation, identity_for, installation
 
 USER = DATABASE = "viva"
@@ -106,7 +106,9 @@ class PostgresServer(Server):
     async def _initialise(self) -> None:
         """Make the database beside its place, then rename it: a half-made one is never used."""
         new = self.directory / "data.new"
-        shutil.rmtree(new, ignore_errors=True)
+        if new.exists():
+            await end_processes(new, self._program_name(), signal.SIGKILL)
+            shutil.rmtree(new)
         new.mkdir(mode=0o700)
         if self._identity is not None:
             try:

