@@ -1,1 +1,1 @@
-"""The composition root: Litestar app, sockets, turn runner, sweeper, writer, REST, settings, CLI."""
+"""The composition root: Litestar app, sockets, turns, sweeper, writer, REST, CLI."""

@@ -20,6 +20,7 @@ from storage.live import Entry, LiveStore, Notifier, Pulse
 RING = 256
 PULSE_S = 5.0
 PULSE_BATCH = 256
+TICK_S = 1.0
 
 _log = structlog.get_logger()
 
@@ -48,6 +49,9 @@ class Watcher(Protocol):
     def lost(self) -> None:
         """Redis does not hold the interview any more."""
 
+    def tick(self, now: float) -> None:
+        """Time passed: ``now`` is monotonic. Called about once a second."""
+
 
 class Topic:
     """One interview with sockets on this instance."""
@@ -56,7 +60,6 @@ class Topic:
         self.interview_id = interview_id
         self.watchers: set[Watcher] = set()
         self.head = ORIGIN
-        self.ready = asyncio.Event()
         self._ring: deque[Entry] = deque(maxlen=RING)
 
     def add(self, entries: Sequence[Entry]) -> None:
@@ -80,26 +83,15 @@ class Topic:
     def hear(self, payload: str) -> None:
         """Take a notification. An empty one wakes in doubt."""
         kind, content = payload[:1], payload[1:]
-        match kind:
-            case "e":
-                self._advance(parse_event_id(content))
-            case "s":
-                self.cover(parse_event_id(content))
-            case "c":
-                slot, _, number = content.rpartition(" ")
-                for watcher in tuple(self.watchers):
-                    watcher.joined(slot, int(number))
-            case "p":
-                for watcher in tuple(self.watchers):
-                    watcher.partial(content)
-            case "t":
-                for watcher in tuple(self.watchers):
-                    watcher.thinking(int(content))
-            case "x":
-                for watcher in tuple(self.watchers):
-                    watcher.gone()
-            case _:
-                self._wake()
+        if kind == "e":
+            self._advance(parse_event_id(content))
+        elif kind == "s":
+            self.cover(parse_event_id(content))
+        elif kind:
+            for watcher in tuple(self.watchers):
+                _tell(watcher, kind, content)
+        else:
+            self._wake()
 
     def cover(self, covered: EventId) -> None:
         """Tell the sockets how far PostgreSQL has come."""
@@ -126,6 +118,21 @@ class Topic:
 
     def _wake(self) -> None:
         for watcher in self.watchers:
+            watcher.wake()
+
+
+def _tell(watcher: Watcher, kind: str, content: str) -> None:
+    match kind:
+        case "c":
+            slot, _, number = content.rpartition(" ")
+            watcher.joined(slot, int(number))
+        case "p":
+            watcher.partial(content)
+        case "t":
+            watcher.thinking(int(content))
+        case "x":
+            watcher.gone()
+        case _:
             watcher.wake()
 
 
@@ -177,6 +184,18 @@ class Hub:
         topic = self._topics.get(interview_id)
         if topic is not None:
             topic.add(entries)
+
+    def watchers(self) -> list[Watcher]:
+        """Return all sockets of this instance."""
+        return [watcher for topic in self._topics.values() for watcher in topic.watchers]
+
+    async def tick(self) -> None:
+        """Tell the sockets the time for ever; owned by the instance's task group."""
+        while True:
+            await asyncio.sleep(TICK_S)
+            now = self._clock.monotonic()
+            for watcher in self.watchers():
+                watcher.tick(now)
 
     async def run(self) -> None:
         """Beat for ever; owned by the instance's task group."""

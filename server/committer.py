@@ -1,0 +1,201 @@
+"""Group commit of the relay: one flush in flight, carrying what waits for all interviews.
+
+A `Relay` is one attempt's way into the log. Its first piece is flushed at once; after that, text
+gathers while the flush is in flight and for at least `PACE_S`, and goes out as one delta. An append
+whose reply was lost is repeated with the same ordinal, so that it takes effect once.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from protocol.codec import event_body
+from protocol.events import TurnDelta
+from server.clock import Clock
+from server.hub import Hub
+from storage.errors import BadDataError, StorageError
+from storage.live import Append, Appended, Fenced, LiveStore
+
+PACE_S = 0.02
+RETRY_S = 0.05
+PATIENCE_S = 60.0
+"""How long an append is repeated while the lease is still renewed (Redis out of memory, say)."""
+
+_log = structlog.get_logger()
+
+
+class FencedError(Exception):
+    """This instance does not hold the turn any more; it writes nothing further."""
+
+
+class Relay:
+    """One attempt's text on its way into the log. Offsets count code points."""
+
+    def __init__(
+        self,
+        committer: "Committer",
+        interview_id: str,
+        turn: int,
+        attempt: int,
+        *,
+        fence: str,
+        ordinal: int,
+        offset: int,
+        handle: str,
+    ) -> None:
+        self._committer = committer
+        self.interview_id = interview_id
+        self._turn, self._attempt, self._fence = turn, attempt, fence
+        self._ordinal, self._offset, self._handle = ordinal, offset, handle
+        self._waiting: list[str] = []
+        self._flying: Append | None = None
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._error: Exception | None = None
+        self.due = 0.0
+        self.since = 0.0
+
+    def push(self, text: str, handle: str) -> None:
+        """Take a piece; ``handle`` is saved with it, for whoever goes on behind it.
+
+        Raises:
+            FencedError, StorageError: an earlier piece could not be appended, for good.
+        """
+        self._check()
+        self._waiting.append(text)
+        self._handle = handle
+        self._idle.clear()
+        self._committer.want(self)
+
+    async def drained(self) -> None:
+        """Wait until the log holds everything; see `push` for the errors."""
+        await self._idle.wait()
+        self._check()
+
+    def take(self, now: float) -> Append:
+        """Return the append that is due: the one in flight if its reply was lost, else the next."""
+        if self._flying is None:
+            text = "".join(self._waiting)
+            self._waiting.clear()
+            delta = TurnDelta(
+                turn=self._turn, attempt=self._attempt, offset=self._offset, text=text
+            )
+            self._ordinal += 1
+            self._offset += len(text)
+            self.since = now
+            self._flying = Append(
+                id=self.interview_id,
+                fence=self._fence,
+                ordinal=self._ordinal,
+                handle=self._handle,
+                body=event_body(delta),
+            )
+        return self._flying
+
+    def settle(self, now: float) -> bool:
+        """Note that the append in flight is in the log; tell whether more waits."""
+        self._flying = None
+        self.due = now + PACE_S
+        if not self._waiting:
+            self._idle.set()
+        return bool(self._waiting)
+
+    def fail(self, error: Exception) -> None:
+        """Give up: nothing further is appended."""
+        self._error = error
+        self._flying = None
+        self._waiting.clear()
+        self._idle.set()
+
+    def _check(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+
+class Committer:
+    """Appends for all relays of this instance."""
+
+    def __init__(
+        self,
+        store: LiveStore,
+        hub: Hub,
+        clock: Clock,
+        measure: Callable[[int, float], None] | None = None,
+    ) -> None:
+        self._store = store
+        self._hub = hub
+        self._clock = clock
+        self._measure = measure
+        self._ready: dict[Relay, None] = {}
+        self._wanted = asyncio.Event()
+
+    def want(self, relay: Relay) -> None:
+        """Flush ``relay`` as soon as it is due."""
+        if relay not in self._ready:
+            self._ready[relay] = None
+            self._wanted.set()
+
+    def forget(self, relay: Relay) -> None:
+        """Flush ``relay`` no more: its attempt is over."""
+        self._ready.pop(relay, None)
+
+    async def run(self) -> None:
+        """Flush for ever; owned by the instance's task group."""
+        while True:
+            self._wanted.clear()
+            now = self._clock.monotonic()
+            due = [relay for relay in self._ready if relay.due <= now]
+            if due:
+                await self._flush(due)
+            else:
+                await self._rest(now)
+
+    async def _rest(self, now: float) -> None:
+        """Wait for the earliest relay that is not due yet, or for a new one."""
+        pause = min((relay.due for relay in self._ready), default=None)
+        try:
+            async with asyncio.timeout(None if pause is None else pause - now):
+                await self._wanted.wait()
+        except TimeoutError:
+            return
+
+    async def _flush(self, relays: list[Relay]) -> None:
+        started = self._clock.monotonic()
+        appends = [relay.take(started) for relay in relays]
+        try:
+            results = await self._store.append(appends)
+        except BadDataError as error:
+            _log.error("append refused", error=type(error).__name__, relays=len(relays))
+            for relay in relays:
+                self._give_up(relay, error)
+            return
+        except StorageError as error:
+            self._postpone(relays, error)
+            return
+        now = self._clock.monotonic()
+        for relay, result in zip(relays, results, strict=True):
+            self._settle(relay, result, now)
+        if self._measure is not None:
+            self._measure(len(appends), now - started)
+
+    def _settle(self, relay: Relay, result: Appended | Fenced, now: float) -> None:
+        if isinstance(result, Fenced):
+            self._give_up(relay, FencedError())
+            return
+        if result.entry is not None:
+            self._hub.add(relay.interview_id, (result.entry,))
+        if not relay.settle(now):
+            self._ready.pop(relay, None)
+
+    def _postpone(self, relays: list[Relay], error: StorageError) -> None:
+        now = self._clock.monotonic()
+        for relay in relays:
+            if now - relay.since > PATIENCE_S:
+                self._give_up(relay, error)
+            else:
+                relay.due = now + RETRY_S
+
+    def _give_up(self, relay: Relay, error: Exception) -> None:
+        self._ready.pop(relay, None)
+        relay.fail(error)

@@ -1,0 +1,320 @@
+"""One socket: a reader, a worker for its commands, and its outlet.
+
+The reader always reads, so that life signs are seen while a command waits for a backend. The worker
+decides commands one by one, in the order they came.
+"""
+
+import asyncio
+
+import msgspec
+import structlog
+from msgspec import Struct
+
+from protocol import commands as c
+from protocol.closes import Close
+from protocol.codec import (
+    Encoding,
+    MismatchError,
+    UndecodableError,
+    decode_command,
+    decode_hello,
+    encode,
+)
+from protocol.events import Accepted, Error, PartialHeard, Pong, Rejected, Thinking
+from protocol.ids import EventId
+from protocol.limits import HEARTBEAT_MS, HEARTBEATS_MISSED, HELLO_TIMEOUT_S, LIMITS
+from protocol.scalars import Role
+from server.clock import Clock
+from server.cursor import Cursor
+from server.hub import Hub
+from server.joining import Admission, Door, RefusedError
+from server.meters import SocketMeter
+from server.outlet import SETTLE_S, ClosedError, Outlet, Wire
+from server.rates import CommandRate, ErrorCount
+from server.sessions import Followers, Sessions, Verdict
+from storage.errors import ErasedError, MissingError, StorageError
+from storage.live import LiveStore
+
+COMMANDS_WAITING = 64
+"""Commands of one socket that wait for their decision; more are refused as too many."""
+HEARTBEAT_S = HEARTBEAT_MS / 1000 * HEARTBEATS_MISSED
+PARTIAL_S = 1 / LIMITS.partials_per_second
+
+_log = structlog.get_logger()
+
+
+class Backends(Struct, frozen=True):
+    """What the connections of one instance share."""
+
+    store: LiveStore
+    sessions: Sessions
+    hub: Hub
+    door: Door
+    followers: Followers
+    clock: Clock
+    meter: SocketMeter
+
+
+class _Speak(Struct, frozen=True):
+    """The newest partial is due."""
+
+
+class Connection:
+    """One socket of one interview, from ``hello`` to its close. It is its topic's `Watcher`."""
+
+    def __init__(self, shared: Backends, wire: Wire, interview_id: str, encoding: Encoding) -> None:
+        self._shared = shared
+        self._clock = shared.clock
+        self._wire = wire
+        self._interview_id = interview_id
+        self._encoding: Encoding = encoding
+        self._outlet = Outlet(wire, encoding, shared.clock)
+        now = shared.clock.monotonic()
+        self._rate = CommandRate(now)
+        self._errors = ErrorCount()
+        self._heard = now
+        self._work: asyncio.Queue[c.DurableCommand | _Speak | Close] = asyncio.Queue()
+        self._partial: c.SpeechPartial | None = None
+        self._partial_due = now
+        self._admission: Admission | None = None
+
+    async def run(self) -> Close | None:
+        """Serve the socket; return the code to close it with, None where the peer went first."""
+        try:
+            hello = await self._hello()
+            grant = self._shared.door.identify(self._interview_id, hello)
+            topic = await self._shared.hub.enter(self._interview_id, self)
+        except StorageError:
+            return Close.BACKEND_DOWN
+        except (ClosedError, RefusedError) as end:
+            return end.code
+        try:
+            admission = await self._shared.door.admit(grant, hello)
+            return await self._serve(
+                admission, Cursor(self._shared.store, topic, admission.position)
+            )
+        except RefusedError as refused:
+            return refused.code
+        finally:
+            await self._shared.hub.leave(topic, self)
+
+    async def _hello(self) -> c.Hello:
+        try:
+            async with asyncio.timeout(HELLO_TIMEOUT_S):
+                return await self._first_frame()
+        except TimeoutError:
+            raise ClosedError(Close.NO_HELLO) from None
+
+    async def _first_frame(self) -> c.Hello:
+        while True:
+            frame = await self._receive()
+            if len(frame.encode() if isinstance(frame, str) else frame) > LIMITS.hello_bytes:
+                raise ClosedError(Close.MESSAGE_TOO_BIG)
+            try:
+                return decode_hello(frame, self._encoding)
+            except UndecodableError:
+                raise ClosedError(Close.UNDECODABLE) from None
+            except MismatchError as error:
+                await self._outlet.send(Error(code="invalid_message", message=str(error)))
+                if self._errors.add(self._clock.monotonic()):
+                    raise ClosedError(Close.ABUSE) from None
+
+    async def _serve(self, admission: Admission, cursor: Cursor) -> Close | None:
+        self._admission = admission
+        self._shared.meter.connected(admission.role, 1)
+        session = admission.session
+        if session.over:
+            self._outlet.over(SETTLE_S)
+        elif session.open is not None and session.open.speaker == "interviewer":
+            self._shared.followers.run(self._interview_id)  # in case its lease has lapsed
+        self._outlet.cover(admission.stored)
+        code: Close | None = None
+        try:
+            await self._outlet.send(admission.welcome)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._outlet.run(cursor))
+                group.create_task(self._decide_all())
+                await self._read_all(admission.role)
+        except* ClosedError as ends:
+            code = _first(ends)
+        finally:
+            self._shared.meter.connected(admission.role, -1)
+        return code
+
+    # --- in ---
+
+    async def _receive(self) -> str | bytes:
+        frame = await self._wire.receive()
+        if frame is None:
+            raise ClosedError(None)
+        self._heard = self._clock.monotonic()
+        return frame
+
+    async def _read_all(self, role: Role) -> None:
+        while True:
+            frame = await self._receive()
+            try:
+                command = decode_command(frame, self._encoding)
+            except UndecodableError:
+                raise ClosedError(Close.UNDECODABLE) from None
+            except MismatchError as error:
+                self._misfit(error)
+            else:
+                self._take(command, role)
+
+    def _misfit(self, error: MismatchError) -> None:
+        if error.command_id is not None:
+            self._reject(error.command_id, "unknown_field", str(error))
+            return
+        self._outlet.say(Error(code="invalid_message", message=str(error)))
+        if self._errors.add(self._heard):
+            self._outlet.close(Close.ABUSE)
+
+    def _take(self, command: c.Command, role: Role) -> None:
+        match command:
+            case c.Ping(nonce=nonce):
+                self._outlet.say(Pong(nonce=nonce, server_time=self._clock.now()))
+            case c.Ack():
+                pass  # a sign of life
+            case _ if not c.permitted(role, command):
+                self._forbid(command, role)
+            case c.SpeechPartial():
+                self._offer(command)
+            case _:
+                self._enqueue(command)
+
+    def _forbid(self, command: c.DurableCommand | c.SpeechPartial, role: Role) -> None:
+        message = f"{command.__struct_config__.tag} may not be sent as {role}"
+        if isinstance(command, c.SpeechPartial):
+            self._outlet.say(Error(code="forbidden", message=message))
+        else:
+            self._reject(command.id, "forbidden", message)
+
+    def _enqueue(self, command: c.DurableCommand) -> None:
+        if self._rate.admit(self._heard) and self._work.qsize() < COMMANDS_WAITING:
+            self._work.put_nowait(command)
+            return
+        self._reject(
+            command.id, "rate_limited", "too many commands; send it again later", retryable=True
+        )
+        if self._rate.exhausted(self._heard):
+            self._outlet.close(Close.RATE_LIMITED)
+
+    def _offer(self, partial: c.SpeechPartial) -> None:
+        """Pass on at most ten partials a second, the newest of those that came meanwhile."""
+        waiting, self._partial = self._partial, partial
+        if waiting is None:
+            loop = asyncio.get_running_loop()
+            pause = max(0.0, self._partial_due - self._heard)
+            loop.call_later(pause, self._work.put_nowait, _Speak())
+            self._partial_due = self._heard + pause + PARTIAL_S
+
+    # --- decisions ---
+
+    async def _decide_all(self) -> None:
+        while True:
+            match await self._work.get():
+                case Close() as code:
+                    raise ClosedError(code)
+                case _Speak():
+                    await self._speak()
+                case command:
+                    await self._decide(command)
+
+    async def _decide(self, command: c.DurableCommand) -> None:
+        try:
+            verdict = await self._shared.sessions.command(self._interview_id, command)
+        except (MissingError, ErasedError):
+            raise ClosedError(Close.FORBIDDEN) from None
+        self._shared.meter.decided(str(command.__struct_config__.tag), _outcome(verdict))
+        if verdict.rejected is not None:
+            reject = verdict.rejected
+            self._reject(command.id, reject.code, reject.message, retryable=reject.retryable)
+        elif verdict.accepted is not None:
+            effect = verdict.accepted
+            self._outlet.answer(
+                Accepted(command_id=command.id, id=str(effect), duplicate=verdict.duplicate),
+                effect,
+            )
+
+    async def _speak(self) -> None:
+        partial, self._partial = self._partial, None
+        if partial is None:
+            return
+        heard = PartialHeard(
+            utterance_id=partial.utterance_id, revision=partial.revision, text=partial.text
+        )
+        try:
+            payload = "p" + encode(heard, "json").decode()
+            await self._shared.store.publish(self._interview_id, payload)
+        except StorageError as error:
+            _log.info("partial dropped", error=type(error).__name__)
+
+    def _reject(self, command_id: str, code: str, message: str, *, retryable: bool = False) -> None:
+        self._outlet.say(
+            Rejected(command_id=command_id, code=code, message=message, retryable=retryable)
+        )
+
+    # --- what the hub tells ---
+
+    def wake(self) -> None:
+        """See `Watcher.wake`."""
+        self._outlet.wake()
+
+    def stored(self, covered: EventId) -> None:
+        """See `Watcher.stored`."""
+        self._outlet.cover(covered)
+
+    def joined(self, slot: str, number: int) -> None:
+        """See `Watcher.joined`: a newer socket of the same slot replaces this one."""
+        mine = self._admission
+        if mine is not None and slot and mine.slot == slot and number > mine.number:
+            self._outlet.close(Close.REPLACED)
+
+    def partial(self, payload: str) -> None:
+        """See `Watcher.partial`."""
+        if self._admission is not None and self._admission.role == "observer":
+            self._outlet.say(_partials.decode(payload))
+
+    def thinking(self, turn: int) -> None:
+        """See `Watcher.thinking`."""
+        self._outlet.say(Thinking(turn=turn))
+
+    def gone(self) -> None:
+        """See `Watcher.gone`."""
+        self._outlet.close(Close.FORBIDDEN)
+
+    def lost(self) -> None:
+        """See `Watcher.lost`."""
+        if self._admission is not None:
+            self._outlet.close(Close.RESYNCHRONISE)
+
+    def tick(self, now: float) -> None:
+        """See `Watcher.tick`."""
+        if self._outlet.stalled(now):
+            self._work.put_nowait(Close.TOO_SLOW)
+        elif now - self._heard > HEARTBEAT_S:
+            self._work.put_nowait(Close.HEARTBEAT_LOST)
+
+    def drain(self, reconnect_after_ms: int) -> None:
+        """Ask the client to go to another instance."""
+        self._outlet.drain(reconnect_after_ms)
+
+    def abort(self, code: Close) -> None:
+        """Close the socket now, whatever it waits for."""
+        self._work.put_nowait(code)
+
+
+_partials = msgspec.json.Decoder(PartialHeard)
+
+
+def _outcome(verdict: Verdict) -> str:
+    if verdict.rejected is not None:
+        return verdict.rejected.code
+    return "duplicate" if verdict.duplicate else "accepted"
+
+
+def _first(ends: BaseExceptionGroup[ClosedError]) -> Close | None:
+    """Return the code of the first of perhaps several reasons to close."""
+    end = ends.exceptions[0]
+    return end.code if isinstance(end, ClosedError) else _first(end)

@@ -1,0 +1,58 @@
+"""Leaving without harm: unready, no new turns, sockets sent elsewhere, turns finished."""
+
+import asyncio
+import math
+
+import structlog
+
+from server.clock import Clock
+from server.ledgerbook import LedgerBook
+from server.runner import TurnRunner
+from server.socket import Connections
+
+BATCHES = 20
+BATCH_PAUSE_S = 0.1
+GOODBYE_S = 5.0
+RECONNECT_MS = 2_000
+"""Clients are spread over this time, so that the next instance is not stormed."""
+
+_log = structlog.get_logger()
+
+
+class Drain:
+    """The instance's way out. ``draining`` is what readiness shows."""
+
+    def __init__(
+        self,
+        connections: Connections,
+        runner: TurnRunner,
+        book: LedgerBook,
+        clock: Clock,
+        *,
+        turns_s: float,
+    ) -> None:
+        self._connections = connections
+        self._runner = runner
+        self._book = book
+        self._clock = clock
+        self._turns_s = turns_s
+        self.draining = False
+
+    async def run(self) -> None:
+        """Drain; returns when every socket has left and every turn is finished or released."""
+        self.draining = True
+        _log.info("draining", sockets=len(self._connections), turns=len(self._runner))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._runner.drain(self._turns_s))
+            group.create_task(self._goodbyes())
+        await self._book.drained(GOODBYE_S)
+        _log.info("drained")
+
+    async def _goodbyes(self) -> None:
+        sockets = tuple(self._connections.open)
+        size = max(1, math.ceil(len(sockets) / BATCHES))
+        for start in range(0, len(sockets), size):
+            for socket in sockets[start : start + size]:
+                socket.drain(int(self._clock.random() * RECONNECT_MS))
+            await asyncio.sleep(BATCH_PAUSE_S)
+        await self._connections.gone(GOODBYE_S)

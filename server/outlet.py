@@ -1,0 +1,207 @@
+"""The one writer of a socket.
+
+It sends control messages as they come, events from its cursor into the log, and an ``accepted``
+only behind the last event of the command's effect. A slow client makes its cursor fall behind and its
+deltas merge; nothing is queued for it.
+"""
+
+import asyncio
+from collections import deque
+from typing import Protocol
+
+from msgspec import Struct
+
+from protocol.closes import Close
+from protocol.codec import Encoding, encode, event_frame, read_body
+from protocol.events import Accepted, Draining, Live, Stored
+from protocol.ids import EventId
+from protocol.limits import OVER_LINGER_S
+from protocol.resume import merge
+from server.clock import Clock, backoff
+from server.cursor import Cursor, ResynchroniseError
+from storage.errors import StorageError
+from storage.live import Entry
+
+CONTROLS_WAITING = 512
+"""Control messages that wait for a client; one that lets more pile up does not read."""
+SEND_STALL_S = 10.0
+"""A send that does not end for so long means that the client does not read."""
+READ_PATIENCE_S = 30.0
+"""How long a socket stays open while Redis cannot be read."""
+SETTLE_S = 5.0
+"""How long a socket whose interview is over, its report told, waits for ``stored``."""
+
+_REPORT = b'{"type":"report.'
+_ENDED = b'{"type":"interview.ended"'
+
+
+class Wire(Protocol):
+    """The socket beneath, after it was accepted."""
+
+    async def receive(self) -> str | bytes | None:
+        """Return the next frame; None when the peer is gone."""
+        ...
+
+    async def send(self, frame: bytes) -> None:
+        """Send one frame; returns when the transport has taken it."""
+        ...
+
+
+class ClosedError(Exception):
+    """The socket ends; ``code`` is None where the peer went first."""
+
+    def __init__(self, code: Close | None) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class Outlet:
+    """Everything that leaves through one socket."""
+
+    def __init__(self, wire: Wire, encoding: Encoding, clock: Clock) -> None:
+        self._wire = wire
+        self._encoding: Encoding = encoding
+        self._clock = clock
+        self._wake = asyncio.Event()
+        self._controls: deque[Struct] = deque()
+        self._answers: deque[tuple[int, Accepted]] = deque()
+        self._verdict: Close | None = None
+        self._stored = EventId(0, 0)
+        self._told = 0
+        self._over_at: float | None = None
+        self._sending: float | None = None
+
+    def wake(self) -> None:
+        """Look whether there is something to send."""
+        self._wake.set()
+
+    def say(self, message: Struct) -> None:
+        """Send a control message, before any further event."""
+        self._controls.append(message)
+        if len(self._controls) > CONTROLS_WAITING:
+            self.close(Close.TOO_SLOW)
+        self._wake.set()
+
+    def answer(self, accepted: Accepted, effect: EventId) -> None:
+        """Send ``accepted`` as soon as the client has got everything up to ``effect``."""
+        self._answers.append((effect.seq, accepted))
+        self._wake.set()
+
+    def cover(self, stored: EventId) -> None:
+        """Tell the client what PostgreSQL has, once it has got that itself."""
+        if stored.seq > self._stored.seq:
+            self._stored = stored
+            self._wake.set()
+
+    def over(self, linger_s: float = OVER_LINGER_S) -> None:
+        """Close the socket after at most ``linger_s``: its interview is over."""
+        limit = self._clock.monotonic() + linger_s
+        self._over_at = limit if self._over_at is None else min(self._over_at, limit)
+        self._wake.set()
+
+    def close(self, code: Close) -> None:
+        """Close the socket behind the control messages that wait. The first code counts."""
+        if self._verdict is None:
+            self._verdict = code
+        self._wake.set()
+
+    def drain(self, reconnect_after_ms: int) -> None:
+        """Ask the client to go to another instance."""
+        self.say(Draining(reconnect_after_ms=reconnect_after_ms))
+        self.close(Close.DRAINING)
+
+    def stalled(self, now: float) -> bool:
+        """Whether the client has not read for too long."""
+        return self._sending is not None and now - self._sending > SEND_STALL_S
+
+    async def send(self, message: Struct) -> None:
+        """Send one message now."""
+        await self._send(encode(message, self._encoding))
+
+    async def run(self, cursor: Cursor) -> None:
+        """Send for ever.
+
+        Raises:
+            ClosedError: the socket is to be closed.
+        """
+        live = False
+        while True:
+            self._wake.clear()
+            await self._send_controls()
+            entries = await self._take(cursor)
+            await self._send_entries(entries)
+            await self._send_answers(cursor.position)
+            if entries:
+                continue
+            if not live:
+                live = True
+                await self.send(Live(id=str(cursor.position)))
+            await self._send_stored(cursor.position)
+            self._check_over(cursor.position)
+            await self._rest()
+
+    async def _rest(self) -> None:
+        if self._over_at is None:
+            await self._wake.wait()
+            return
+        try:
+            async with asyncio.timeout(max(0.0, self._over_at - self._clock.monotonic())):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    async def _take(self, cursor: Cursor) -> list[Entry]:
+        """Read on, in spite of short outages."""
+        started, attempt = self._clock.monotonic(), 0
+        while True:
+            try:
+                return await cursor.take()
+            except ResynchroniseError:
+                raise ClosedError(Close.RESYNCHRONISE) from None
+            except StorageError:
+                if self._clock.monotonic() - started > READ_PATIENCE_S:
+                    raise ClosedError(Close.BACKEND_DOWN) from None
+                await self._send_controls()
+                await backoff(self._clock, attempt)
+                attempt += 1
+
+    async def _send_controls(self) -> None:
+        while self._controls:
+            await self.send(self._controls.popleft())
+        if self._verdict is not None:
+            raise ClosedError(self._verdict)
+
+    async def _send_entries(self, entries: list[Entry]) -> None:
+        if len(entries) == 1:
+            entry = entries[0]
+            await self._send(event_frame(entry.body, entry.id, self._encoding))
+        elif entries:
+            for event in merge([read_body(entry.body, entry.id) for entry in entries]):
+                await self.send(event)
+        for entry in entries:
+            if entry.body.startswith(_ENDED):
+                self.over()
+            elif entry.body.startswith(_REPORT):
+                self.over(SETTLE_S)
+
+    async def _send_answers(self, position: EventId) -> None:
+        while self._answers and self._answers[0][0] <= position.seq:
+            await self.send(self._answers.popleft()[1])
+
+    async def _send_stored(self, position: EventId) -> None:
+        if self._told < self._stored.seq <= position.seq:
+            self._told = self._stored.seq
+            await self.send(Stored(id=str(self._stored)))
+
+    def _check_over(self, position: EventId) -> None:
+        if self._over_at is None:
+            return
+        left = self._over_at - self._clock.monotonic()
+        settled = left <= SETTLE_S and self._stored.seq >= position.seq
+        if settled or left <= 0:
+            raise ClosedError(Close.OVER)
+
+    async def _send(self, frame: bytes) -> None:
+        self._sending = self._clock.monotonic()
+        await self._wire.send(frame)
+        self._sending = None

@@ -1,0 +1,125 @@
+"""The turn runner: all turns that this instance generates.
+
+Turns run wherever their lease was taken, not where the socket is. A turn that another instance lost
+is gone on with exactly where its source can resume, else its next attempt begins after a
+``turn.reset``.
+"""
+
+import asyncio
+
+import structlog
+
+from server.clock import Clock
+from server.committer import FencedError
+from server.leases import Lease, Leases
+from server.turn import TurnMeter, TurnWork
+from storage.errors import StorageError
+from storage.live import Acquired, LiveStore
+
+_log = structlog.get_logger()
+
+
+class TurnRunner:
+    """All turns of this instance."""
+
+    def __init__(
+        self,
+        *,
+        store: LiveStore,
+        leases: Leases,
+        work: TurnWork,
+        clock: Clock,
+        meter: TurnMeter,
+        max_turns: int = 2000,
+    ) -> None:
+        self._store = store
+        self._leases = leases
+        self._work = work
+        self._clock = clock
+        self._meter = meter
+        self._max_turns = max_turns
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._again: set[str] = set()
+        self._group: asyncio.TaskGroup | None = None
+        self._accepting = True
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    async def run(self) -> None:
+        """Own the turns' tasks for ever."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            await asyncio.Event().wait()
+
+    def start(self, interview_id: str) -> None:
+        """Generate the interview's open turn, if nobody does. Does not block."""
+        if interview_id in self._tasks:
+            self._again.add(interview_id)
+            return
+        if self._group is None or not self._accepting or len(self._tasks) >= self._max_turns:
+            return  # its lease lapses, and a sweeper gives it to an instance that can
+        task = self._group.create_task(self._guarded(interview_id))
+        self._tasks[interview_id] = task
+        self._empty.clear()
+
+    def stop(self, interview_id: str) -> None:
+        """Abort the turn that runs here: it ended otherwise."""
+        task = self._tasks.get(interview_id)
+        if task is not None:
+            task.cancel()
+
+    async def drain(self, patience_s: float) -> None:
+        """Begin no more turns; let those that run finish, and release those that do not in time."""
+        self._accepting = False
+        try:
+            async with asyncio.timeout(patience_s):
+                await self._empty.wait()
+        except TimeoutError:
+            for task in tuple(self._tasks.values()):
+                task.cancel()
+            async with asyncio.timeout(patience_s):
+                await self._empty.wait()
+
+    async def _guarded(self, interview_id: str) -> None:
+        """Keep one turn's failure from the others: a sweeper retries what is left undone."""
+        try:
+            await self._turn(interview_id)
+        except FencedError:
+            self._meter.turn_ended("fenced")
+        except StorageError as error:
+            self._meter.turn_ended("failed")
+            _log.warning("turn left to a sweeper", reason=type(error).__name__)
+        except Exception:  # noqa: BLE001  # nothing one turn meets may end the other turns
+            self._meter.turn_ended("failed")
+            _log.exception("turn failed", interview=interview_id)
+        finally:
+            self._tasks.pop(interview_id, None)
+            if interview_id in self._again:
+                self._again.discard(interview_id)
+                self.start(interview_id)
+            if not self._tasks:
+                self._empty.set()
+
+    async def _turn(self, interview_id: str) -> None:
+        asked = self._clock.monotonic()
+        acquired = await self._store.acquire(interview_id, self._clock.nonce())
+        if not isinstance(acquired, Acquired):
+            return
+        number = acquired.state.session.turn
+        with self._leases.hold(interview_id, number, acquired.fence, asked) as lease:
+            try:
+                await self._work.run(acquired.state, lease)
+            except asyncio.CancelledError:
+                if not self._accepting:
+                    await self._release(lease)
+                raise
+
+    async def _release(self, lease: Lease) -> None:
+        try:
+            await self._store.release(lease.interview_id, lease.fence)
+            self._meter.turn_ended("released")
+        except StorageError as error:
+            _log.warning("release failed", error=type(error).__name__)

@@ -1,0 +1,239 @@
+"""Decisions made durable: load the session, apply the state machine, commit, tell who must know."""
+
+from typing import Protocol
+
+import structlog
+from msgspec import Struct
+from msgspec.structs import replace
+
+from protocol.commands import DurableCommand, InterviewEnd, TurnCancel
+from protocol.effects import Reject
+from protocol.ids import EventId, parse_event_id
+from protocol.machine import Input, Received, transition
+from server.clock import Clock, backoff
+from server.hub import Hub
+from storage.errors import BackendDownError, ErasedError, MissingError, OutOfMemoryError
+from storage.live import (
+    Answer,
+    Commit,
+    Committed,
+    Conflict,
+    Erased,
+    Fenced,
+    Full,
+    LiveStore,
+    Missing,
+    Restore,
+    State,
+    commit_of,
+    digest_of,
+    partition_of,
+    rejection,
+    timer_of,
+)
+
+ROUNDS = 32
+"""How often a decision is made anew because the state moved on meanwhile."""
+PATIENCE_S = 3.0
+"""How long a command waits for a backend before its sender is asked to send it again."""
+
+_log = structlog.get_logger()
+
+
+class Archive(Protocol):
+    """What is asked of PostgreSQL here."""
+
+    async def rebuild(self, interview_id: str) -> Restore | None:
+        """Return what PostgreSQL holds; None where it knows no such interview.
+
+        Raises:
+            ErasedError: it was erased.
+        """
+        ...
+
+
+class Verdict(Struct, frozen=True):
+    """The answer to a command: the id of its effect's last event, or why there is none."""
+
+    accepted: EventId | None = None
+    rejected: Reject | None = None
+    duplicate: bool = False
+
+
+class Followers(Protocol):
+    """Who acts on what was committed. None of these may block."""
+
+    def run(self, interview_id: str) -> None:
+        """A turn is to be generated."""
+
+    def stop(self, interview_id: str) -> None:
+        """The turn that was being generated is over."""
+
+    def store(self, partition: int) -> None:
+        """The partition's outbox holds something."""
+
+
+class Sessions:
+    """The instance's way to the sessions: each change of state is an `apply` or a `command`."""
+
+    def __init__(
+        self, store: LiveStore, archive: Archive, hub: Hub, clock: Clock, *, idle_ms: int
+    ) -> None:
+        self._store = store
+        self._archive = archive
+        self._hub = hub
+        self._clock = clock
+        self._idle_ms = idle_ms
+        self.followers: Followers | None = None
+
+    async def load(
+        self, interview_id: str, *, command: str = "", turns: bool = False, entries: bool = False
+    ) -> State:
+        """Return the session; it is rebuilt from PostgreSQL where Redis does not hold it.
+
+        Raises:
+            MissingError: there is no such interview.
+            ErasedError: it was erased.
+            BackendDownError: Redis, or PostgreSQL where it is needed, does not answer.
+        """
+        for _ in range(ROUNDS):
+            found = await self._store.load(
+                interview_id, command=command, turns=turns, entries=entries
+            )
+            match found:
+                case State():
+                    return found
+                case Erased():
+                    raise ErasedError
+                case Missing():
+                    await self.rebuild(interview_id)
+        raise BackendDownError("the session vanishes as fast as it is rebuilt")
+
+    async def rebuild(self, interview_id: str) -> None:
+        """Put an interview that PostgreSQL holds back into Redis; see `load` for the errors."""
+        restore = await self._archive.rebuild(interview_id)
+        if restore is None:
+            raise MissingError
+        restore = replace(restore, tick=timer_of(restore.session, self._clock.now(), self._idle_ms))
+        if isinstance(await self._store.create(restore), Erased):
+            raise ErasedError
+        _log.info("session rebuilt", interview=interview_id, head=str(restore.head))
+
+    async def command(self, interview_id: str, command: DurableCommand) -> Verdict:
+        """Decide a durable command, once, however often and wherever it is sent.
+
+        Raises:
+            MissingError, ErasedError: the interview is gone.
+        """
+        deadline = self._clock.monotonic() + PATIENCE_S
+        attempt = 0
+        while True:
+            try:
+                return await self._decide(interview_id, command)
+            except (BackendDownError, OutOfMemoryError) as error:
+                if self._clock.monotonic() > deadline:
+                    _log.warning("command postponed", reason=type(error).__name__)
+                    return Verdict(rejected=_UNAVAILABLE)
+                await backoff(self._clock, attempt)
+                attempt += 1
+
+    async def apply(
+        self, interview_id: str, happened: Input, *, fence: str = "", state: State | None = None
+    ) -> State | Fenced:
+        """Apply an input that is no command; return the state that it led to.
+
+        Raises:
+            BackendDownError, OutOfMemoryError: it may have taken effect; apply it again.
+            MissingError, ErasedError: the interview is gone.
+        """
+        for _ in range(ROUNDS):
+            before = state or await self.load(interview_id)
+            done = transition(before.session, happened)
+            if not done.effects:
+                return before
+            commit = commit_of(
+                before, done, happened, now=self._clock.now(), fence=fence, idle_ms=self._idle_ms
+            )
+            match await self._commit(commit):
+                case Committed(head=head):
+                    return replace(
+                        before,
+                        session=done.session,
+                        version=before.version + 1,
+                        head=head,
+                        ordinal=0,
+                        handle="",
+                        entries=(),
+                    )
+                case Fenced() as fenced:
+                    return fenced
+                case _:
+                    state = None
+        raise BackendDownError("the session changes faster than it can be followed")
+
+    async def _decide(self, interview_id: str, command: DurableCommand) -> Verdict:
+        digest = digest_of(command)
+        for _ in range(ROUNDS):
+            before = await self.load(
+                interview_id, command=command.id, entries=isinstance(command, _CUTS)
+            )
+            if before.answer is not None:
+                return _repeated(before.answer, digest)
+            received = Received(command=command, at=self._clock.now(), logged=before.logged)
+            done = transition(before.session, received)
+            reject = next((e for e in done.effects if isinstance(e, Reject)), None)
+            if reject is not None and reject.retryable:
+                return Verdict(rejected=reject)
+            commit = replace(
+                commit_of(before, done, received, now=received.at, idle_ms=self._idle_ms),
+                command=command.id,
+                digest=digest,
+                answer=rejection(reject) if reject else "",
+            )
+            match await self._commit(commit):
+                case Committed(head=head):
+                    return Verdict(rejected=reject) if reject else Verdict(accepted=head)
+                case Answer() as answer:
+                    return _repeated(answer, digest)
+                case Full():
+                    return Verdict(rejected=_FULL)
+                case _:
+                    continue
+        return Verdict(rejected=_UNAVAILABLE)
+
+    async def _commit(
+        self, commit: Commit
+    ) -> Committed | Answer | Conflict | Fenced | Full | Missing:
+        result = await self._store.commit(commit)
+        if isinstance(result, Erased):
+            raise ErasedError
+        if isinstance(result, Committed):
+            self._hub.add(commit.id, result.entries)
+            self._follow(commit)
+        return result
+
+    def _follow(self, commit: Commit) -> None:
+        if self.followers is None:
+            return
+        if commit.lease in ("run", "idle") and not commit.fence:
+            self.followers.stop(commit.id)
+        if commit.lease == "run":
+            self.followers.run(commit.id)
+        if commit.store:
+            self.followers.store(partition_of(commit.id))
+
+
+_CUTS = TurnCancel | InterviewEnd
+"""Commands that may cut the interviewer's open turn, and so need its logged text."""
+
+_UNAVAILABLE = Reject("unavailable", "a backend is down; send the command again", retryable=True)
+_FULL = Reject("too_many_commands", "the interview has used up its command ids")
+_REUSED = Reject("id_reused", "this id was used for other content; choose a new one")
+
+
+def _repeated(answer: Answer, digest: str) -> Verdict:
+    if answer.digest != digest:
+        return Verdict(rejected=_REUSED)
+    if answer.rejected is not None:
+        return Verdict(rejected=answer.rejected, duplicate=True)
+    return Verdict(accepted=parse_event_id(answer.accepted), duplicate=True)

@@ -1,0 +1,112 @@
+"""The sweeper: what the clock brings, on every instance, for all interviews.
+
+Lapsed leases (turns whose instance died) are taken over, due timers become `Ticked` or park a
+session that rests, and outboxes that hold something are given to the writer. Every instance sweeps;
+who acts first wins, and the others find nothing left to do.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
+
+from protocol.machine import Ticked, next_tick
+from server.clock import Clock
+from server.sessions import Sessions
+from storage.errors import ErasedError, MissingError, StorageError
+from storage.live import LiveStore, State
+
+SWEEP_S = 0.2
+LIMIT = 64
+"""At most so many lapsed leases and timers of one partition a sweep."""
+AGAIN_MS = 10_000
+"""When a session that could not be parked is looked at again."""
+
+_log = structlog.get_logger()
+
+
+class Follow(Protocol):
+    """Who acts on what the sweep finds; see `server.sessions.Followers`."""
+
+    def run(self, interview_id: str) -> None:
+        """A turn's lease has lapsed."""
+
+    def store(self, partition: int) -> None:
+        """The partition's outbox holds something."""
+
+
+class Sweeper:
+    """One instance's sweep."""
+
+    def __init__(
+        self,
+        store: LiveStore,
+        sessions: Sessions,
+        followers: Follow,
+        clock: Clock,
+        *,
+        idle_ms: int,
+        backlog: Callable[[int], None] | None = None,
+    ) -> None:
+        self._store = store
+        self._sessions = sessions
+        self._followers = followers
+        self._clock = clock
+        self._idle_ms = idle_ms
+        self._backlog = backlog
+        self._down = False
+
+    async def run(self) -> None:
+        """Sweep for ever; owned by the instance's task group."""
+        while True:
+            await asyncio.sleep(SWEEP_S * (0.75 + self._clock.random() / 2))
+            await self.sweep()
+
+    async def sweep(self) -> None:
+        """Look once. An outage is logged when it begins; the next sweep tries again."""
+        try:
+            due = await self._store.due(LIMIT)
+        except StorageError as error:
+            if not self._down:
+                _log.warning("sweep failed", error=type(error).__name__)
+            self._down = True
+            return
+        self._down = False
+        for interview_id in due.leases:
+            self._followers.run(interview_id)
+        for partition in due.outboxes:
+            self._followers.store(partition)
+        if self._backlog is not None:
+            self._backlog(len(due.outboxes))
+        for interview_id in due.timers:
+            await self._timer(interview_id)
+
+    async def _timer(self, interview_id: str) -> None:
+        try:
+            found = await self._store.load(interview_id)
+            if isinstance(found, State):
+                await self._look(found)
+            else:
+                await self._store.postpone(interview_id, 0)  # drops the timer of what is gone
+        except (MissingError, ErasedError):
+            return
+        except StorageError as error:
+            _log.warning("timer failed", interview=interview_id, error=type(error).__name__)
+
+    async def _look(self, state: State) -> None:
+        now = self._clock.now()
+        session = state.session
+        tick = next_tick(session)
+        if tick is not None and tick <= now:
+            await self._sessions.apply(session.interview_id, Ticked(at=now), state=state)
+            return
+        rests_at = state.touched + self._idle_ms
+        if rests_at > now:
+            await self._store.postpone(session.interview_id, min(rests_at, tick or rests_at))
+            return
+        parked = await self._store.park(
+            session.interview_id, state.version, self._idle_ms, now + AGAIN_MS
+        )
+        if parked == "ok":
+            _log.info("session parked", interview=session.interview_id)

@@ -1,0 +1,195 @@
+"""The work of one interviewer turn, from its lease to its end in the log."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import NamedTuple, Protocol
+
+from ai.speech import AttemptFailedError, End, Fallback, TurnRequest, Words
+from protocol.machine import Finished, Input, Lost, Noted
+from protocol.scalars import Source
+from protocol.session import OpenTurn
+from server.clock import Clock, backoff
+from server.committer import Committer, FencedError, Relay
+from server.leases import Lease
+from server.sessions import Sessions
+from storage.errors import BackendDownError, OutOfMemoryError
+from storage.live import Fenced, State
+
+END_PATIENCE_S = 10.0
+"""How long the end of a turn is tried to be committed before it is left to a sweeper."""
+
+FALLBACK_NOTICE = "The interview goes on with prepared questions."
+
+
+class Interviewer(Protocol):
+    """Who speaks the interviewer's turns; see `ai.interviewer`."""
+
+    def speak(self, request: TurnRequest) -> AsyncGenerator[Words | Fallback | End, None]:
+        """Generate a turn; closing the generator aborts it."""
+        ...
+
+    def resumable(self, handle: str) -> bool:
+        """Whether a turn that saved ``handle`` can be gone on with behind its last piece."""
+        ...
+
+
+class TurnMeter(Protocol):
+    """What is measured of turns."""
+
+    def turn_ended(self, outcome: str) -> None:
+        """Count one that ended as ``completed``, ``failed``, ``fenced`` or ``released``."""
+
+    def first_words(self, seconds: float) -> None:
+        """Observe the time from the lease to the first words."""
+
+
+class _Spoken(NamedTuple):
+    text: str
+    source: Source
+
+
+class TurnWork:
+    """Generates turns whose lease the caller holds."""
+
+    def __init__(
+        self,
+        *,
+        sessions: Sessions,
+        committer: Committer,
+        interviewer: Interviewer,
+        clock: Clock,
+        meter: TurnMeter,
+    ) -> None:
+        self._sessions = sessions
+        self._committer = committer
+        self._interviewer = interviewer
+        self._clock = clock
+        self._meter = meter
+
+    async def run(self, acquired: State, lease: Lease) -> None:
+        """Bring the open turn to its end, over as many attempts as it takes.
+
+        Raises:
+            FencedError: the turn is somebody else's now, or over.
+            StorageError: the log could not be written; a sweeper goes on with the turn.
+        """
+        state = acquired
+        if not self._continues(state):
+            state = await self._lose(state, lease, "instance_lost")
+        while True:
+            try:
+                spoken = await self._attempt(state, acquired, lease)
+            except AttemptFailedError as failed:
+                state = await self._lose(state, lease, failed.reason)
+            else:
+                break
+        lease.ending = True
+        turn = _opened(state)
+        await self._apply(
+            Finished(
+                turn=turn.turn,
+                attempt=turn.attempt,
+                text=spoken.text,
+                at=self._clock.now(),
+                source=spoken.source,
+            ),
+            lease,
+            state,
+        )
+        self._meter.turn_ended("completed")
+
+    def _continues(self, state: State) -> bool:
+        """Whether the present attempt can go on: it is untouched, or its source can resume it."""
+        if state.open_from == 0:
+            return False  # rebuilt from PostgreSQL: what was logged of it is not known
+        return state.ordinal == 0 or self._interviewer.resumable(state.handle)
+
+    async def _lose(self, state: State, lease: Lease, reason: str) -> State:
+        turn = _opened(state)
+        lost = Lost(turn=turn.turn, attempt=turn.attempt, reason=reason, at=self._clock.now())
+        self._meter.turn_ended("failed")
+        return await self._apply(lost, lease, state)
+
+    async def _attempt(self, state: State, acquired: State, lease: Lease) -> _Spoken:
+        request = _request(state, acquired)
+        relay = Relay(
+            self._committer,
+            request.interview_id,
+            request.turn,
+            request.attempt,
+            fence=lease.fence,
+            ordinal=state.ordinal,
+            offset=len(request.logged),
+            handle=request.handle,
+        )
+        said, source = [request.logged], None
+        began = lease.silent_since = self._clock.monotonic()
+        try:
+            async with aclosing(self._interviewer.speak(request)) as speech:
+                async for item in speech:
+                    match item:
+                        case Words(text=text, handle=handle):
+                            if lease.silent_since is not None:
+                                lease.silent_since = None
+                                self._meter.first_words(self._clock.monotonic() - began)
+                            said.append(text)
+                            relay.push(text, handle)
+                        case Fallback():
+                            await self._note(state, lease)
+                        case End(source=source):
+                            break
+            await relay.drained()
+        finally:
+            lease.silent_since = None
+            self._committer.forget(relay)
+        if source is None:
+            raise AttemptFailedError("no_end")
+        return _Spoken("".join(said), source)
+
+    async def _note(self, state: State, lease: Lease) -> None:
+        noted = Noted(code="fallback_in_use", message=FALLBACK_NOTICE, at=self._clock.now())
+        await self._apply(noted, lease, state)
+
+    async def _apply(self, happened: Input, lease: Lease, state: State) -> State:
+        """Apply an input under the lease's fence, in spite of short outages."""
+        started = self._clock.monotonic()
+        attempt = 0
+        while True:
+            try:
+                applied = await self._sessions.apply(
+                    lease.interview_id, happened, fence=lease.fence, state=state
+                )
+            except (BackendDownError, OutOfMemoryError):
+                if self._clock.monotonic() - started > END_PATIENCE_S:
+                    raise
+                await backoff(self._clock, attempt)
+                attempt += 1
+            else:
+                if isinstance(applied, Fenced):
+                    raise FencedError
+                return applied
+
+
+def _opened(state: State) -> OpenTurn:
+    turn = state.session.open
+    if turn is None or turn.speaker != "interviewer":
+        raise FencedError  # it ended while this instance was away
+    return turn
+
+
+def _request(state: State, acquired: State) -> TurnRequest:
+    turn = _opened(state)
+    session = state.session
+    return TurnRequest(
+        interview_id=session.interview_id,
+        user_id=session.user_id,
+        turn=turn.turn,
+        attempt=turn.attempt,
+        kind=turn.kind,
+        question_id=turn.question_id,
+        phase=session.phase,
+        plan=session.plan,
+        turns=acquired.turns,
+        handle=state.handle if state.ordinal else "",
+        logged=state.logged,
+    )
