@@ -98,8 +98,11 @@ async def _start(servers: tuple[Server, ...], progress: Callable[[str], None]) -
             for server in servers:
                 progress(f"starting {server.title} …")
                 group.create_task(server.start())
-    except* (EmbeddedError, OSError) as errors:
-        raise _first(errors) from None
+    except BaseExceptionGroup as group:  # `except*` would raise a group again
+        expected, others = group.split((EmbeddedError, OSError))
+        if expected is None or others is not None:
+            raise
+        raise _first(expected) from None
 
 
 def _first(group: BaseExceptionGroup[EmbeddedError | OSError]) -> EmbeddedError | OSError:

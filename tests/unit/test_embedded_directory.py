@@ -68,7 +68,12 @@ def test_processes_are_found_by_directory_and_name(tmp_path: Path) -> None:
     name = Path("/proc/self/comm").read_text().strip()
     other = tmp_path / "other"
     other.mkdir()
-    with subprocess.Popen([sys.executable, "-c", "input()"], cwd=tmp_path, stdin=-1) as child:
+    code = "print(flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdout is not None
+        child.stdout.readline()  # until then it may still bear our name
         comm = Path(f"/proc/{child.pid}/comm").read_text().strip()
         try:
             assert processes_in(tmp_path, comm) == [child.pid]
