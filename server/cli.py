@@ -1,4 +1,4 @@
-"""The command `viva`: each subcommand is `server.commands.<name>`, imported when it runs."""
+"""The command `viva`: each subcommand is a module, imported when it runs."""
 
 import argparse
 import importlib
@@ -15,16 +15,28 @@ _INTERRUPTED = 130  # what a shell reports for SIGINT
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A subcommand: its name, a line of help, and what adds its options to a parser."""
+    """A subcommand: its name, a line of help, what adds its options, and its package.
+
+    The harness has commands in a package of its own: the server is not to know it, only its name.
+    """
 
     name: str
     summary: str
     add_options: Callable[[argparse.ArgumentParser], None]
+    package: str = "server.commands"
 
     @property
     def module(self) -> str:
         """The module with `run(args) -> int`."""
-        return f"server.commands.{self.name}"
+        return f"{self.package}.{self.name}"
+
+    @property
+    def present(self) -> bool:
+        """Whether the module is installed."""
+        try:
+            return importlib.util.find_spec(self.module) is not None
+        except ModuleNotFoundError:
+            return False
 
     def run(self, args: argparse.Namespace) -> int:
         """Import the module and run it; its exit code."""
@@ -50,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action=_Version, help="print the version and exit")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in COMMANDS:
-        if importlib.util.find_spec(command.module) is None:
+        if not command.present:
             continue
         sub = commands.add_parser(
             command.name, help=command.summary, description=_sentence(command.summary)
@@ -129,6 +141,36 @@ def _token(sub: argparse.ArgumentParser) -> None:
     )
 
 
+def _url(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--url",
+        default="http://127.0.0.1:8000",
+        help="where viva is served (default: %(default)s)",
+    )
+
+
+def _load(sub: argparse.ArgumentParser) -> None:
+    _url(sub)
+    sub.add_argument(
+        "--candidates",
+        type=_count,
+        default=100,
+        metavar="N",
+        help="interviews at the same time (default: %(default)s)",
+    )
+
+
+def _chaos(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--kills",
+        type=_count,
+        default=10,
+        metavar="N",
+        help="how often an instance is killed (default: %(default)s)",
+    )
+    sub.add_argument("--seed", type=int, help="repeat the run of this seed (default: a new one)")
+
+
 def _nothing(_: argparse.ArgumentParser) -> None:
     """The command is set up by the environment alone."""
 
@@ -139,4 +181,9 @@ COMMANDS = (
     Command("services", "run only the embedded Valkey and PostgreSQL", _data_dir),
     Command("migrate", "bring the schema of DATABASE_URL up to date", _nothing),
     Command("token", "print a JWT signed with VIVA_JWT_SECRET", _token),
+    Command("talk", "have an interview in the terminal", _url),
+    Command("load", "simulate candidates and report what they saw", _load, "loadtest.commands"),
+    Command(
+        "chaos", "kill instances under load and count what was lost", _chaos, "loadtest.commands"
+    ),
 )

@@ -26,9 +26,11 @@ def test_a_command_is_offered_when_its_module_is_there(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     missing = cli.Command("nothing", "do nothing", lambda _: None)
-    monkeypatch.setattr(cli, "COMMANDS", (*cli.COMMANDS, missing))
+    astray = cli.Command("astray", "have not even a package", lambda _: None, "loadtest.astray")
+    monkeypatch.setattr(cli, "COMMANDS", (*cli.COMMANDS, missing, astray))
     assert "services" in cli.parser().format_help()
     assert "nothing" not in cli.parser().format_help()
+    assert "astray" not in cli.parser().format_help()
     with pytest.raises(SystemExit) as exit_:
         cli.main(["nothing"])
     assert exit_.value.code == 2
@@ -68,6 +70,11 @@ def test_the_options_of_the_contract() -> None:
     assert _parse("serve").host == "127.0.0.1"
     token = _parse("token", "--user", "u", "--role", "admin")
     assert (token.user, token.role) == ("u", "admin")
+    assert _parse("talk").url == "http://127.0.0.1:8000"
+    assert _parse("load", "--candidates", "5").candidates == 5
+    chaos = _parse("chaos", "--kills", "200", "--seed", "7")
+    assert (chaos.kills, chaos.seed) == (200, 7)
+    assert chaos.command.module == "loadtest.commands.chaos"
     assert _parse("migrate").command.module == "server.commands.migrate"
 
 
