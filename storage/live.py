@@ -30,6 +30,10 @@ COMMAND_IDS = 10_000
 IDLE_MS = 3_600_000
 """How long a live interview rests before it is parked in PostgreSQL."""
 TOMBSTONE_S = 86_400
+MAX_TRIES = 5
+"""How often an outbox entry with bad data is tried."""
+DEAD_LETTERS = 10_000
+"""How many dead letters a partition keeps, about."""
 RESUME_GRACE_MS = 600_000
 """How long a resume token stays good after a newer one was issued for the same slot."""
 
@@ -146,9 +150,9 @@ class Idle(Struct, frozen=True):
 class Join(Struct, frozen=True, kw_only=True):
     """A socket that wants to be registered.
 
-    ``slot`` is what at most one socket may hold (empty: any number), ``issued`` the time of issue of
-    the resume token that was shown (None: it came with a ticket). ``last_event_id`` is None or a
-    well-formed id.
+    ``slot`` is what at most one socket may hold (empty: any number), ``issued`` the time of issue
+    of the resume token that was shown (None: it came with a ticket). ``last_event_id`` is None or
+    a well-formed id.
     """
 
     id: str
@@ -164,7 +168,7 @@ class Stale(Struct, frozen=True):
 
 
 class Joined(Struct, frozen=True):
-    """A socket is registered as the interview's ``number``-th.
+    """A socket is registered. Numbers rise with each socket of the interview, also over a rebuild.
 
     Where ``recovered``, the log goes on from the id it showed.
     """
@@ -329,12 +333,16 @@ class LiveStore(Protocol):
         """Read what the writer needs."""
         ...
 
-    async def mark_stored(self, interview_id: str, head: EventId, commands: Sequence[str]) -> None:
-        """Tell that PostgreSQL has committed everything up to ``head``."""
+    async def mark_stored(self, interview_id: str, head: EventId, commands: Sequence[str]) -> bool:
+        """Tell that PostgreSQL has committed everything up to ``head``.
+
+        False where the log does not hold ``head``: it lost its tail after that was read, PostgreSQL
+        is ahead of Redis, and nothing was marked.
+        """
         ...
 
     async def enqueue_ledger(self, interview_id: str, row: bytes) -> None:
-        """Queue a ledger row."""
+        """Queue a ledger row. A repeat queues it twice: the row's own id tells them apart."""
         ...
 
     async def take(
@@ -348,7 +356,10 @@ class LiveStore(Protocol):
         ...
 
     async def bury(self, partition: int, entry: OutboxEntry, code: str) -> bool:
-        """Count a failure of bad data; at the fifth move the entry to the dead letters."""
+        """Count a failure of bad data, once a delivery; at the fifth move it to the dead letters.
+
+        True where the entry is out of the outbox.
+        """
         ...
 
 
@@ -369,8 +380,13 @@ class Notifier(Protocol):
 
 
 def digest_of(command: DurableCommand) -> str:
-    """Return the digest of a command's content, by which a reused id is told from a repeat."""
-    content = msgspec.msgpack.encode(command)
+    """Return the digest of a command's content, by which a reused id is told from a repeat.
+
+    Absent fields are left out: a version that knows more of them sees the same content.
+    """
+    fields = msgspec.structs.asdict(command).items()
+    given = {name: value for name, value in fields if value is not None}
+    content = msgspec.json.encode((command.__struct_config__.tag, given), order="deterministic")
     return hashlib.sha256(content).hexdigest()[:32]
 
 
@@ -391,7 +407,13 @@ _reject = msgspec.json.Decoder(Reject)
 
 
 def commit_of(
-    before: State, done: Transition, happened: Input, *, now: int, fence: str = ""
+    before: State,
+    done: Transition,
+    happened: Input,
+    *,
+    now: int,
+    fence: str = "",
+    idle_ms: int = IDLE_MS,
 ) -> Commit:
     """Return the commit that makes a transition from ``before`` durable. ``now`` in Unix ms."""
     events: list[str] = []
@@ -425,7 +447,7 @@ def commit_of(
         kind="cancel" if stop else "finish" if fence else "ingest",
         fence=fence,
         session=msgspec.json.encode(done.session).decode() if changed else "",
-        tick=timer_of(done.session, now),
+        tick=timer_of(done.session, now, idle_ms),
         opens=opens,
         lease=lease,
         running=f"{run.turn}:{run.attempt}" if run else "",
@@ -435,8 +457,8 @@ def commit_of(
     )
 
 
-def timer_of(session: Session, now: int) -> int:
+def timer_of(session: Session, now: int, idle_ms: int = IDLE_MS) -> int:
     """Return when the sweeper shall look at the interview next, in Unix ms."""
     tick = next_tick(session)
-    rest = now + IDLE_MS
+    rest = now + idle_ms
     return rest if tick is None else min(tick, rest)

@@ -80,9 +80,11 @@ _DOWN = (
     exceptions.TimeoutError,
     exceptions.BusyLoadingError,
     exceptions.ReadOnlyError,
+    exceptions.InvalidResponse,
 )
 _UNREADY = (
     "LOADING",
+    "BUSY ",
     "MASTERDOWN",
     "READONLY",
     "CLUSTERDOWN",

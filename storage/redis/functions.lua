@@ -12,6 +12,12 @@ local HASH = '@HASH@'
 -- KEYS by position, the same in every function that takes the interview's keys.
 local META, LOG, TURNS, COMMANDS, PENDING, LEASES, TIMERS, OUTBOX, ERASED = 1, 2, 3, 4, 5, 6, 7, 8, 9
 
+-- How a delta begins as JSON; it says which attempt it belongs to.
+local DELTA = '^{"type":"turn%.delta","turn":(%d+),"attempt":(%d+),'
+
+-- How many slots for sockets an interview remembers, about.
+local SLOTS = 256
+
 local function now_ms()
   local t = redis.call('TIME')
   return t[1] * 1000 + math.floor(t[2] / 1000)
@@ -118,7 +124,9 @@ local function create(keys, argv)
   redis.call('DEL', keys[LOG], keys[TURNS], keys[COMMANDS], keys[PENDING])
   redis.call('HSET', keys[META], 'session', a.session, 'version', int(a.version), 'head', a.head,
     'fence', '0:', 'lease_until', '0', 'open_from', '0', 'ordinal', '0', 'handle', '',
-    'running', a.running, 'stored', a.head, 'touched', int(now))
+    'running', a.running, 'stored', a.head, 'touched', int(now),
+    -- Sockets are numbered from the time, so that after a rebuild the newer ones still count higher.
+    'joins', int(now))
   if a.head ~= '0-0' then
     -- Cursors read inclusively: an entry at the head stands for all that came before it.
     redis.call('XADD', keys[LOG], a.head, 'e', '')
@@ -144,7 +152,7 @@ local function outlived(times, issued, now, grace)
   for time in string.gmatch(times, '%d+') do
     local at = tonumber(time)
     if at <= now - grace then
-      before = time
+      before = before and math.max(before, at) or at
       stale = stale or (issued ~= '' and at > tonumber(issued))
     else
       kept[#kept + 1] = time
@@ -154,7 +162,7 @@ local function outlived(times, issued, now, grace)
     table.remove(kept, 1)
   end
   if before then
-    table.insert(kept, 1, before)
+    table.insert(kept, 1, int(before))
   end
   kept[#kept + 1] = int(now)
   return stale, table.concat(kept, ',')
@@ -162,25 +170,31 @@ end
 
 -- join: registers a socket and finds its place in the log, in one round trip.
 -- Sockets are numbered in the order they join, so that an old announcement never closes a newer socket.
+-- A slot is remembered while there are few: observers name theirs, and may name ever new ones.
 -- ARGV slot, last_event_id, issued (of the resume token shown, or ''), now, grace_ms
 -- -> ok, recovered, number, state | stale | missing | erased
 local function join(keys, argv)
-  local slot, last = argv[1], argv[2]
+  local slot, last, known = argv[1], argv[2], false
   if redis.call('EXISTS', keys[META]) == 0 then
     return {redis.call('EXISTS', keys[ERASED]) == 1 and 'erased' or 'missing'}
   end
   if slot ~= '' then
-    local times = redis.call('HGET', keys[META], 'resume:' .. slot) or ''
-    local stale, issues = outlived(times, argv[3], tonumber(argv[4]), tonumber(argv[5]))
+    local times = redis.call('HGET', keys[META], 'resume:' .. slot)
+    known = times or redis.call('HLEN', keys[META]) < 2 * SLOTS
+    local stale, issues = outlived(times or '', argv[3], tonumber(argv[4]), tonumber(argv[5]))
     if stale then
       return {'stale'}
     end
-    redis.call('HSET', keys[META], 'resume:' .. slot, issues)
+    if known then
+      redis.call('HSET', keys[META], 'resume:' .. slot, issues)
+    end
   end
   local number = redis.call('HINCRBY', keys[META], 'joins', 1)
   if slot ~= '' then
-    redis.call('HSET', keys[META], 'socket:' .. slot, number)
-    redis.call('PUBLISH', channel(keys), 'c' .. slot .. ' ' .. number)
+    if known then
+      redis.call('HSET', keys[META], 'socket:' .. slot, int(number))
+    end
+    redis.call('PUBLISH', channel(keys), 'c' .. slot .. ' ' .. int(number))
   end
   redis.call('HSET', keys[META], 'touched', int(now_ms()))
   local recovered = last ~= '' and
@@ -254,9 +268,11 @@ local function commit(keys, argv)
     fields[#fields + 1] = name
     fields[#fields + 1] = value
   end
+  if a.session ~= '' or #ids > 0 then
+    set('version', int(a.version + 1))
+  end
   if a.session ~= '' then
     set('session', a.session)
-    set('version', int(a.version + 1))
     redis.call('ZADD', keys[TIMERS], int(a.tick), a.id)
   end
   local open_from = meta.open_from
@@ -329,6 +345,9 @@ end
 local function release(keys, argv)
   local meta = meta_of(keys, 'fence', 'lease_until')
   local now = now_ms()
+  if meta.fence == argv[2] and meta.lease_until == '0' then
+    return {'ok'}
+  end
   if not holds_lease(meta, argv[2], now) then
     return {'fenced'}
   end
@@ -338,10 +357,15 @@ local function release(keys, argv)
 end
 
 -- append: the relay's own step, kept to the fewest calls. `ordinal` counts the appends of one attempt
--- so that one whose reply was lost can be repeated.
+-- so that one whose reply was lost can be repeated. They begin anew with each attempt, under the same
+-- fence: one that was on its way while its attempt was given up must not pass for the next one's.
 -- ARGV fence, ordinal, handle, max_log, body  ->  ok, id | repeated, head | fenced
 local function append(keys, argv)
-  local meta = meta_of(keys, 'fence', 'lease_until', 'ordinal', 'head', 'open_from')
+  local meta = meta_of(keys, 'fence', 'lease_until', 'ordinal', 'head', 'open_from', 'running')
+  local turn, attempt = string.match(argv[5], DELTA)
+  if turn and turn .. ':' .. attempt ~= meta.running then
+    return {'fenced'}
+  end
   if not holds_lease(meta, argv[1], now_ms()) then
     return {'fenced'}
   end
@@ -361,17 +385,36 @@ local function append(keys, argv)
   return {'ok', id}
 end
 
--- stored: PostgreSQL has committed everything up to `head` and the named commands.
--- ARGV head, n, n×command id  ->  ok | missing
+-- Whether `id` is, or was, in the log. What was trimmed away was there.
+local function logged(keys, head, id)
+  if id == head or id == '0-0' then
+    return true
+  end
+  if split(id) >= split(head) then
+    return false
+  end
+  local first = redis.call('XRANGE', keys[LOG], '-', '+', 'COUNT', 1)[1]
+  if not first or split(id) < split(first[1]) then
+    return true
+  end
+  return #redis.call('XRANGE', keys[LOG], id, id) == 1
+end
+
+-- stored: PostgreSQL has committed everything up to `head` and the named commands. A head that is not in
+-- the log was read before a failover lost the log's tail: clients must not take it for theirs.
+-- ARGV head, n, n×command id  ->  ok | lost | missing
 local function stored(keys, argv)
-  local was = redis.call('HGET', keys[META], 'stored')
-  if not was then
+  local meta = meta_of(keys, 'head', 'stored')
+  if meta.head == '' then
     return {'missing'}
+  end
+  if not logged(keys, meta.head, argv[1]) then
+    return {'lost'}
   end
   for i = 1, tonumber(argv[2]) do
     redis.call('SREM', keys[PENDING], argv[2 + i])
   end
-  if split(argv[1]) > split(was) then
+  if split(argv[1]) > split(meta.stored) then
     redis.call('HSET', keys[META], 'stored', argv[1])
     redis.call('PUBLISH', channel(keys), 's' .. argv[1])
   end
@@ -472,15 +515,56 @@ local function redeem(keys, argv)
   return redis.call('GET', keys[1]) == argv[1] and 1 or 0
 end
 
+-- Consumers are named by process and come and go; those that hold nothing are forgotten after a day.
+local CONSUMERS, CONSUMER_IDLE_MS = 16, 86400000
+
+local function forget_consumers(stream, group)
+  local consumers = redis.call('XINFO', 'CONSUMERS', stream, group)
+  if #consumers <= CONSUMERS then
+    return
+  end
+  for _, fields in ipairs(consumers) do
+    local consumer = {}
+    for i = 1, #fields, 2 do
+      consumer[fields[i]] = fields[i + 1]
+    end
+    if consumer.pending == 0 and consumer.idle > CONSUMER_IDLE_MS then
+      redis.call('XGROUP', 'DELCONSUMER', stream, group, consumer.name)
+    end
+  end
+end
+
+-- XAUTOCLAIM looks at ten deliveries for each it may claim, so that one call can miss what lies behind
+-- many that are still being worked on.
+local SCANS = 32
+
+local function claim(stream, group, consumer, count, idle)
+  local entries, cursor = {}, '0-0'
+  for _ = 1, SCANS do
+    local reply = redis.call('XAUTOCLAIM', stream, group, consumer, idle, cursor, 'COUNT',
+      count - #entries)
+    cursor = reply[1]
+    for _, entry in ipairs(reply[2]) do
+      entries[#entries + 1] = entry
+    end
+    if cursor == '0-0' or #entries >= count then
+      break
+    end
+  end
+  return entries
+end
+
 -- take: outbox deliveries another consumer left behind, then new ones.
--- KEYS outbox; ARGV group, consumer, count, idle_ms  ->  entries, {deliveries..}
+-- KEYS outbox; ARGV group, consumer, count, idle_ms  ->  entries
 local function take(keys, argv)
   local stream, group, consumer, count = keys[1], argv[1], argv[2], tonumber(argv[3])
   if redis.call('EXISTS', stream) == 0 then
     return {}
   end
-  redis.pcall('XGROUP', 'CREATE', stream, group, '0')
-  local entries = redis.call('XAUTOCLAIM', stream, group, consumer, argv[4], '0-0', 'COUNT', count)[2]
+  if #redis.call('XINFO', 'GROUPS', stream) == 0 then
+    redis.call('XGROUP', 'CREATE', stream, group, '0')
+  end
+  local entries = claim(stream, group, consumer, count, argv[4])
   if #entries < count then
     local fresh = redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', count - #entries,
       'STREAMS', stream, '>')
@@ -488,7 +572,51 @@ local function take(keys, argv)
       entries[#entries + 1] = entry
     end
   end
+  forget_consumers(stream, group)
   return entries
+end
+
+local function discard(keys, group, id)
+  redis.call('XACK', keys[1], group, id)
+  redis.call('XDEL', keys[1], id)
+  redis.call('HDEL', keys[2], id)
+end
+
+-- settle: takes committed deliveries out. KEYS outbox, tries; ARGV group, ids
+local function settle(keys, argv)
+  for i = 2, #argv do
+    discard(keys, argv[1], argv[i])
+  end
+  return {'ok'}
+end
+
+-- bury: counts a failure of bad data, once a delivery; the last one moves the entry to the dead letters.
+-- KEYS outbox, tries, dead; ARGV group, id, code, tries allowed, dead letters kept  ->  buried? 1 or 0
+local function bury(keys, argv)
+  local group, id = argv[1], argv[2]
+  local entry = redis.call('XRANGE', keys[1], id, id)[1]
+  if not entry then
+    return 1
+  end
+  local pending = redis.call('XINFO', 'GROUPS', keys[1])[1] and
+    redis.call('XPENDING', keys[1], group, id, id, 1)[1]
+  local delivery = pending and int(pending[4]) or ''
+  local counted = redis.call('HGET', keys[2], id) or '0 '
+  local space = string.find(counted, ' ', 1, true)
+  local tries = tonumber(string.sub(counted, 1, space - 1))
+  if delivery == '' or string.sub(counted, space + 1) ~= delivery then
+    tries = tries + 1
+    redis.call('HSET', keys[2], id, int(tries) .. ' ' .. delivery)
+  end
+  if tries < tonumber(argv[4]) then
+    return 0
+  end
+  local fields = entry[2]
+  fields[#fields + 1] = 'code'
+  fields[#fields + 1] = argv[3]
+  redis.call('XADD', keys[3], 'MAXLEN', '~', argv[5], '*', unpack(fields))
+  discard(keys, group, id)
+  return 1
 end
 
 local function register(name, callback, flags)
@@ -502,6 +630,8 @@ register('due', due, {'no-writes'})
 register('read', read, {'no-writes'})
 register('redeem', redeem, {'allow-oom'})
 register('take', take, {'allow-oom'})
+register('settle', settle, {'allow-oom'})
+register('bury', bury, {'allow-oom'})
 register('create', create, {})
 register('join', join, {'allow-oom'})
 register('ingest', commit, {})

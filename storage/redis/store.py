@@ -4,21 +4,19 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
+import structlog
 from redis import exceptions
 
-from protocol.ids import EventId, parse_event_id
-from protocol.session import Session, Turn
+from protocol.ids import EventId
 from storage import live
-from storage.redis import keys, library
+from storage.errors import BadDataError
+from storage.redis import keys, library, replies
 from storage.redis.connect import Client, translate, translated
 
-_session = msgspec.json.Decoder(Session)
-_turn = msgspec.json.Decoder(Turn)
 _pack = msgspec.msgpack.Encoder().encode
 
-_Reply = list[Any]
+_log = structlog.get_logger()
 _GROUP = "writers"
-MAX_TRIES = 5
 
 
 class RedisStore:
@@ -46,7 +44,7 @@ class RedisStore:
     ) -> live.State | live.Gone:
         """See `LiveStore.load`."""
         reply = await self._call("load", interview_id, command, _flag(turns), _flag(entries))
-        return _gone(reply) or _state(reply[1])
+        return replies.gone(reply) or replies.state(reply[1])
 
     async def create(self, restore: live.Restore) -> Literal["ok", "exists"] | live.Erased:
         """See `LiveStore.create`."""
@@ -75,7 +73,9 @@ class RedisStore:
         reply = await self._call("join", join.id, join.slot, last, issued, join.now, join.grace_ms)
         if reply[0] == b"stale":
             return live.Stale()
-        return _gone(reply) or live.Joined(reply[1] == b"1", reply[2], _state(reply[3]))
+        return replies.gone(reply) or live.Joined(
+            reply[1] == b"1", reply[2], replies.state(reply[3])
+        )
 
     async def commit(
         self, commit: live.Commit
@@ -94,9 +94,9 @@ class RedisStore:
         match reply[0]:
             case b"ok":
                 bodies = (event.encode() for event in commit.events)
-                ids = (_id(raw) for raw in reply[2])
+                ids = (replies.event_id(raw) for raw in reply[2])
                 entries = tuple(map(live.Entry, ids, bodies))
-                return live.Committed(_id(reply[1]), entries)
+                return live.Committed(replies.event_id(reply[1]), entries)
             case b"duplicate":
                 return live.read_answer(reply[1].decode())
             case b"conflict":
@@ -106,7 +106,7 @@ class RedisStore:
             case b"full":
                 return live.Full()
             case _:
-                return _gone(reply) or live.Missing()
+                return replies.gone(reply) or live.Missing()
 
     # --- turns ------------------------------------------------------------------------------------
 
@@ -117,7 +117,7 @@ class RedisStore:
         reply = await self._call("acquire", interview_id, interview_id, nonce, lease_ms)
         match reply[0]:
             case b"ok":
-                return live.Acquired(reply[1].decode(), _state(reply[2]))
+                return live.Acquired(reply[1].decode(), replies.state(reply[2]))
             case b"held":
                 return live.Held()
             case b"idle":
@@ -130,7 +130,8 @@ class RedisStore:
     ) -> list[bool]:
         """See `LiveStore.renew`."""
         calls = [_args("renew", 9, name, name, fence, lease_ms) for name, fence in leases]
-        return [reply[0] == b"ok" for reply in await self._pipeline(calls)]
+        answers = await self._pipeline(calls, tolerant=True)
+        return [isinstance(reply, list) and reply[0] == b"ok" for reply in answers]
 
     async def release(self, interview_id: str, fence: str) -> bool:
         """See `LiveStore.release`."""
@@ -143,8 +144,8 @@ class RedisStore:
             _args("append", 2, a.id, a.fence, a.ordinal, a.handle, self._max_log, a.body)
             for a in appends
         ]
-        replies = await self._pipeline(calls)
-        return [_appended(reply, a.body) for reply, a in zip(replies, appends, strict=True)]
+        answers = await self._pipeline(calls, tolerant=True)
+        return [replies.appended(reply, a.body) for reply, a in zip(answers, appends, strict=True)]
 
     # --- reading and waking -----------------------------------------------------------------------
 
@@ -153,13 +154,13 @@ class RedisStore:
         log = keys.interview_keys(interview_id)[1]
         first = str(start) if start.seq else "-"
         reply = await self._command("FCALL_RO", library.function("read"), 1, log, first, count)
-        return _entries(reply)
+        return replies.log_entries(reply)
 
     async def pulse(self, interviews: Sequence[str]) -> list[live.Pulse | None]:
         """See `LiveStore.pulse`."""
         fields = ("head", "stored", "socket:candidate", "socket:transcriber")
         calls = [("HMGET", keys.interview_keys(name)[0], *fields) for name in interviews]
-        return [_pulse(reply) for reply in await self._pipeline(calls)]
+        return [replies.pulse(reply) for reply in await self._pipeline(calls)]
 
     async def publish(self, interview_id: str, payload: str) -> None:
         """See `LiveStore.publish`."""
@@ -179,7 +180,9 @@ class RedisStore:
             "FCALL_RO", library.function("due"), len(self._due_keys), *self._due_keys, limit
         )
         leases, timers, outboxes = reply
-        return live.Due(_names(leases), _names(timers), tuple(int(number) for number in outboxes))
+        return live.Due(
+            replies.names(leases), replies.names(timers), tuple(int(number) for number in outboxes)
+        )
 
     async def postpone(self, interview_id: str, tick: int) -> None:
         """See `LiveStore.postpone`."""
@@ -201,11 +204,14 @@ class RedisStore:
     async def unstored(self, interview_id: str) -> live.Unstored | live.Gone:
         """See `LiveStore.unstored`."""
         reply = await self._call("unstored", interview_id)
-        return _gone(reply) or live.Unstored(_state(reply[1]), tuple(_pairs(reply[2])))
+        return replies.gone(reply) or live.Unstored(
+            replies.state(reply[1]), tuple(replies.pairs(reply[2]))
+        )
 
-    async def mark_stored(self, interview_id: str, head: EventId, commands: Sequence[str]) -> None:
+    async def mark_stored(self, interview_id: str, head: EventId, commands: Sequence[str]) -> bool:
         """See `LiveStore.mark_stored`."""
-        await self._call("stored", interview_id, str(head), len(commands), *commands)
+        reply = await self._call("stored", interview_id, str(head), len(commands), *commands)
+        return reply[0] != b"lost"
 
     async def enqueue_ledger(self, interview_id: str, row: bytes) -> None:
         """See `LiveStore.enqueue_ledger`."""
@@ -220,43 +226,36 @@ class RedisStore:
         reply = await self._command(
             "FCALL", library.function("take"), 1, stream, _GROUP, consumer, count, idle_ms
         )
-        return [_delivery(raw) for raw in reply]
+        return [replies.delivery(raw) for raw in reply]
 
     async def settle(self, partition: int, entries: Sequence[str]) -> None:
         """See `LiveStore.settle`."""
-        if not entries:
-            return
-        stream = keys.outbox_key(partition)
-        await self._pipeline(
-            [
-                ("XACK", stream, _GROUP, *entries),
-                ("XDEL", stream, *entries),
-                ("HDEL", keys.tries_key(partition), *entries),
-            ]
-        )
+        if entries:
+            outbox, tries = keys.outbox_key(partition), keys.tries_key(partition)
+            await self._command(
+                "FCALL", library.function("settle"), 2, outbox, tries, _GROUP, *entries
+            )
 
     async def bury(self, partition: int, entry: live.OutboxEntry, code: str) -> bool:
         """See `LiveStore.bury`."""
-        tries = await self._command("HINCRBY", keys.tries_key(partition), entry.id, 1)
-        if tries < MAX_TRIES:
-            return False
-        await self._command(
-            "XADD",
+        buried = await self._command(
+            "FCALL",
+            library.function("bury"),
+            3,
+            keys.outbox_key(partition),
+            keys.tries_key(partition),
             keys.dead_key(partition),
-            "*",
-            "i",
-            entry.interview_id,
-            "l",
-            entry.ledger,
-            "code",
+            _GROUP,
+            entry.id,
             code,
+            live.MAX_TRIES,
+            live.DEAD_LETTERS,
         )
-        await self.settle(partition, [entry.id])
-        return True
+        return buried == 1
 
     # --- calls ------------------------------------------------------------------------------------
 
-    async def _call(self, name: str, interview_id: str, *arguments: Any) -> _Reply:
+    async def _call(self, name: str, interview_id: str, *arguments: Any) -> replies.Reply:
         return await self._command(*_args(name, 9, interview_id, *arguments))
 
     async def _command(self, *arguments: Any) -> Any:
@@ -269,17 +268,26 @@ class RedisStore:
             await self._load_library()
             return await self._client.execute_command(*arguments)
 
-    async def _pipeline(self, calls: Sequence[tuple[Any, ...]]) -> list[_Reply]:
-        """Make calls in one round trip. The first error is raised; each call can be repeated."""
-        replies = await self._send(calls)
-        if any(isinstance(reply, Exception) and _unloaded(reply) for reply in replies):
+    async def _pipeline(
+        self, calls: Sequence[tuple[Any, ...]], *, tolerant: bool = False
+    ) -> list[Any]:
+        """Make calls in one round trip. The first error is raised; each call can be repeated.
+
+        Where ``tolerant``, a refusal of one call stands in for its reply: an interview whose keys
+        are damaged must not stop the others.
+        """
+        answers = await self._send(calls)
+        if any(isinstance(reply, Exception) and _unloaded(reply) for reply in answers):
             with translated():
                 await self._load_library()
-            replies = await self._send(calls)
-        for reply in replies:
+            answers = await self._send(calls)
+        for reply in answers:
             if isinstance(reply, Exception):
-                raise translate(reply) from reply
-        return replies
+                error = translate(reply)
+                if not (tolerant and isinstance(error, BadDataError)):
+                    raise error from reply
+                _log.error("call refused", error=type(reply).__name__)
+        return answers
 
     async def _send(self, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
         with translated():
@@ -311,75 +319,3 @@ def _flag(value: bool) -> str:  # noqa: FBT001  # Lua has no booleans among its 
 
 def _unloaded(error: Exception) -> bool:
     return "Function not found" in str(error)
-
-
-def _gone(reply: _Reply) -> live.Missing | live.Erased | None:
-    match reply[0]:
-        case b"missing":
-            return live.Missing()
-        case b"erased":
-            return live.Erased()
-        case _:
-            return None
-
-
-def _id(raw: bytes) -> EventId:
-    return parse_event_id(raw.decode())
-
-
-def _names(raw: Sequence[bytes]) -> tuple[str, ...]:
-    return tuple(name.decode() for name in raw)
-
-
-def _pairs(flat: Sequence[bytes]) -> list[tuple[str, str]]:
-    return [(flat[i].decode(), flat[i + 1].decode()) for i in range(0, len(flat), 2)]
-
-
-def _entries(raw: Sequence[Any]) -> list[live.Entry]:
-    return [live.Entry(_id(entry_id), fields[1]) for entry_id, fields in raw]
-
-
-def _state(raw: Sequence[Any]) -> live.State:
-    """Read what ``describe`` returns, in its order."""
-    session, version, head, fence, open_from, ordinal, handle, stored, touched, answer = raw[:10]
-    turns, entries = raw[10:]
-    kept = sorted((_turn.decode(text) for text in turns[1::2]), key=lambda turn: turn.turn)
-    return live.State(
-        session=_session.decode(session),
-        version=int(version),
-        head=_id(head),
-        fence=fence.decode(),
-        open_from=int(open_from),
-        ordinal=int(ordinal),
-        handle=handle.decode(),
-        stored=_id(stored),
-        touched=int(touched),
-        turns=tuple(kept),
-        entries=tuple(_entries(entries)),
-        answer=live.read_answer(answer.decode()) if answer else None,
-    )
-
-
-def _pulse(reply: _Reply) -> live.Pulse | None:
-    head, stored, *sockets = reply
-    if head is None:
-        return None
-    slots = zip(("candidate", "transcriber"), sockets, strict=True)
-    return live.Pulse(_id(head), _id(stored), {slot: int(n) for slot, n in slots if n})
-
-
-def _appended(reply: _Reply, body: bytes) -> live.Appended | live.Fenced:
-    match reply[0]:
-        case b"ok":
-            return live.Appended(live.Entry(_id(reply[1]), body))
-        case b"repeated":
-            return live.Appended(None)
-        case _:
-            return live.Fenced()
-
-
-def _delivery(raw: Sequence[Any]) -> live.OutboxEntry:
-    fields = dict(zip(raw[1][::2], raw[1][1::2], strict=True))
-    return live.OutboxEntry(
-        id=raw[0].decode(), interview_id=fields[b"i"].decode(), ledger=fields.get(b"l", b"")
-    )

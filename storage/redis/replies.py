@@ -1,0 +1,106 @@
+"""What the functions answer, read into the Structs of `storage.live`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from protocol.ids import EventId, parse_event_id
+from protocol.session import Session, Turn
+from storage import live
+from storage.errors import BadDataError
+
+Reply = list[Any]
+
+_session = msgspec.json.Decoder(Session)
+_turn = msgspec.json.Decoder(Turn)
+
+
+def gone(reply: Reply) -> live.Missing | live.Erased | None:
+    """Read the answer of a call to an interview that is not there; None where it is."""
+    match reply[0]:
+        case b"missing":
+            return live.Missing()
+        case b"erased":
+            return live.Erased()
+        case _:
+            return None
+
+
+def event_id(raw: bytes) -> EventId:
+    """Read an event id."""
+    return parse_event_id(raw.decode())
+
+
+def names(raw: Sequence[bytes]) -> tuple[str, ...]:
+    """Read names."""
+    return tuple(name.decode() for name in raw)
+
+
+def pairs(flat: Sequence[bytes]) -> list[tuple[str, str]]:
+    """Read a flat list as pairs."""
+    return [(flat[i].decode(), flat[i + 1].decode()) for i in range(0, len(flat), 2)]
+
+
+def log_entries(raw: Sequence[Any]) -> list[live.Entry]:
+    """Read a range of the log."""
+    return [live.Entry(event_id(entry_id), fields[1]) for entry_id, fields in raw]
+
+
+def state(raw: Sequence[Any]) -> live.State:
+    """Read what ``describe`` returns, in its order.
+
+    Raises:
+        BadDataError: the session cannot be read by this version.
+    """
+    session, version, head, fence, open_from, ordinal, handle, stored, touched, answer = raw[:10]
+    turns, entries = raw[10:]
+    try:
+        kept = sorted((_turn.decode(text) for text in turns[1::2]), key=lambda turn: turn.turn)
+        decoded = _session.decode(session)
+    except msgspec.MsgspecError as error:
+        raise BadDataError("Redis holds a session of another form") from error
+    return live.State(
+        session=decoded,
+        version=int(version),
+        head=event_id(head),
+        fence=fence.decode(),
+        open_from=int(open_from),
+        ordinal=int(ordinal),
+        handle=handle.decode(),
+        stored=event_id(stored),
+        touched=int(touched),
+        turns=tuple(kept),
+        entries=tuple(log_entries(entries)),
+        answer=live.read_answer(answer.decode()) if answer else None,
+    )
+
+
+def pulse(reply: Reply) -> live.Pulse | None:
+    """Read the fields of a pulse."""
+    head, stored, *sockets = reply
+    if head is None:
+        return None
+    slots = zip(("candidate", "transcriber"), sockets, strict=True)
+    return live.Pulse(event_id(head), event_id(stored), {slot: int(n) for slot, n in slots if n})
+
+
+def appended(reply: Reply | Exception, body: bytes) -> live.Appended | live.Fenced:
+    """Read the answer of one append; a refused one stops its caller, and nobody else."""
+    if isinstance(reply, Exception):
+        return live.Fenced()
+    match reply[0]:
+        case b"ok":
+            return live.Appended(live.Entry(event_id(reply[1]), body))
+        case b"repeated":
+            return live.Appended(None)
+        case _:
+            return live.Fenced()
+
+
+def delivery(raw: Sequence[Any]) -> live.OutboxEntry:
+    """Read one delivery of the outbox."""
+    fields = dict(zip(raw[1][::2], raw[1][1::2], strict=True))
+    return live.OutboxEntry(
+        id=raw[0].decode(), interview_id=fields[b"i"].decode(), ledger=fields.get(b"l", b"")
+    )

@@ -1,0 +1,490 @@
+"""`storage.live.LiveStore` in memory; each method says in Python what a function says in Lua."""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeVar
+
+import msgspec
+
+from protocol.ids import EventId
+from storage import live
+from storage.twin.records import Interview, Partition
+from storage.twin.server import TwinServer
+
+_T = TypeVar("_T")
+_DELTA = re.compile(rb'{"type":"turn\.delta","turn":(\d+),"attempt":(\d+),')
+_ADDS = "ingest"
+"""The one kind of commit that is refused when memory is out."""
+
+
+class Twin:
+    """One instance's client of a `TwinServer`. ``name`` tells a `Wire` whose calls these are."""
+
+    def __init__(
+        self, server: TwinServer, name: str = "", *, max_log: int = live.LOG_LENGTH
+    ) -> None:
+        self._server = server
+        self._name = name
+        self._max_log = max_log
+
+    async def prepare(self) -> None:
+        """There is no library to load; see `RedisStore.prepare`."""
+        await self._call("prepare", lambda: None)
+
+    async def ping(self) -> None:
+        """Raise `BackendDownError` unless the server answers."""
+        await self._call("ping", lambda: None)
+
+    # --- sessions ---------------------------------------------------------------------------------
+
+    async def load(
+        self, interview_id: str, *, command: str = "", turns: bool = False, entries: bool = False
+    ) -> live.State | live.Gone:
+        """See `LiveStore.load`."""
+
+        def load() -> live.State | live.Gone:
+            held = self._held(interview_id)
+            if not isinstance(held, Interview):
+                return held
+            return held.describe(command, turns=turns, entries=entries)
+
+        return await self._call("load", load)
+
+    async def create(self, restore: live.Restore) -> Literal["ok", "exists"] | live.Erased:
+        """See `LiveStore.create`."""
+        name = restore.session.interview_id
+
+        def create() -> Literal["ok", "exists"] | live.Erased:
+            if self._server.erased(name):
+                return live.Erased()
+            if name in self._server.interviews:
+                return "exists"
+            created = _restored(restore, self._server.clock())
+            self._server.interviews[name] = created
+            partition = self._server.partition(name)
+            if created.running:
+                partition.leases[name] = self._server.clock()
+            partition.timers[name] = restore.tick
+            return "ok"
+
+        return await self._write("create", name, create, adds=True)
+
+    async def join(self, join: live.Join) -> live.Joined | live.Stale | live.Gone:
+        """See `LiveStore.join`."""
+
+        def act() -> live.Joined | live.Stale | live.Gone:
+            held = self._held(join.id)
+            if not isinstance(held, Interview):
+                return held
+            known: bool | None = False
+            if join.slot:
+                known = held.enlist(join.slot, join.issued, join.now, join.grace_ms)
+                if known is None:
+                    return live.Stale()
+            held.joins += 1
+            if known:
+                held.sockets[join.slot] = held.joins
+            if join.slot:
+                self._server.publish(join.id, f"c{join.slot} {held.joins}")
+            held.touched = self._server.clock()
+            last = join.last_event_id
+            recovered = last is not None and (last == held.head or held.logged(last))
+            state = held.describe(turns=not recovered, entries=not recovered)
+            return live.Joined(recovered, held.joins, state)
+
+        return await self._write("join", join.id, act)
+
+    async def commit(
+        self, commit: live.Commit
+    ) -> (
+        live.Committed
+        | live.Answer
+        | live.Conflict
+        | live.Fenced
+        | live.Full
+        | live.Missing
+        | live.Erased
+    ):
+        """See `LiveStore.commit`."""
+
+        def act() -> (
+            live.Committed
+            | live.Answer
+            | live.Conflict
+            | live.Fenced
+            | live.Full
+            | live.Missing
+            | live.Erased
+        ):
+            held = self._held(commit.id)
+            if not isinstance(held, Interview):
+                return held
+            return self._refusal(held, commit) or self._apply(held, commit)
+
+        return await self._write(commit.kind, commit.id, act, adds=commit.kind == _ADDS)
+
+    def _refusal(
+        self, held: Interview, commit: live.Commit
+    ) -> live.Answer | live.Conflict | live.Fenced | live.Full | None:
+        remembered = held.commands.get(commit.command) if commit.command else None
+        if remembered is not None:
+            return live.read_answer(remembered)
+        if held.version != commit.version:
+            return live.Conflict()
+        if commit.fence and not held.holds_lease(commit.fence, self._server.clock()):
+            return live.Fenced()
+        if commit.command and len(held.commands) >= commit.max_commands:
+            return live.Full()
+        return None
+
+    def _apply(self, held: Interview, commit: live.Commit) -> live.Committed:
+        now = self._server.clock()
+        partition = self._server.partition(commit.id)
+        before = held.head
+        entries = held.write(tuple(event.encode() for event in commit.events))
+        held.touched = now
+        if commit.session or entries:
+            held.version += 1
+        if commit.session:
+            held.session = commit.session
+            partition.timers[commit.id] = commit.tick
+        if commit.opens:
+            held.open_from = before.seq + commit.opens
+        if commit.lease:
+            _turn_lease(held, partition, commit, now)
+        held.turns.update(commit.turns)
+        if commit.command:
+            answer = commit.answer or f"a{held.head}"
+            held.commands[commit.command] = f"{commit.digest} {answer}"
+            held.pending[commit.command] = None
+        if commit.store:
+            partition.queue(commit.id)
+        if entries:
+            held.trim(self._max_log)
+            self._server.publish(commit.id, f"e{held.head}")
+        return live.Committed(held.head, entries)
+
+    # --- turns ------------------------------------------------------------------------------------
+
+    async def acquire(
+        self, interview_id: str, nonce: str, lease_ms: int = live.LEASE_MS
+    ) -> live.Acquired | live.Held | live.Idle | live.Missing:
+        """See `LiveStore.acquire`."""
+
+        def act() -> live.Acquired | live.Held | live.Idle | live.Missing:
+            held = self._server.interviews.get(interview_id)
+            leases = self._server.partition(interview_id).leases
+            if held is None or not held.running:
+                leases.pop(interview_id, None)
+                return live.Missing() if held is None else live.Idle()
+            now = self._server.clock()
+            if held.lease_until <= now:
+                held.fence = held.next_fence(nonce)
+            elif not held.fence.endswith(f":{nonce}"):
+                return live.Held()
+            held.lease_until = leases[interview_id] = now + lease_ms
+            return live.Acquired(held.fence, held.describe(turns=True, entries=True))
+
+        return await self._write("acquire", interview_id, act)
+
+    async def renew(
+        self, leases: Sequence[tuple[str, str]], lease_ms: int = live.LEASE_MS
+    ) -> list[bool]:
+        """See `LiveStore.renew`."""
+
+        def renew(interview_id: str, fence: str) -> bool:
+            held = self._server.interviews.get(interview_id)
+            now = self._server.clock()
+            if held is None or not held.holds_lease(fence, now):
+                return False
+            held.lease_until = now + lease_ms
+            self._server.partition(interview_id).leases[interview_id] = held.lease_until
+            return True
+
+        def act() -> list[bool]:
+            return [
+                self._server.write(name, lambda name=name, fence=fence: renew(name, fence))
+                for name, fence in leases
+            ]
+
+        return await self._call("renew", act)
+
+    async def release(self, interview_id: str, fence: str) -> bool:
+        """See `LiveStore.release`."""
+
+        def act() -> bool:
+            held = self._server.interviews.get(interview_id)
+            now = self._server.clock()
+            if held is None or held.fence != fence:
+                return False
+            if held.lease_until == 0:
+                return True
+            if held.lease_until <= now:
+                return False
+            held.lease_until = 0
+            self._server.partition(interview_id).leases[interview_id] = now
+            return True
+
+        return await self._write("release", interview_id, act)
+
+    async def append(self, appends: Sequence[live.Append]) -> list[live.Appended | live.Fenced]:
+        """See `LiveStore.append`."""
+
+        def act() -> list[live.Appended | live.Fenced]:
+            return [self._server.write(a.id, lambda a=a: self._append(a)) for a in appends]
+
+        return await self._call("append", act, adds=True)
+
+    def _append(self, append: live.Append) -> live.Appended | live.Fenced:
+        held = self._server.interviews.get(append.id)
+        delta = _DELTA.match(append.body)
+        if (
+            held is None
+            or (delta and f"{int(delta[1])}:{int(delta[2])}" != held.running)
+            or not held.holds_lease(append.fence, self._server.clock())
+            or append.ordinal > held.ordinal + 1
+        ):
+            return live.Fenced()
+        if append.ordinal <= held.ordinal:
+            return live.Appended(None)
+        (entry,) = held.write((append.body,))
+        held.ordinal, held.handle = append.ordinal, append.handle
+        if append.ordinal % 64 == 0:
+            held.trim(self._max_log)
+        self._server.publish(append.id, f"e{entry.id}")
+        return live.Appended(entry)
+
+    # --- reading and waking -----------------------------------------------------------------------
+
+    async def read(self, interview_id: str, start: EventId, count: int) -> list[live.Entry]:
+        """See `LiveStore.read`."""
+
+        def act() -> list[live.Entry]:
+            held = self._server.interviews.get(interview_id)
+            return held.after(start)[:count] if held else []
+
+        return await self._call("read", act)
+
+    async def pulse(self, interviews: Sequence[str]) -> list[live.Pulse | None]:
+        """See `LiveStore.pulse`."""
+
+        def pulse(interview_id: str) -> live.Pulse | None:
+            held = self._server.interviews.get(interview_id)
+            if held is None:
+                return None
+            slots = ("candidate", "transcriber")
+            sockets = {slot: held.sockets[slot] for slot in slots if slot in held.sockets}
+            return live.Pulse(held.head, held.stored, sockets)
+
+        return await self._call("pulse", lambda: [pulse(name) for name in interviews])
+
+    async def publish(self, interview_id: str, payload: str) -> None:
+        """See `LiveStore.publish`."""
+        await self._call("publish", lambda: self._server.publish(interview_id, payload))
+
+    async def redeem(self, interview_id: str, ticket: str, nonce: str, seconds: int) -> bool:
+        """See `LiveStore.redeem`."""
+
+        def act() -> bool:
+            tickets, now = self._server.partition(interview_id).tickets, self._server.clock()
+            used = tickets.get(ticket)
+            if used is None or used[1] <= now:
+                tickets[ticket] = (nonce, now + seconds * 1000)
+            return tickets[ticket][0] == nonce
+
+        return await self._write("redeem", interview_id, act)
+
+    # --- the sweep --------------------------------------------------------------------------------
+
+    async def due(self, limit: int) -> live.Due:
+        """See `LiveStore.due`."""
+
+        def act() -> live.Due:
+            now, partitions = self._server.clock(), self._server.partitions
+            return live.Due(
+                tuple(name for p in partitions for name in _due(p.leases, now, limit)),
+                tuple(name for p in partitions for name in _due(p.timers, now, limit)),
+                tuple(number for number, p in enumerate(partitions) if p.outbox),
+            )
+
+        return await self._call("due", act)
+
+    async def postpone(self, interview_id: str, tick: int) -> None:
+        """See `LiveStore.postpone`."""
+
+        def act() -> None:
+            timers = self._server.partition(interview_id).timers
+            if interview_id in self._server.interviews:
+                timers[interview_id] = tick
+            else:
+                timers.pop(interview_id, None)
+
+        await self._write("postpone", interview_id, act)
+
+    async def park(
+        self, interview_id: str, version: int, idle_ms: int, again_at: int
+    ) -> Literal["ok", "active", "unstored", "missing"]:
+        """See `LiveStore.park`."""
+
+        def act() -> Literal["ok", "active", "unstored", "missing"]:
+            held = self._server.interviews.get(interview_id)
+            partition = self._server.partition(interview_id)
+            if held is None:
+                partition.timers.pop(interview_id, None)
+                return "missing"
+            idle = self._server.clock() - held.touched
+            if held.version != version or idle < idle_ms or held.running:
+                partition.timers[interview_id] = again_at
+                return "active"
+            if held.stored != held.head or held.pending:
+                partition.queue(interview_id)
+                partition.timers[interview_id] = again_at
+                return "unstored"
+            self._free(interview_id)
+            return "ok"
+
+        return await self._write("park", interview_id, act)
+
+    async def erase(self, interview_id: str) -> None:
+        """See `LiveStore.erase`."""
+
+        def act() -> None:
+            self._free(interview_id)
+            until = self._server.clock() + live.TOMBSTONE_S * 1000
+            self._server.partition(interview_id).erased[interview_id] = until
+            self._server.publish(interview_id, "x")
+
+        await self._write("erase", interview_id, act)
+
+    # --- the outbox -------------------------------------------------------------------------------
+
+    async def unstored(self, interview_id: str) -> live.Unstored | live.Gone:
+        """See `LiveStore.unstored`."""
+
+        def act() -> live.Unstored | live.Gone:
+            held = self._held(interview_id)
+            if not isinstance(held, Interview):
+                return held
+            commands = tuple((name, held.commands[name]) for name in held.pending)
+            return live.Unstored(held.describe(turns=True, entries=True), commands)
+
+        return await self._call("unstored", act)
+
+    async def mark_stored(self, interview_id: str, head: EventId, commands: Sequence[str]) -> bool:
+        """See `LiveStore.mark_stored`."""
+
+        def act() -> bool:
+            held = self._server.interviews.get(interview_id)
+            if held is None:
+                return True
+            if not held.was_logged(head):
+                return False
+            for command in commands:
+                held.pending.pop(command, None)
+            if head.seq > held.stored.seq:
+                held.stored = head
+                self._server.publish(interview_id, f"s{head}")
+            return True
+
+        return await self._write("stored", interview_id, act)
+
+    async def enqueue_ledger(self, interview_id: str, row: bytes) -> None:
+        """See `LiveStore.enqueue_ledger`."""
+        number = live.partition_of(interview_id)
+        await self._change("ledger", number, lambda p: p.queue(interview_id, row), adds=True)
+
+    async def take(
+        self, partition: int, consumer: str, count: int, idle_ms: int
+    ) -> list[live.OutboxEntry]:
+        """See `LiveStore.take`."""
+        now = self._server.clock
+        return await self._change(
+            "take", partition, lambda p: p.take(consumer, count, idle_ms, now())
+        )
+
+    async def settle(self, partition: int, entries: Sequence[str]) -> None:
+        """See `LiveStore.settle`."""
+
+        def act(p: Partition) -> None:
+            for name in entries:
+                p.settle(name)
+
+        if entries:
+            await self._change("settle", partition, act)
+
+    async def bury(self, partition: int, entry: live.OutboxEntry, code: str) -> bool:
+        """See `LiveStore.bury`."""
+        return await self._change(
+            "bury",
+            partition,
+            lambda p: p.bury(entry.id, code, allowed=live.MAX_TRIES, kept=live.DEAD_LETTERS),
+        )
+
+    # --- calls ------------------------------------------------------------------------------------
+
+    def _held(self, interview_id: str) -> Interview | live.Gone:
+        held = self._server.interviews.get(interview_id)
+        if held is not None:
+            return held
+        return live.Erased() if self._server.erased(interview_id) else live.Missing()
+
+    def _free(self, interview_id: str) -> None:
+        self._server.interviews.pop(interview_id, None)
+        partition = self._server.partition(interview_id)
+        partition.timers.pop(interview_id, None)
+        partition.leases.pop(interview_id, None)
+
+    async def _call(self, operation: str, effect: Callable[[], _T], *, adds: bool = False) -> _T:
+        return await self._server.call(self._name, operation, effect, adds=adds)
+
+    async def _write(
+        self, operation: str, interview_id: str, effect: Callable[[], _T], *, adds: bool = False
+    ) -> _T:
+        return await self._call(
+            operation, lambda: self._server.write(interview_id, effect), adds=adds
+        )
+
+    async def _change(
+        self,
+        operation: str,
+        partition: int,
+        effect: Callable[[Partition], _T],
+        *,
+        adds: bool = False,
+    ) -> _T:
+        return await self._call(
+            operation, lambda: self._server.write_partition(partition, effect), adds=adds
+        )
+
+
+def _restored(restore: live.Restore, now: int) -> Interview:
+    opened = restore.session.open
+    spoken = opened is not None and opened.speaker == "interviewer"
+    return Interview(
+        session=msgspec.json.encode(restore.session).decode(),
+        version=restore.version,
+        head=restore.head,
+        stored=restore.head,
+        running=f"{opened.turn}:{opened.attempt}" if opened and spoken else "",
+        touched=now,
+        joins=now,
+        log=[live.Entry(restore.head, b"")] if restore.head.seq else [],
+        turns={str(t.turn): msgspec.json.encode(t).decode() for t in restore.turns},
+        commands=dict(restore.commands),
+    )
+
+
+def _turn_lease(held: Interview, partition: Partition, commit: live.Commit, now: int) -> None:
+    held.ordinal, held.handle, held.running = 0, "", commit.running
+    if commit.lease == "again":
+        return
+    held.fence, held.lease_until = held.next_fence(), 0
+    if commit.lease == "run":
+        partition.leases[commit.id] = now + commit.grace
+    else:
+        partition.leases.pop(commit.id, None)
+
+
+def _due(scores: dict[str, int], now: int, limit: int) -> list[str]:
+    lapsed = sorted((score, name) for name, score in scores.items() if score <= now)
+    return [name for _, name in lapsed[:limit]]
