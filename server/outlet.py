@@ -1,8 +1,8 @@
 """The one writer of a socket.
 
 It sends control messages as they come, events from its cursor into the log, and an ``accepted``
-only behind the last event of the command's effect. A slow client makes its cursor fall behind and its
-deltas merge; nothing is queued for it.
+only behind the last event of the command's effect. A slow client makes its cursor fall behind and
+its deltas merge; nothing is queued for it.
 """
 
 import asyncio

@@ -1,0 +1,32 @@
+"""`viva serve`: one instance on the Redis and Postgres of the environment."""
+
+import argparse
+import os
+import sys
+
+import uvloop
+
+from server.app import create_app
+from server.instance import Instance
+from server.logs import configure_logs
+from server.serving import Host, ListenError, listen
+from server.settings import Settings, SettingsError, read_settings
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until SIGINT or SIGTERM; 0 then, 1 with one sentence where it could not."""
+    try:
+        settings = read_settings(os.environ)
+        configure_logs(settings.log_level)
+        return uvloop.run(_serve(settings, args.host, args.port))
+    except (SettingsError, ListenError, ValueError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+
+
+async def _serve(settings: Settings, host: str, port: int) -> int:
+    listener = listen(host, port, reuse_port=settings.reuse_port)
+    instance = Instance(settings)
+    serving = Host(create_app(instance), listener)
+    instance.on_failure = serving.fail
+    return await serving.run(instance.drain.run)

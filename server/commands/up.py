@@ -1,0 +1,113 @@
+"""`viva up`: embedded servers, the schema, and instances on this machine, in the foreground."""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+from server.auth import sign
+from server.embedded import EmbeddedError, embedded
+from server.embedded.directory import write_durably
+from server.fleet import Fleet
+from server.serving import ListenError, listen
+from storage.errors import StorageError
+from storage.postgres.migrate import migrate
+
+LOCAL_USER = "local"
+LOCAL_TOKEN_S = 90 * 86_400
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until SIGINT or SIGTERM; 0 then, 1 with one sentence where it could not."""
+    try:
+        return asyncio.run(_up(args))
+    except (EmbeddedError, ListenError, StorageError) as error:
+        _say(str(error))
+        return 1
+
+
+async def _up(args: argparse.Namespace) -> int:
+    ports = [args.port + number for number in range(args.instances)]
+    for port in ports:
+        listen("127.0.0.1", port).close()
+    stop = _stop_event()
+    async with embedded(args.data_dir, progress=_say) as services:
+        secret = _secret(args.data_dir)
+        _say("bringing the schema up to date …")
+        await migrate(services.database_url)
+        environment = {
+            "REDIS_URL": services.redis_url,
+            "DATABASE_URL": services.database_url,
+            "VIVA_JWT_SECRET": secret,
+            "VIVA_HOSTS": _hosts(ports),
+        }
+        fleet = Fleet(ports, args.data_dir.absolute(), environment, _say)
+        try:
+            _say("starting the server …")
+            await _first(stop.wait(), fleet.start())
+            if not stop.is_set():
+                _announce(ports, secret)
+                await _first(stop.wait(), fleet.watch(), _failure(services.failed()))
+        finally:
+            _say("stopping the server …")
+            await fleet.stop()
+    return 0
+
+
+async def _first(*awaited: Coroutine[Any, Any, Any]) -> None:
+    """Return, or raise, as the first of several does; the others are cancelled."""
+    tasks = [asyncio.ensure_future(each) for each in awaited]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _failure(sentence: Coroutine[Any, Any, str]) -> None:
+    raise EmbeddedError(await sentence)
+
+
+def _stop_event() -> asyncio.Event:
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+def _secret(data_dir: Path) -> str:
+    """Return the environment's secret, else the data directory's own, made on first use."""
+    given = os.environ.get("VIVA_JWT_SECRET")
+    if given:
+        return given
+    path = data_dir / "jwt.secret"
+    if not path.exists():
+        write_durably(path, secrets.token_urlsafe(48) + "\n")
+    return path.read_text(encoding="utf-8").strip()
+
+
+def _hosts(ports: list[int]) -> str:
+    return ",".join(f"{name}:{port}" for port in ports for name in ("127.0.0.1", "localhost"))
+
+
+def _announce(ports: list[int], secret: str) -> None:
+    token = sign(LOCAL_USER, "candidate", secret, LOCAL_TOKEN_S)
+    lines = [f"  http://127.0.0.1:{port}/#token={token}" for port in ports]
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.write("\n".join(["", "viva is ready. Open", *lines, "", "Ctrl-C stops it.", ""]))
+        sys.stdout.flush()
+
+
+def _say(sentence: str) -> None:
+    with contextlib.suppress(BrokenPipeError):
+        sys.stderr.write(f"{sentence}\n")
+        sys.stderr.flush()

@@ -1,0 +1,122 @@
+"""The instances that `viva up` runs: one process each, started again when one ends by itself."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from server.embedded import EmbeddedError
+from server.embedded.process import Child, Program
+
+READY_S = 30.0
+STOP_S = 32.0
+"""A little more than an instance may take to drain."""
+POLL_S = 0.05
+RESTART_S = 1.0
+LOG_TAIL_BYTES = 2_000
+
+
+class Member:
+    """One instance on its port."""
+
+    def __init__(self, port: int, data_dir: Path, environment: Mapping[str, str]) -> None:
+        self.port = port
+        self.log = data_dir / f"instance-{port}.log"
+        self._program = Program(
+            binary=Path(sys.executable),
+            arguments=["-m", "server", "serve", "--host", "127.0.0.1", "--port", str(port)],
+            cwd=Path.cwd(),
+            log=self.log,
+            environment=environment,
+            death_signal=signal.SIGTERM,
+            argv0=sys.executable,
+        )
+        self._child: Child | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether the process is there."""
+        return self._child is not None and self._child.returncode is None
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id, None while it does not run."""
+        return self._child.pid if self._child is not None and self.running else None
+
+    def start(self) -> None:
+        """Start the process."""
+        self._child = Child(self._program)
+
+    async def ready(self) -> None:
+        """Wait until the instance serves.
+
+        Raises:
+            EmbeddedError: it ended, or is not ready in time; the message holds the end of its log.
+        """
+        deadline = time.monotonic() + READY_S
+        while time.monotonic() < deadline:
+            if not self.running:
+                raise EmbeddedError(f"the server ended while it started:\n{self._tail()}")
+            if await asyncio.to_thread(_answers, self.port):
+                return
+            await asyncio.sleep(POLL_S)
+        raise EmbeddedError(f"the server is not ready after {READY_S:.0f} s:\n{self._tail()}")
+
+    async def stop(self) -> None:
+        """Drain and end it; killed where that takes too long."""
+        if self._child is None:
+            return
+        self._child.send(signal.SIGTERM)
+        if not await self._child.gone(STOP_S):
+            self._child.kill()
+
+    def _tail(self) -> str:
+        with self.log.open("rb") as file:
+            file.seek(max(0, self.log.stat().st_size - LOG_TAIL_BYTES))
+            return file.read().decode(errors="replace").strip()
+
+
+class Fleet:
+    """All instances of one `viva up`."""
+
+    def __init__(
+        self,
+        ports: list[int],
+        data_dir: Path,
+        environment: Mapping[str, str],
+        say: Callable[[str], None],
+    ) -> None:
+        self.members = [Member(port, data_dir, {**os.environ, **environment}) for port in ports]
+        self._say = say
+
+    async def start(self) -> None:
+        """Start all; returns when every one serves."""
+        for member in self.members:
+            member.start()
+        await asyncio.gather(*(member.ready() for member in self.members))
+
+    async def watch(self) -> None:
+        """Start again what ends by itself, for ever."""
+        while True:
+            await asyncio.sleep(RESTART_S)
+            for member in self.members:
+                if not member.running:
+                    self._say(f"the server on port {member.port} ended; starting it again")
+                    member.start()
+
+    async def stop(self) -> None:
+        """Drain and end all."""
+        await asyncio.gather(*(member.stop() for member in self.members))
+
+
+def _answers(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=2) as reply:
+            return reply.status == 200
+    except (urllib.error.URLError, OSError):
+        return False

@@ -1,0 +1,64 @@
+// What must outlive a reload: the login of this tab's user, and per interview the newest resume token,
+// the commands that PostgreSQL does not have yet, and the words of an answer not yet sent.
+
+const PREFIX = "viva:";
+
+function read(key, fallback) {
+  try {
+    return JSON.parse(localStorage.getItem(PREFIX + key)) ?? fallback;
+  } catch {
+    return fallback;
+  }
+}
+
+function write(key, value) {
+  try {
+    if (value === null) localStorage.removeItem(PREFIX + key);
+    else localStorage.setItem(PREFIX + key, JSON.stringify(value));
+  } catch {
+    // Storage may be full or forbidden; the interview goes on, only a reload would lose more.
+  }
+}
+
+export const login = {
+  get token() {
+    return read("token", null);
+  },
+  set token(value) {
+    write("token", value);
+  },
+};
+
+export class Memory {
+  constructor(interviewId) {
+    this.id = interviewId;
+  }
+
+  get resumeToken() {
+    return read(`${this.id}:resume`, null);
+  }
+
+  set resumeToken(value) {
+    write(`${this.id}:resume`, value);
+  }
+
+  get commands() {
+    return read(`${this.id}:commands`, []);
+  }
+
+  set commands(value) {
+    write(`${this.id}:commands`, value.length ? value : null);
+  }
+
+  get draft() {
+    return read(`${this.id}:draft`, { turn: 0, text: "" });
+  }
+
+  set draft(value) {
+    write(`${this.id}:draft`, value.text ? value : null);
+  }
+
+  forget() {
+    for (const name of ["resume", "commands", "draft"]) write(`${this.id}:${name}`, null);
+  }
+}

@@ -1,0 +1,159 @@
+// What this client knows of one interview: a snapshot, and every durable event since, once each.
+
+export class GapError extends Error {}
+
+export class View {
+  constructor() {
+    this.clear();
+  }
+
+  clear() {
+    this.head = { seq: 0, id: null };
+    this.status = "created";
+    this.mode = "practice";
+    this.phase = "lobby";
+    this.plan = null;
+    this.clock = { elapsed_ms: 0, remaining_ms: 0, running: false, at: Date.now() };
+    this.turns = [];
+    this.open = null;
+    this.notices = [];
+    this.report = null;
+    this.transcriptUrl = null;
+  }
+
+  replace(snapshot, head) {
+    this.clear();
+    this.head = { seq: seqOf(head), id: head };
+    this.status = snapshot.status;
+    this.mode = snapshot.mode;
+    this.phase = snapshot.phase;
+    this.plan = snapshot.plan;
+    this.clock = { ...snapshot.clock, at: Date.now() };
+    this.turns = snapshot.turns.map((turn) => ({ ...turn }));
+    this.open = snapshot.open ? { ...snapshot.open, segments: [...snapshot.open.segments] } : null;
+    this.transcriptUrl = snapshot.transcript_url ?? null;
+  }
+
+  get over() {
+    return ["completed", "abandoned", "expired", "terminated"].includes(this.status);
+  }
+
+  get answering() {
+    return this.open !== null && this.open.speaker === "candidate";
+  }
+
+  remaining() {
+    const { remaining_ms, running, at } = this.clock;
+    return Math.max(0, remaining_ms - (running ? Date.now() - at : 0));
+  }
+
+  // Applies a durable event. One that was applied before is ignored; a hole throws GapError.
+  apply(event) {
+    const seq = seqOf(event.id);
+    const first = event.first ?? seq;
+    if (seq <= this.head.seq) return false;
+    if (first !== this.head.seq + 1) throw new GapError(`expected ${this.head.seq + 1}, got ${first}`);
+    const change = CHANGES[event.type];
+    if (change) change(this, event);
+    this.head = { seq, id: event.id };
+    return true;
+  }
+
+  setClock(running) {
+    this.clock = { ...this.clock, remaining_ms: this.remaining(), running, at: Date.now() };
+  }
+}
+
+const CHANGES = {
+  "interview.started": (view) => {
+    view.status = "live";
+    view.setClock(true);
+  },
+  "interview.paused": (view) => {
+    view.status = "paused";
+    view.setClock(false);
+  },
+  "interview.resumed": (view) => {
+    view.status = "live";
+    view.setClock(true);
+  },
+  "interview.ended": (view, event) => {
+    view.status = event.reason;
+    view.setClock(false);
+  },
+  "phase.changed": (view, event) => {
+    view.phase = event.phase;
+  },
+  "turn.started": (view, event) => {
+    const { turn, attempt, speaker, kind, question_id, at } = event;
+    view.open = { turn, attempt, speaker, kind, question_id, text: "", segments: [], started_at: at };
+  },
+  "turn.delta": (view, event) => {
+    if (isOpen(view, event)) view.open.text += event.text;
+  },
+  "turn.reset": (view, event) => {
+    if (view.open?.turn === event.turn) {
+      view.open = { ...view.open, attempt: event.attempt, text: "" };
+    }
+  },
+  "turn.completed": (view, event) => {
+    if (!isOpen(view, event)) return;
+    const { turn, speaker, kind, question_id, text, started_at } = view.open;
+    view.turns.push({
+      turn,
+      speaker,
+      kind,
+      question_id,
+      text: [...text].slice(0, event.length).join(""),
+      sha256: event.sha256,
+      outcome: event.outcome,
+      source: event.source,
+      started_at,
+      ended_at: event.at,
+    });
+    view.open = null;
+  },
+  "speech.recorded": (view, event) => {
+    if (view.open?.turn !== event.turn) return;
+    const segments = view.open.segments;
+    const place = segments.findIndex((held) => held.utterance_id === event.utterance_id);
+    if (place < 0) segments.push(event);
+    else segments[place] = event;
+  },
+  notice: (view, event) => {
+    view.notices.push(event);
+  },
+  "report.ready": (view, event) => {
+    view.report = { ready: true, id: event.report_id };
+  },
+  "report.failed": (view, event) => {
+    view.report = { ready: false, code: event.code };
+  },
+};
+
+function isOpen(view, event) {
+  return view.open?.turn === event.turn && view.open.attempt === event.attempt;
+}
+
+export function seqOf(id) {
+  return Number(id.split("-", 1)[0]);
+}
+
+// The text of the segments as the server will join them: by start_ms, then by arrival.
+export function spoken(segments) {
+  return segments
+    .map((segment, place) => ({ segment, place }))
+    .sort((a, b) => start(a.segment) - start(b.segment) || a.place - b.place)
+    .map(({ segment }) => segment.text)
+    .join(" ");
+}
+
+function start(segment) {
+  return segment.start_ms ?? Number.MAX_SAFE_INTEGER;
+}
+
+export async function sha256(text) {
+  if (!globalThis.crypto?.subtle) return null; // only on secure origins
+  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
+  return [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
