@@ -1,0 +1,1 @@
+"""The interviewer: prompts, the model's streams, the question bank, ledger entries."""

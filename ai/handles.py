@@ -1,9 +1,9 @@
 """Handles: opaque to the runner, they name the place in a source right behind a piece of text.
 
 ``bank:<length>`` and ``resp:<response id>:<sequence>:<skip>:<length>``. A model's stream may be cut
-inside a surrogate pair, so that an event's text is logged only in part; then ``sequence`` stays before
-that event and ``skip`` tells how many code points behind it are logged already. ``length`` is that of
-the attempt's logged text, a check that handle and text were saved together.
+inside a surrogate pair, so that an event's text is logged only in part; then ``sequence`` stays
+before that event and ``skip`` tells how many code points behind it are logged already. ``length``
+is that of the attempt's logged text, a check that handle and text were saved together.
 """
 
 import re

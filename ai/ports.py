@@ -29,5 +29,5 @@ class LedgerSink(Protocol):
     """Takes ledger rows."""
 
     def record(self, entry: LedgerEntry) -> None:
-        """Queue a row. Must not block and must not raise: it is called while a call is torn down."""
+        """Queue a row. Must neither block nor raise: it is called while a call is torn down."""
         ...

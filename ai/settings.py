@@ -17,7 +17,7 @@ class AiSettings(Struct, frozen=True, kw_only=True):
     model: str = DEFAULT_MODEL
     api: Literal["chat", "responses"] = "chat"
     background: bool = False
-    """Responses only: the provider stores the response, so that another instance can go on with it."""
+    """Responses only: the provider stores them, so that another instance can go on with one."""
     temperature: float | None = None
     """None: the model's own; reasoning models refuse any other."""
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = (
@@ -36,7 +36,7 @@ class AiSettings(Struct, frozen=True, kw_only=True):
     retries: int = 2
     """Further calls of an attempt after its first."""
     patience_s: float = 20.0
-    """How long a turn may wait for its first words in all, retries included, before the bank speaks."""
+    """How long a turn may wait for its first words, retries included, before the bank speaks."""
     max_connections: int = 1_000
     bank_words_per_second: float = 30.0
     """The bank's pace; 0: all at once."""

@@ -10,9 +10,9 @@ from protocol.session import Turn
 class TurnRequest(Struct, frozen=True, kw_only=True):
     """An attempt at one of the interviewer's turns.
 
-    ``turns`` are all finished turns, cut to what was heard. ``handle`` is what was saved with the last
-    piece of this attempt that reached the log, and ``logged`` all of its text there; both are empty for
-    an attempt that begins.
+    ``turns`` are all finished turns, cut to what was heard. ``handle`` is what was saved with the
+    last piece of this attempt that reached the log, and ``logged`` all of its text there; both are
+    empty for an attempt that begins.
     """
 
     interview_id: str

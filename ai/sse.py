@@ -1,11 +1,11 @@
 """Server-sent events, as far as a model's stream uses them: bytes in, the data of each event out.
 
-Source: WHATWG HTML, §9.2.6 "Interpreting an event stream". Names, ids and retry times mean nothing to
-this reader; an event that its blank line does not end is dropped, as the standard says.
+Source: WHATWG HTML, §9.2.6 "Interpreting an event stream". Names, ids and retry times mean nothing
+to this reader; an event that its blank line does not end is dropped, as the standard says.
 """
 
 MAX_EVENT_BYTES = 1 << 20
-"""The last event of a response repeats all of it, its instructions included; more than that is a fault."""
+"""The last event of a response repeats all of it, its instructions included."""
 
 
 class OversizedEventError(Exception):

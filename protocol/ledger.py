@@ -17,8 +17,8 @@ Code = Annotated[str, Meta(max_length=64)]
 class LedgerEntry(Struct, frozen=True, kw_only=True):
     """One call, also the aborted and the failed.
 
-    Tokens are the provider's own count where ``exact``, else an estimate from the text that was sent
-    and received: a stream that is cut never brings its usage. Rows that share a non-empty
+    Tokens are the provider's own count where ``exact``, else an estimate from the text that was
+    sent and received: a stream that is cut never brings its usage. Rows that share a non-empty
     ``response_id`` tell of one background response, taken up again by the later call: the one that
     began last (``at``) speaks for all of them.
     """

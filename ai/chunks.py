@@ -1,0 +1,224 @@
+"""The two stream formats of OpenAI's API, read event by event into one shape.
+
+Only the fields that matter are decoded; unknown ones are skipped, so that other providers'
+additions do no harm. Sources: OpenAI API reference, "Chat Completions: streaming" and "Responses:
+streaming".
+"""
+
+import json
+from typing import Never, Protocol, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from ai.failures import CallFailedError, Remedy, of_error_code
+
+_T = TypeVar("_T")
+
+
+class Usage(Struct, frozen=True):
+    """The provider's count of tokens."""
+
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+
+
+class Reader(Protocol):
+    """Reads one stream's events in order and remembers what they told besides text."""
+
+    ended: str
+    """Why the model stopped (``stop``, ``length``), empty until it has said so."""
+    done: bool
+    """Whether nothing more will come that matters."""
+    usage: Usage | None
+    response_id: str
+    sequence: int
+
+    def read(self, data: bytes) -> str:
+        """Return the text of one event, empty where it has none.
+
+        Raises:
+            CallFailedError: the event is malformed, or tells an error or a refusal.
+        """
+        ...
+
+
+class _Details(Struct, frozen=True):
+    cached_tokens: int | None = None
+
+
+class _Error(Struct, frozen=True):
+    code: object = None
+    type: object = None
+
+    def failure(self) -> CallFailedError:
+        return of_error_code(self.code or self.type)
+
+
+class _ChatUsage(Struct, frozen=True):
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    prompt_tokens_details: _Details | None = None
+
+
+class _ChatDelta(Struct, frozen=True):
+    content: str | None = None
+    refusal: str | None = None
+
+
+class _Choice(Struct, frozen=True):
+    delta: _ChatDelta | None = None
+    finish_reason: str | None = None
+
+
+class _ChatChunk(Struct, frozen=True):
+    choices: list[_Choice] | None = None
+    usage: _ChatUsage | None = None
+    error: _Error | None = None
+
+
+class ChatReader:
+    """Reads a Chat Completions stream: text, a finish reason, usage, ``[DONE]``."""
+
+    response_id = ""
+    sequence = 0
+
+    def __init__(self) -> None:
+        self.ended = ""
+        self.done = False
+        self.usage: Usage | None = None
+
+    def read(self, data: bytes) -> str:
+        """See `Reader.read`."""
+        if data == b"[DONE]":
+            self.done = True
+            return ""
+        chunk = _decode(_CHAT, data)
+        if chunk.error is not None:
+            raise chunk.error.failure()
+        if chunk.usage is not None:
+            self.usage = _chat_usage(chunk.usage)
+        if not chunk.choices:
+            return ""
+        choice = chunk.choices[0]
+        if choice.finish_reason == "content_filter" or (choice.delta and choice.delta.refusal):
+            raise CallFailedError("refused", Remedy.BANK)
+        self.ended = choice.finish_reason or self.ended
+        return (choice.delta and choice.delta.content) or ""
+
+
+class _ResponsesUsage(Struct, frozen=True):
+    input_tokens: int = 0
+    output_tokens: int = 0
+    input_tokens_details: _Details | None = None
+
+
+class _Incomplete(Struct, frozen=True):
+    reason: str | None = None
+
+
+class _Response(Struct, frozen=True):
+    id: str = ""
+    usage: _ResponsesUsage | None = None
+    error: _Error | None = None
+    incomplete_details: _Incomplete | None = None
+
+
+class _Event(Struct, frozen=True):
+    type: str
+    sequence_number: int | None = None
+    delta: object = None
+    response: _Response | None = None
+    code: object = None
+    error: _Error | None = None
+
+
+class ResponsesReader:
+    """Reads a Responses stream.
+
+    ``after`` is the sequence number behind which a stored response is taken up; what a provider
+    repeats from before it is skipped. Where ``strict``, a hole in the numbers is a failure: text
+    would be missing.
+    """
+
+    def __init__(self, *, response_id: str = "", after: int = -1, strict: bool = False) -> None:
+        self.ended = ""
+        self.done = False
+        self.usage: Usage | None = None
+        self.response_id = response_id
+        self.sequence = after
+        self._strict = strict
+
+    def read(self, data: bytes) -> str:
+        """See `Reader.read`."""
+        if data == b"[DONE]":
+            return ""  # some gateways send it after Responses, too; the terminal events count
+        event = _decode(_EVENT, data)
+        number = event.sequence_number
+        if number is not None:
+            if self._strict and number <= self.sequence:
+                return ""
+            if self._strict and number > self.sequence + 1 and self.sequence >= 0:
+                raise CallFailedError("stream_gap")
+            self.sequence = number
+        if event.type == "response.output_text.delta":
+            return event.delta if isinstance(event.delta, str) else _malformed()
+        self._note(event)
+        return ""
+
+    def _note(self, event: _Event) -> None:
+        response = event.response
+        if response is not None:
+            self.response_id = response.id or self.response_id
+            if response.usage is not None:
+                self.usage = _responses_usage(response.usage)
+        match event.type:
+            case "response.completed":
+                self.ended, self.done = "stop", True
+            case "response.incomplete":
+                reason = response and response.incomplete_details
+                if reason and reason.reason == "content_filter":
+                    raise CallFailedError("refused", Remedy.BANK)
+                self.ended, self.done = "length", True
+            case "response.refusal.delta" | "response.refusal.done":
+                raise CallFailedError("refused", Remedy.BANK)
+            case "response.failed" | "response.cancelled":
+                raise ((response and response.error) or _Error()).failure()
+            case "error":
+                raise (event.error or _Error(code=event.code)).failure()
+            case _:
+                pass
+
+
+def _chat_usage(usage: _ChatUsage) -> Usage:
+    details = usage.prompt_tokens_details
+    cached = (details and details.cached_tokens) or 0
+    return Usage(usage.prompt_tokens, cached, usage.completion_tokens)
+
+
+def _responses_usage(usage: _ResponsesUsage) -> Usage:
+    details = usage.input_tokens_details
+    return Usage(usage.input_tokens, (details and details.cached_tokens) or 0, usage.output_tokens)
+
+
+_CHAT = msgspec.json.Decoder(_ChatChunk)
+_EVENT: msgspec.json.Decoder[_Event] = msgspec.json.Decoder(_Event)
+
+
+def _decode(decoder: msgspec.json.Decoder[_T], data: bytes) -> _T:
+    try:
+        return decoder.decode(data)
+    except ValueError:  # msgspec's errors and UnicodeDecodeError
+        if b"\\u" not in data:
+            _malformed()
+    # Half a surrogate pair, which providers do send; msgspec refuses it, the standard library does
+    # not.
+    try:
+        return msgspec.convert(json.loads(data), decoder.type)
+    except (ValueError, RecursionError):
+        _malformed()
+
+
+def _malformed() -> Never:
+    raise CallFailedError("malformed") from None

@@ -1,0 +1,114 @@
+"""Why a call to the model failed, and what helps: here the provider's errors are translated."""
+
+import email.utils
+from collections.abc import Mapping
+from enum import Enum
+
+import openai
+
+from ai.sse import OversizedEventError
+
+_EXHAUSTED = frozenset(
+    (
+        "insufficient_quota",
+        "billing_hard_limit_reached",
+        "billing_not_active",
+        "account_deactivated",
+    )
+)
+_SHUNNED = {401: "unauthorized", 402: "quota_exhausted", 403: "forbidden", 404: "model_unknown"}
+
+
+class Remedy(Enum):
+    """What to do about a failed call, as long as no word of the attempt is out."""
+
+    RETRY = "retry"
+    """Another call may succeed."""
+    BANK = "bank"
+    """No call for this turn will succeed."""
+    SHUN = "shun"
+    """No call for any turn will succeed until somebody acts."""
+
+
+class CallFailedError(Exception):
+    """A call to the model did not give a whole turn.
+
+    ``code`` is short and fit for logs, ledger and ``turn.reset``; ``retry_after_s`` is what the
+    provider asked for. ``gone`` tells that a stored response, if there is one, has nothing more to
+    give.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        remedy: Remedy = Remedy.RETRY,
+        *,
+        retry_after_s: float | None = None,
+        gone: bool = False,
+    ) -> None:
+        super().__init__(code)
+        self.code = code
+        self.remedy = remedy
+        self.retry_after_s = retry_after_s
+        self.gone = gone
+
+
+def translate(error: Exception, now_ms: int, *, stored: bool) -> CallFailedError:
+    """Return what ``error``, raised by a call, means. ``stored``: it took up a stored response."""
+    match error:
+        case CallFailedError():
+            return error
+        case openai.APIStatusError():
+            return _refused(error, now_ms, stored=stored)
+        case openai.APITimeoutError():
+            return CallFailedError("unreachable")
+        case openai.APIConnectionError():
+            return CallFailedError("unreachable")
+        case OversizedEventError():
+            return CallFailedError("malformed")
+        case _:
+            # The HTTP client's own errors reach us unwrapped where we read the body ourselves.
+            return CallFailedError("stream_cut")
+
+
+def of_error_code(code: object) -> CallFailedError:
+    """Return what an error told inside a stream means, by its ``code``."""
+    if code in _EXHAUSTED:
+        return CallFailedError("quota_exhausted", Remedy.SHUN, gone=True)
+    if code == "rate_limit_exceeded":
+        return CallFailedError("rate_limited", gone=True)
+    if isinstance(code, str) and (code.startswith("invalid_") or code.endswith("_policy")):
+        return CallFailedError("bad_request", Remedy.BANK, gone=True)
+    return CallFailedError("provider_error", gone=True)
+
+
+def _refused(error: openai.APIStatusError, now_ms: int, *, stored: bool) -> CallFailedError:
+    status = error.status_code
+    if error.code in _EXHAUSTED or error.type in _EXHAUSTED:
+        return CallFailedError("quota_exhausted", Remedy.SHUN)
+    if stored and status in (400, 404):
+        return CallFailedError("response_gone", gone=True)
+    if status in _SHUNNED:
+        return CallFailedError(_SHUNNED[status], Remedy.SHUN)
+    wait = retry_after(error.response.headers, now_ms)
+    if status == 429:
+        return CallFailedError("rate_limited", retry_after_s=wait)
+    if status in (408, 409, 425) or status >= 500:
+        return CallFailedError("provider_error", retry_after_s=wait)
+    return CallFailedError("bad_request", Remedy.BANK)
+
+
+def retry_after(headers: Mapping[str, str], now_ms: int) -> float | None:
+    """Return the seconds the provider asks to wait, None where it does not say so in a known form.
+
+    Source: RFC 9110, §10.2.3; ``retry-after-ms`` is OpenAI's own, and finer.
+    """
+    for name, scale in (("retry-after-ms", 1000), ("retry-after", 1)):
+        text = headers.get(name, "").strip()
+        if text.replace(".", "", 1).isascii() and text.replace(".", "", 1).isdigit():
+            return float(text) / scale
+    try:
+        date = email.utils.parsedate_to_datetime(headers.get("retry-after", ""))
+    except ValueError:
+        return None
+    return max(0.0, date.timestamp() - now_ms / 1000)

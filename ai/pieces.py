@@ -1,0 +1,79 @@
+"""Turns the text of a stream's events into pieces fit for the log, each with its place."""
+
+from ai.handles import ResponsePosition
+from ai.speech import Words
+from protocol.text import Joiner
+
+
+class Progress:
+    """How far an attempt has come, over all of its calls.
+
+    ``said`` counts the code points handed out, ``size`` their bytes; ``position`` is the place in a
+    stored response right behind them, None where there is none.
+    """
+
+    def __init__(self, logged: str = "", position: ResponsePosition | None = None) -> None:
+        self.said = len(logged)
+        self.size = len(logged.encode())
+        self.position = position
+
+
+class Pieces:
+    """Joins split surrogate pairs, drops NUL and leading space, and cuts at ``limit`` code points.
+
+    Where the response is stored (``begin`` was given), every piece carries a handle. A taken up
+    response repeats the events behind the last one that was wholly handed out; ``skip`` of its
+    position tells how much of them is out already.
+    """
+
+    def __init__(self, progress: Progress, limit: int) -> None:
+        self._progress = progress
+        self._limit = limit
+        self._joiner = Joiner()
+        position = progress.position
+        self._skip = position.skip if position else 0
+        self._whole = position.sequence if position else 0
+        self._beyond = 0  # code points joined behind the event `_whole`
+
+    @property
+    def full(self) -> bool:
+        """Whether the limit is reached; nothing more is handed out."""
+        return self._progress.said >= self._limit
+
+    def begin(self, response_id: str, sequence: int) -> None:
+        """Note that the response is stored under this id; its events so far had no text."""
+        if self._progress.position is None:
+            self._whole = sequence
+            self._progress.position = ResponsePosition(response_id, sequence, 0, 0)
+
+    def take(self, text: str, sequence: int = 0) -> Words | None:
+        """Return what can be handed out of event ``sequence``, whose text is ``text``."""
+        joined = self._joiner.feed(text)
+        if "\ud800" <= text[-1:] <= "\udbff":
+            self._beyond += len(joined)  # half a pair is held back: the event is not wholly out
+        else:
+            self._whole, self._beyond = sequence, 0
+        return self._emit(joined)
+
+    def close(self) -> Words | None:
+        """Return what was held back, now that the stream has ended."""
+        return self._emit(self._joiner.close())
+
+    def _emit(self, joined: str) -> Words | None:
+        progress = self._progress
+        skipped = min(self._skip, len(joined))
+        self._skip -= skipped
+        text = joined[skipped:]
+        if progress.said == 0:
+            text = text.lstrip()
+        text = text[: self._limit - progress.said]
+        if not text:
+            return None
+        progress.said += len(text)
+        progress.size += len(text.encode())
+        if progress.position is None:
+            return Words(text)
+        progress.position = ResponsePosition(
+            progress.position.response_id, self._whole, self._beyond, progress.said
+        )
+        return Words(text, str(progress.position))

@@ -1,0 +1,45 @@
+"""What tokens cost: the table in ``prices.toml``."""
+
+import math
+import re
+import tomllib
+from collections.abc import Mapping
+from importlib import resources
+from typing import NamedTuple
+
+from ai.chunks import Usage
+
+_SNAPSHOT = re.compile(r"-\d{4}-\d{2}-\d{2}\Z")
+
+
+class Price(NamedTuple):
+    """Millionths of a US dollar per token."""
+
+    input: float
+    cached: float
+    output: float
+
+    def cost(self, usage: Usage) -> int:
+        """Return what ``usage`` costs in millionths of a US dollar, rounded up."""
+        fresh = max(0, usage.input_tokens - usage.cached_tokens)
+        cost = fresh * self.input + usage.cached_tokens * self.cached
+        return math.ceil(round(cost + usage.output_tokens * self.output, 6))
+
+
+def load_prices() -> Mapping[str, Price]:
+    """Read the table that comes with the package."""
+    text = resources.files("ai").joinpath("prices.toml").read_text(encoding="utf-8")
+    return {model: Price(*numbers) for model, numbers in tomllib.loads(text)["models"].items()}
+
+
+def price_of(model: str, prices: Mapping[str, Price]) -> Price | None:
+    """Return the price of ``model`` or of the model it is a snapshot of, None where unknown."""
+    return prices.get(model) or prices.get(_SNAPSHOT.sub("", model))
+
+
+def estimate_tokens(size: int) -> int:
+    """Return roughly how many tokens a text of ``size`` bytes of UTF-8 is: one for 4, rounded up.
+
+    Good to about a fifth for English prose; only used where the provider's count is missing.
+    """
+    return -(-size // 4)

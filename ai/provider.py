@@ -1,0 +1,151 @@
+"""The provider at the other end: opens streams, takes stored ones up again, erases them.
+
+Chat Completions work with any provider that speaks that format; the rest is OpenAI's Responses API.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+import httpx2
+import openai
+import structlog
+from msgspec import Struct
+from openai import AsyncOpenAI, DefaultAioHttpClient, omit
+
+from ai.chunks import ChatReader, Reader, ResponsesReader
+from ai.handles import ResponsePosition
+from ai.settings import AiSettings
+
+FORGET_TIMEOUT_S = 5.0
+
+
+class ByteStream(Protocol):
+    """An accepted call's body."""
+
+    def iter_bytes(self) -> AsyncIterator[bytes]:
+        """Return the body's bytes as they come."""
+        ...
+
+
+Body = AbstractAsyncContextManager[ByteStream]
+"""A call's body: entering it sends the request, leaving it closes or gives back the connection."""
+
+_log = structlog.get_logger()
+
+
+class Prompt(Struct, frozen=True):
+    """What the model is told: the rules and the frame, then the interview so far and the task."""
+
+    instructions: str
+    input: str
+
+    @property
+    def size(self) -> int:
+        """The bytes of both as UTF-8."""
+        return len(self.instructions.encode()) + len(self.input.encode())
+
+
+class Provider:
+    """One account at one provider. Connects with the first call; close it with `aclose`."""
+
+    def __init__(self, settings: AiSettings) -> None:
+        self._settings = settings
+        timeout = httpx2.Timeout(
+            None, connect=settings.connect_timeout_s, pool=settings.connect_timeout_s
+        )  # what is read is bounded by the call that reads it
+        limits = httpx2.Limits(
+            max_connections=settings.max_connections,
+            max_keepalive_connections=settings.max_connections,
+            keepalive_expiry=30.0,
+        )
+        self._client = AsyncOpenAI(
+            api_key=settings.api_key,
+            base_url=settings.base_url,
+            max_retries=0,
+            timeout=timeout,
+            http_client=DefaultAioHttpClient(
+                timeout=timeout, limits=limits, follow_redirects=False
+            ),
+        )
+
+    @property
+    def stored(self) -> bool:
+        """Whether responses outlive their connection and can be taken up elsewhere."""
+        return self._settings.api == "responses" and self._settings.background
+
+    def create(self, prompt: Prompt) -> tuple[Body, Reader]:
+        """Return a new completion's stream, requested when it is entered, and its reader."""
+        if self._settings.api == "chat":
+            return self._chat(prompt), ChatReader()
+        return self._responses(prompt), ResponsesReader(strict=self.stored)
+
+    def take_up(self, position: ResponsePosition) -> tuple[Body, Reader]:
+        """Return the stream of a stored response from behind ``position``, and its reader."""
+        body = self._client.responses.with_streaming_response.retrieve(
+            position.response_id,
+            stream=True,
+            starting_after=position.sequence,
+            include_obfuscation=False,
+        )
+        reader = ResponsesReader(
+            response_id=position.response_id, after=position.sequence, strict=True
+        )
+        return body, reader
+
+    async def forget(self, response_id: str) -> bool:
+        """Stop a stored response and erase it; whether the provider surely has it no more."""
+        try:
+            async with asyncio.timeout(FORGET_TIMEOUT_S):
+                await self._stop(response_id)
+                await self._client.responses.delete(response_id)
+        except openai.NotFoundError:
+            return True
+        except (openai.OpenAIError, TimeoutError) as error:
+            _log.warning("stored response not erased", error=type(error).__name__)
+            return False
+        return True
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._client.close()
+
+    async def _stop(self, response_id: str) -> None:
+        responses = self._client.responses.with_streaming_response
+        try:
+            async with responses.cancel(response_id):
+                pass  # its body, the whole response, is of no interest
+        except openai.BadRequestError:
+            pass  # it had ended already
+
+    def _chat(self, prompt: Prompt) -> Body:
+        settings = self._settings
+        return self._client.chat.completions.with_streaming_response.create(
+            model=settings.model,
+            messages=[
+                {"role": "system", "content": prompt.instructions},
+                {"role": "user", "content": prompt.input},
+            ],
+            stream=True,
+            stream_options={"include_usage": True},
+            max_completion_tokens=settings.max_output_tokens,
+            temperature=omit if settings.temperature is None else settings.temperature,
+            reasoning_effort=settings.reasoning_effort or omit,
+        )
+
+    def _responses(self, prompt: Prompt) -> Body:
+        settings = self._settings
+        effort = settings.reasoning_effort
+        return self._client.responses.with_streaming_response.create(
+            model=settings.model,
+            instructions=prompt.instructions,
+            input=prompt.input,
+            stream=True,
+            stream_options={"include_obfuscation": False},
+            store=self.stored,  # stored by default, so it has to be said
+            background=True if self.stored else omit,
+            max_output_tokens=settings.max_output_tokens,
+            temperature=omit if settings.temperature is None else settings.temperature,
+            reasoning={"effort": effort} if effort else omit,
+        )

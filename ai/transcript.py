@@ -1,0 +1,65 @@
+"""The interview so far, as the model reads it: data between tags, never instructions.
+
+The rule of thrift: a turn is told in full up to `TURN_CHARACTERS`, head and tail beyond that. When
+all turns together exceed `TRANSCRIPT_CHARACTERS`, the oldest are clipped to `OLD_TURN_CHARACTERS`,
+one after the other, until they fit; the last `FRESH_TURNS` never are. What is in front of the first
+clipped turn changes with it, so the provider's prompt cache serves all but very long interviews.
+"""
+
+import re
+
+from protocol.session import Turn
+from protocol.text import clip
+
+TRANSCRIPT_CHARACTERS = 24_000
+TURN_CHARACTERS = 6_000
+OLD_TURN_CHARACTERS = 300
+FRESH_TURNS = 4
+
+_TAGS = ("role", "competencies", "job_description", "resume", "transcript", "turn", "task")
+_HARMLESS = "\u2039"
+_TAG = re.compile(rf"<(?=\s*/?\s*(?:{'|'.join(_TAGS)})\b)", re.IGNORECASE)
+
+
+def fenced(tag: str, text: str, **attributes: str | int) -> str:
+    """Return ``text`` as data between ``tag``'s tags, which it cannot close or imitate."""
+    assert tag in _TAGS  # noqa: S101  # else `_TAG` would let the text imitate it
+    given = "".join(f' {name}="{value}"' for name, value in attributes.items())
+    return f"<{tag}{given}>\n{_TAG.sub(_HARMLESS, text)}\n</{tag}>"
+
+
+def clip_middle(text: str, limit: int) -> str:
+    """Shorten ``text`` to about ``limit`` code points: two thirds of head, one of tail."""
+    if len(text) <= limit:
+        return text
+    head = limit * 2 // 3
+    return f"{text[:head]}\n[…]\n{text[head - limit :]}"
+
+
+def tell(turns: tuple[Turn, ...]) -> str:
+    """Return the finished turns as one block of data."""
+    texts = [clip_middle(turn.text, TURN_CHARACTERS) for turn in turns]
+    excess = sum(map(len, texts)) - TRANSCRIPT_CHARACTERS
+    for place in range(len(texts) - FRESH_TURNS):
+        if excess <= 0:
+            break
+        short = clip(texts[place], OLD_TURN_CHARACTERS)
+        excess -= len(texts[place]) - len(short)
+        texts[place] = short
+    # Each turn is fenced by itself; the whole is not passed through `fenced` again.
+    told = "\n".join(_turn(turn, text) for turn, text in zip(turns, texts, strict=True))
+    return f"<transcript>\n{told}\n</transcript>"
+
+
+def _turn(turn: Turn, text: str) -> str:
+    note: dict[str, str] = {}
+    if turn.outcome == "interrupted":
+        by_whom = turn.speaker == "interviewer"
+        note["note"] = (
+            "interrupted; the candidate heard only this much"
+            if by_whom
+            else "unfinished; the candidate asked for a hint here"
+        )
+    return fenced(
+        "turn", text or "(nothing)", n=turn.turn, speaker=turn.speaker, kind=turn.kind, **note
+    )
