@@ -1,0 +1,1 @@
+"""The archive on PostgreSQL ≥ 14: transcripts, what rebuilds an interview, the ledger."""

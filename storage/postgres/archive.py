@@ -1,0 +1,296 @@
+"""The archive: interviews in PostgreSQL, from which each can be rebuilt."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from protocol.ids import EventId
+from protocol.ledger import LedgerEntry
+from protocol.scalars import InterviewType, Status
+from protocol.session import Session, Turn
+from storage.errors import BadDataError, ErasedError
+from storage.live import Restore, Unstored
+from storage.postgres import writing
+from storage.postgres.faults import PartitionMissingError
+from storage.postgres.migrate import MONTHS_AHEAD
+from storage.postgres.pool import Connection, Database, T, Work
+from storage.postgres.queries import query
+from storage.postgres.records import (
+    Created,
+    Existing,
+    Interview,
+    KeyReused,
+    Page,
+    commands_of,
+    interview_of,
+    plan_text,
+    session_of,
+    session_text,
+    turns_of,
+)
+from storage.postgres.times import created_at_of, moment
+
+PING_TIMEOUT_S = 1.0
+
+
+class Archive:
+    """What the instance asks of PostgreSQL. It owns no connection: the database is handed in.
+
+    Every method may raise `BackendDownError`, after which it may be called again with the same
+    arguments: none of them does anything twice. An id that is no UUIDv7 is that of no interview.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def ping(self) -> None:
+        """Raise `BackendDownError` unless the primary answers within a second."""
+        try:
+            async with asyncio.timeout(PING_TIMEOUT_S):
+                await self._database.read(_ping)
+        except TimeoutError:
+            raise writing.down() from None
+
+    async def ensure_partitions(self, months: int = MONTHS_AHEAD) -> int:
+        """Make the partitions of last month, this month and ``months`` more; return how many.
+
+        To be called at each start and daily.
+        """
+        values = {"months": months + 1}
+
+        async def make(connection: Connection) -> int:
+            return (await _row(connection, "ensure_partitions_now", values))[0]
+
+        return await self._database.write(make)
+
+    # --- interviews -------------------------------------------------------------------------------
+
+    async def create_interview(
+        self, session: Session, *, idempotency_key: str | None = None, digest: str = ""
+    ) -> Created | Existing | KeyReused:
+        """Put a new interview in; ``digest`` is that of the request which brought the key.
+
+        Raises:
+            BadDataError: the session is none that the archive can hold.
+        """
+        values = {
+            **_place(session.interview_id),
+            "user_id": session.user_id,
+            "key": idempotency_key,
+            "digest": digest,
+            "plan": plan_text(session),
+            "status": session.status,
+            "phase": session.phase,
+            "session": session_text(session),
+        }
+
+        async def create(connection: Connection) -> Created | Existing | KeyReused:
+            if idempotency_key is not None and not await _claim(connection, values):
+                return await _claimed(connection, values)
+            await connection.execute(query("create_interview"), values)
+            return Created()
+
+        return await self._partitioned(create, session.interview_id)
+
+    async def get(self, interview_id: str) -> Interview | None:
+        """Return one interview, None where there is none."""
+        try:
+            place = _place(interview_id)
+        except BadDataError:
+            return None
+
+        async def find(connection: Connection) -> Interview | None:
+            row = await _row_or_none(connection, "find_interview", place)
+            return interview_of(row) if row else None
+
+        return await self._database.read(find)
+
+    async def list(
+        self,
+        user_id: str | None,
+        *,
+        limit: int = 20,
+        offset: int = 0,
+        status: Status | None = None,
+        type: InterviewType | None = None,  # noqa: A002  # the contract's name
+        since: int | None = None,
+    ) -> Page:
+        """Return a page of interviews, newest first: one user's, or all where ``user_id`` is None.
+
+        ``since`` is the earliest time of creation, in Unix ms. May lag behind the primary.
+        """
+        values = {
+            "user_id": user_id,
+            "limit": limit,
+            "offset": offset,
+            "status": status,
+            "type": type,
+            "since": None if since is None else moment(since),
+        }
+
+        async def page(connection: Connection) -> Page:
+            rows = await (await connection.execute(query("list_interviews"), values)).fetchall()
+            items = tuple(interview_of(row[1:]) for row in rows if row[1] is not None)
+            return Page(items, rows[0][0])
+
+        return await self._database.read_lagging(page)
+
+    async def transcript(self, interview_id: str) -> tuple[Turn, ...]:
+        """Return the finished turns in order; none where there is no such interview. May lag."""
+        try:
+            place = _place(interview_id)
+        except BadDataError:
+            return ()
+
+        async def turns(connection: Connection) -> tuple[Turn, ...]:
+            return turns_of((await _row(connection, "transcript", place))[0])
+
+        return await self._database.read_lagging(turns)
+
+    async def rebuild(self, interview_id: str) -> Restore | None:
+        """Return what an interview is rebuilt from, None where there is none. ``tick`` is 0.
+
+        Raises:
+            ErasedError: it was erased.
+            BadDataError: this version cannot read it.
+        """
+        try:
+            place = _place(interview_id)
+        except BadDataError:
+            return None
+
+        async def find(connection: Connection) -> Sequence[Any]:
+            return await _row(connection, "rebuild", place)
+
+        erased, plan, session, version, seq, check, turns, commands = await self._database.read(
+            find
+        )
+        if erased:
+            raise ErasedError
+        if session is None:
+            return None
+        return Restore(
+            session=session_of(session, plan),
+            version=version,
+            head=EventId(seq, check),
+            tick=0,
+            turns=turns_of(turns),
+            commands=commands_of(commands),
+        )
+
+    async def write(self, unstored: Unstored) -> bool:
+        """Bring the archive up to a live state; False where it holds a later one already.
+
+        Older states never overwrite newer ones, finished turns never change.
+
+        Raises:
+            ErasedError: the interview was erased.
+            DivergedError: the archive holds a state from which this one does not descend, or
+                another text of one of its finished turns.
+            BadDataError: PostgreSQL refuses the data.
+        """
+        interview_id = unstored.state.session.interview_id
+        values = {**_place(interview_id), **writing.state_values(unstored.state)}
+
+        async def put(connection: Connection) -> bool:
+            return await writing.put(connection, unstored, values)
+
+        return await self._partitioned(put, interview_id)
+
+    async def erase(self, interview_id: str) -> None:
+        """Erase an interview for good, and refuse whatever arrives late of it.
+
+        An id of no interview leaves a tombstone too: its first write may still be under way.
+        """
+        try:
+            place = _place(interview_id)
+        except BadDataError:
+            return
+
+        async def erase(connection: Connection) -> None:
+            await connection.execute(query("lock"), place)
+            await connection.execute(query("erase"), place)
+
+        await self._database.write(erase)
+
+    # --- ledger -----------------------------------------------------------------------------------
+
+    async def write_ledger(self, rows: Sequence[LedgerEntry]) -> None:
+        """Put ledger rows in, each once by its id; those of erased interviews are dropped.
+
+        Raises:
+            BadDataError: one of them cannot be held; none was written.
+        """
+        if not rows:
+            return
+        places = {row.interview_id: _place(row.interview_id) for row in rows}
+        # One row a key, in one order everywhere: two instances with the same rows never deadlock.
+        unique = {(row.interview_id, row.id): row for row in rows}
+        records = [
+            {**msgspec.to_builtins(unique[key]), "created_at": places[key[0]]["created_at"]}
+            for key in sorted(unique)
+        ]
+        values = {"rows": writing.encoded(records), "interviews": sorted(places)}
+
+        async def put(connection: Connection) -> None:
+            await connection.execute(query("lock_shared"), values)
+            await connection.execute(query("put_ledger"), values)
+
+        await self._partitioned(put, *places)
+
+    async def _partitioned(self, work: Work[T], *interviews: str) -> T:
+        """Write; where a month has no partition yet, make it and write again."""
+        try:
+            return await self._database.write(work)
+        except PartitionMissingError:
+            for month in {created_at_of(name).replace(day=1) for name in interviews}:
+                values = {"from_month": month, "months": 1}
+                await self._database.write(_partitions(values))
+            return await self._database.write(work)
+
+
+def _place(interview_id: str) -> dict[str, Any]:
+    """Return the id and the time of creation in it, which name the rows and their partition."""
+    try:
+        return {"interview_id": interview_id, "created_at": created_at_of(interview_id)}
+    except ValueError:
+        raise BadDataError("an interview's id is a UUIDv7") from None
+
+
+def _partitions(values: dict[str, Any]) -> Work[None]:
+    async def make(connection: Connection) -> None:
+        await connection.execute(query("ensure_partitions"), values)
+
+    return make
+
+
+async def _ping(connection: Connection) -> None:
+    await connection.execute("SELECT 1")
+
+
+async def _claim(connection: Connection, values: dict[str, Any]) -> bool:
+    return await _row_or_none(connection, "claim_key", values) is not None
+
+
+async def _claimed(connection: Connection, values: dict[str, Any]) -> Existing | KeyReused:
+    digest, interview_id = await _row(connection, "find_key", values)
+    if digest != values["digest"]:
+        return KeyReused()
+    row = await _row(connection, "find_interview", _place(str(interview_id)))
+    return Existing(interview_of(row))
+
+
+async def _row(connection: Connection, name: str, values: dict[str, Any]) -> Sequence[Any]:
+    row = await _row_or_none(connection, name, values)
+    if row is None:
+        raise writing.down()  # what a statement of this transaction just saw was erased meanwhile
+    return row
+
+
+async def _row_or_none(
+    connection: Connection, name: str, values: dict[str, Any]
+) -> Sequence[Any] | None:
+    cursor = await connection.execute(query(name), values)
+    return await cursor.fetchone()

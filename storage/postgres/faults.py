@@ -1,0 +1,75 @@
+"""What psycopg throws, translated once into `storage.errors`.
+
+Messages name a SQLSTATE and a constraint, never a statement, a value or the server's own text:
+that text repeats rows, and rows are candidates' answers. For the same reason the original is not
+chained.
+"""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import psycopg
+from psycopg import errors
+
+from storage.errors import BackendDownError, BadDataError, StorageError
+
+
+class DivergedError(BadDataError):
+    """PostgreSQL holds a state of the interview that the one to be written does not descend from.
+
+    The live store lost writes that were stored already. What is stored is the truth.
+    """
+
+
+class PartitionMissingError(BadDataError):
+    """No partition is made yet for the month of the interview."""
+
+
+@contextmanager
+def translated() -> Generator[None]:
+    """Turn errors of psycopg, and of values that no text can carry, into those of storage."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise translate(error) from None
+    except TimeoutError:
+        raise BackendDownError("PostgreSQL did not answer in time") from None
+    except OSError:
+        raise BackendDownError("PostgreSQL cannot be reached") from None
+    except (UnicodeError, OverflowError):
+        raise BadDataError("a value cannot be written to PostgreSQL") from None
+
+
+def translate(error: psycopg.Error) -> StorageError:
+    """Return what ``error`` means to a caller of this package."""
+    if isinstance(error, errors.CheckViolation) and error.diag.constraint_name is None:
+        return PartitionMissingError("PostgreSQL has no partition for the interview's month")
+    if isinstance(error, _UNREADY):
+        return BackendDownError(f"PostgreSQL is not ready for this version ({error.sqlstate})")
+    if isinstance(error, psycopg.DataError | psycopg.IntegrityError | psycopg.ProgrammingError):
+        constraint = error.diag.constraint_name
+        why = f"{error.sqlstate}, {constraint}" if constraint else f"{error.sqlstate}"
+        return BadDataError(f"PostgreSQL refused the data ({why})")
+    return BackendDownError(
+        f"PostgreSQL does not answer ({error.sqlstate or type(error).__name__})"
+    )
+
+
+def outlives(error: BaseException) -> bool:
+    """Tell whether the connection may serve again after ``error``.
+
+    A server that became a standby refuses writes for good, and a plan that a migration outdated
+    fails on its connection again and again; a new connection knows better.
+    """
+    return not isinstance(error, errors.ReadOnlySqlTransaction | errors.FeatureNotSupported)
+
+
+# Programming errors by class, but they tell of the schema or of rights, not of this data: worth
+# trying again once `viva migrate` ran.
+_UNREADY = (
+    errors.UndefinedTable,
+    errors.UndefinedColumn,
+    errors.UndefinedFunction,
+    errors.InvalidSchemaName,
+    errors.InsufficientPrivilege,
+)

@@ -1,0 +1,155 @@
+"""Connections to PostgreSQL: few, checked, every wait bounded, errors translated once."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool
+
+from storage.errors import BackendDownError
+from storage.postgres.faults import outlives, translated
+from storage.postgres.queries import query
+
+Connection = psycopg.AsyncConnection[TupleRow]
+Pool = AsyncConnectionPool[Connection]
+T = TypeVar("T")
+Work = Callable[[Connection], Awaitable[T]]
+
+POOL_SIZE = 20
+WAITING = 400
+"""How many callers may wait for a connection; more are refused at once."""
+GET_TIMEOUT_S = 2.0
+IDLE_S = 30.0
+RECONNECT_S = 4.0
+"""An attempt to connect backs off for so long; then whoever needs a connection begins a new one.
+psycopg's five minutes would keep a pool waiting for up to two after PostgreSQL is back."""
+CALL_TIMEOUT_S = 10.0
+"""The longest a unit of work takes, waiting for its connection included."""
+REPLICA_PAUSE_S = 5.0
+"""How long a replica that failed is left alone."""
+
+SETTINGS = {
+    "statement_timeout": "5s",
+    "lock_timeout": "2s",
+    "idle_in_transaction_session_timeout": "10s",
+    # Plans are made for the values at hand: that prunes partitions and drops filters that are null.
+    "plan_cache_mode": "force_custom_plan",
+    "timezone": "UTC",
+}
+_NETWORK = {
+    "application_name": "viva",
+    "connect_timeout": "3",
+    # A peer that vanished is noticed by the kernel; nothing here waits for its answer.
+    "tcp_user_timeout": "5000",
+    "keepalives_idle": "5",
+    "keepalives_interval": "2",
+    "keepalives_count": "3",
+}
+
+
+def address(url: str, settings: Mapping[str, str]) -> str:
+    """Return what libpq connects by: ``url``, ``settings``, and time-outs that it does not name.
+
+    Raises:
+        ValueError: the address cannot be read.
+    """
+    try:
+        given = conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        raise ValueError("this is no address of PostgreSQL; use postgresql://host/name") from None
+    options = [str(given.pop("options", ""))] + [f"-c {k}={v}" for k, v in settings.items()]
+    return make_conninfo("", **{**_NETWORK, **given, "options": " ".join(options).strip()})
+
+
+class Database:
+    """The instance's connections to the primary and, where there is one, to a replica.
+
+    The constructor raises `ValueError` for an address that cannot be read.
+
+    With ``bouncer`` a PgBouncer in transaction mode may stand between: nothing is prepared, and
+    settings hold for one transaction at a time.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        replica_url: str | None = None,
+        size: int = POOL_SIZE,
+        bouncer: bool = False,
+    ) -> None:
+        self._bouncer = bouncer
+        self._primary = self._pool(url, size, "primary")
+        self._replica = self._pool(replica_url, size, "replica") if replica_url else None
+        self._replica_from = 0.0
+
+    async def open(self) -> None:
+        """Begin to connect, in the background: PostgreSQL may be down and come up later."""
+        await self._primary.open(wait=False)
+        if self._replica is not None:
+            await self._replica.open(wait=False)
+
+    async def close(self) -> None:
+        """Close all connections, within seconds."""
+        if self._replica is not None:
+            await self._replica.close(timeout=GET_TIMEOUT_S)
+        await self._primary.close(timeout=GET_TIMEOUT_S)
+
+    async def write(self, work: Work[T]) -> T:
+        """Run ``work`` in one transaction on the primary; it may have to be run again.
+
+        Raises:
+            BackendDownError: it may or may not have taken effect.
+            BadDataError: it did not, and never will.
+        """
+        return await self._run(self._primary, work, transaction=True)
+
+    async def read(self, work: Work[T]) -> T:
+        """Run one statement on the primary; see `write` for the errors."""
+        return await self._run(self._primary, work, transaction=self._bouncer)
+
+    async def read_lagging(self, work: Work[T]) -> T:
+        """Run one statement that tolerates lag: on the replica, or else on the primary."""
+        now = asyncio.get_running_loop().time()
+        if self._replica is not None and now >= self._replica_from:
+            try:
+                return await self._run(self._replica, work, transaction=self._bouncer)
+            except BackendDownError:
+                self._replica_from = asyncio.get_running_loop().time() + REPLICA_PAUSE_S
+        return await self.read(work)
+
+    async def _run(self, pool: Pool, work: Work[T], *, transaction: bool) -> T:
+        with translated():
+            async with asyncio.timeout(CALL_TIMEOUT_S), pool.connection() as connection:
+                try:
+                    if not transaction:
+                        return await work(connection)
+                    async with connection.transaction():
+                        if self._bouncer:
+                            await connection.execute(query("settings"), SETTINGS)
+                        return await work(connection)
+                except psycopg.Error as error:
+                    if not outlives(error):
+                        await connection.close()
+                    raise
+
+    def _pool(self, url: str, size: int, name: str) -> Pool:
+        kwargs: dict[str, Any] = {"autocommit": True}
+        if self._bouncer:
+            kwargs["prepare_threshold"] = None
+        return AsyncConnectionPool(
+            address(url, SETTINGS if not self._bouncer else {}),
+            kwargs=kwargs,
+            min_size=min(2, size),
+            max_size=size,
+            max_waiting=WAITING,
+            timeout=GET_TIMEOUT_S,
+            max_idle=IDLE_S,
+            reconnect_timeout=RECONNECT_S,
+            check=AsyncConnectionPool.check_connection,
+            name=f"viva-{name}",
+            open=False,
+        )

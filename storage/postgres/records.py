@@ -1,0 +1,122 @@
+"""What is handed out of the archive, and how sessions are laid out in its rows."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from protocol.plan import Plan
+from protocol.scalars import Milliseconds, Phase, Status
+from protocol.session import Session, Turn
+from storage.errors import BadDataError
+from storage.live import State
+
+
+class Interview(Struct, frozen=True, kw_only=True):
+    """One interview as look-ups and lists show it; in lists its plan comes without documents."""
+
+    interview_id: str
+    user_id: str
+    plan: Plan
+    status: Status
+    phase: Phase
+    created_at: Milliseconds
+    started_at: Milliseconds | None = None
+    ended_at: Milliseconds | None = None
+
+
+class Created(Struct, frozen=True):
+    """The interview is in the archive now."""
+
+
+class Existing(Struct, frozen=True):
+    """The idempotency key was used for this interview, with the same content."""
+
+    interview: Interview
+
+
+class KeyReused(Struct, frozen=True):
+    """The idempotency key was used for something else."""
+
+
+class Page(Struct, frozen=True):
+    """A part of a list, and how long the whole list is."""
+
+    items: tuple[Interview, ...]
+    total: int
+
+
+_plan = msgspec.json.Decoder(Plan)
+_turns = msgspec.json.Decoder(tuple[Turn, ...])
+_pairs = msgspec.json.Decoder(tuple[tuple[str, str], ...])
+_digests = msgspec.json.Decoder(dict[int, str])
+
+
+def interview_of(row: Sequence[Any]) -> Interview:
+    """Read a row of ``find_interview`` or ``list_interviews``."""
+    interview_id, user_id, plan, status, phase, created_at, started_at, ended_at = row
+    return Interview(
+        interview_id=str(interview_id),
+        user_id=user_id,
+        plan=_decoded(_plan, plan),
+        status=status,
+        phase=phase,
+        created_at=created_at,
+        started_at=started_at,
+        ended_at=ended_at,
+    )
+
+
+def plan_text(session: Session) -> str:
+    """Return the plan as its column holds it."""
+    return msgspec.json.encode(session.plan).decode()
+
+
+def session_text(session: Session) -> str:
+    """Return the session as its column holds it: without the plan."""
+    fields = msgspec.to_builtins(session)
+    del fields["plan"]
+    return msgspec.json.encode(fields).decode()
+
+
+def session_of(session: str, plan: str) -> Session:
+    """Put a session together again.
+
+    Raises:
+        BadDataError: this version cannot read what the archive holds.
+    """
+    try:
+        fields = msgspec.json.decode(session)
+        return msgspec.convert({**fields, "plan": msgspec.json.decode(plan)}, Session)
+    except msgspec.DecodeError:
+        raise BadDataError("the archive holds a session that this version cannot read") from None
+
+
+def turns_of(records: str) -> tuple[Turn, ...]:
+    """Read the turns that ``transcript`` and ``rebuild`` gather."""
+    return _decoded(_turns, records)
+
+
+def commands_of(pairs: str) -> tuple[tuple[str, str], ...]:
+    """Read the remembered answers that ``rebuild`` gathers."""
+    return _decoded(_pairs, pairs)
+
+
+def digests_of(digests: str) -> dict[int, str]:
+    """Read the sha256 of each stored turn that ``held`` gathers."""
+    return _decoded(_digests, digests)
+
+
+def started_at_of(state: State) -> int | None:
+    """Return when the interview started, in Unix ms: its first turn begins with it."""
+    if state.turns:
+        return state.turns[0].started_at
+    return state.session.open.started_at if state.session.open else None
+
+
+def _decoded(decoder: Any, text: str) -> Any:
+    try:
+        return decoder.decode(text)
+    except msgspec.DecodeError:
+        raise BadDataError("the archive holds a row that this version cannot read") from None

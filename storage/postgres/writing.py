@@ -1,0 +1,98 @@
+"""One write of an interview's state, inside its transaction."""
+
+from typing import Any
+
+import msgspec
+
+from protocol.session import Turn
+from storage.errors import BackendDownError, BadDataError, ErasedError
+from storage.live import State, Unstored
+from storage.postgres.faults import DivergedError
+from storage.postgres.pool import Connection
+from storage.postgres.queries import query
+from storage.postgres.records import digests_of, plan_text, session_text, started_at_of
+
+
+def state_values(state: State) -> dict[str, Any]:
+    """Return the columns of a state's snapshot."""
+    session = state.session
+    return {
+        "user_id": session.user_id,
+        "plan": plan_text(session),
+        "status": session.status,
+        "phase": session.phase,
+        "started_at": started_at_of(state),
+        "ended_at": session.ended_at,
+        "session": session_text(session),
+        "version": state.version,
+        "head_seq": state.head.seq,
+        "head_check": state.head.check,
+    }
+
+
+async def put(connection: Connection, unstored: Unstored, values: dict[str, Any]) -> bool:
+    """See `Archive.write`. Everybody who writes the interview waits here for each other."""
+    await connection.execute(query("lock"), values)
+    row = await (await connection.execute(query("held"), values)).fetchone()
+    if row is None:
+        raise down()
+    erased, user_id, version, seq, check, digests = row
+    if erased:
+        raise ErasedError
+    state = unstored.state
+    if user_id is not None:
+        if user_id != state.session.user_id:
+            raise BadDataError("the interview is stored as another user's")
+        if not _follows(state, version, seq, check):
+            return False
+    values["turns"] = encoded(_missing(state.turns, digests_of(digests)))
+    values["commands"] = encoded(unstored.commands)
+    if user_id is None or (version, seq) != (state.version, state.head.seq):
+        await connection.execute(query("put_interview"), values)
+    if values["turns"] != "[]":
+        await connection.execute(query("put_turns"), values)
+    if unstored.commands:
+        await connection.execute(query("put_commands"), values)
+    return True
+
+
+def encoded(rows: Any) -> str:
+    """Return rows as the JSON that a statement takes apart.
+
+    Raises:
+        BadDataError: a text holds a lone surrogate.
+    """
+    try:
+        return msgspec.json.encode(rows).decode()
+    except UnicodeError:
+        raise BadDataError("a text is not Unicode") from None
+
+
+def down() -> BackendDownError:
+    """Return the error for an answer that did not come, or came too late to be of use."""
+    return BackendDownError("PostgreSQL did not answer in time")
+
+
+def _follows(state: State, version: int, seq: int, check: int) -> bool:
+    """Tell whether ``state`` is the stored one or comes after it; False where it comes before.
+
+    Neither the version nor the log ever shrinks: where one is ahead and the other behind, or the
+    same place of the log holds something else, these are two histories.
+    """
+    ahead = (state.version - version, state.head.seq - seq)
+    elsewhere = ahead[1] == 0 and state.head.check != check
+    if elsewhere or min(ahead) < 0 < max(ahead):
+        raise DivergedError("the stored log took another course")
+    return min(ahead) >= 0
+
+
+def _missing(turns: tuple[Turn, ...], stored: dict[int, str]) -> list[Turn]:
+    """Return the turns that are not stored yet; none of the others may have changed."""
+    missing: list[Turn] = []
+    for turn in turns:
+        held = stored.get(turn.turn)
+        if held is None:
+            missing.append(turn)
+        elif held != turn.sha256:
+            raise DivergedError(f"turn {turn.turn} is stored with another text")
+    return missing
