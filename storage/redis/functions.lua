@@ -124,9 +124,7 @@ local function create(keys, argv)
   redis.call('DEL', keys[LOG], keys[TURNS], keys[COMMANDS], keys[PENDING])
   redis.call('HSET', keys[META], 'session', a.session, 'version', int(a.version), 'head', a.head,
     'fence', '0:', 'lease_until', '0', 'open_from', '0', 'ordinal', '0', 'handle', '',
-    'running', a.running, 'stored', a.head, 'touched', int(now),
-    -- Sockets are numbered from the time, so that after a rebuild the newer ones still count higher.
-    'joins', int(now))
+    'running', a.running, 'stored', a.head, 'touched', int(now))
   if a.head ~= '0-0' then
     -- Cursors read inclusively: an entry at the head stands for all that came before it.
     redis.call('XADD', keys[LOG], a.head, 'e', '')
@@ -169,7 +167,8 @@ local function outlived(times, issued, now, grace)
 end
 
 -- join: registers a socket and finds its place in the log, in one round trip.
--- Sockets are numbered in the order they join, so that an old announcement never closes a newer socket.
+-- Sockets are numbered in the order they join, so that an old announcement never closes a newer socket:
+-- by the microsecond, so that the order outlives a rebuild.
 -- A slot is remembered while there are few: observers name theirs, and may name ever new ones.
 -- ARGV slot, last_event_id, issued (of the resume token shown, or ''), now, grace_ms
 -- -> ok, recovered, number, state | stale | missing | erased
@@ -189,7 +188,10 @@ local function join(keys, argv)
       redis.call('HSET', keys[META], 'resume:' .. slot, issues)
     end
   end
-  local number = redis.call('HINCRBY', keys[META], 'joins', 1)
+  local time = redis.call('TIME')
+  local last_number = tonumber(redis.call('HGET', keys[META], 'joins') or 0)
+  local number = math.max(last_number + 1, time[1] * 1000000 + time[2])
+  redis.call('HSET', keys[META], 'joins', int(number))
   if slot ~= '' then
     if known then
       redis.call('HSET', keys[META], 'socket:' .. slot, int(number))

@@ -24,7 +24,6 @@ class Interview:
     stored: EventId
     running: str
     touched: int
-    joins: int
     fence: str = "0:"
     lease_until: int = 0
     open_from: int = 0
@@ -135,7 +134,7 @@ class Interview:
             return None
         if known:
             recent = [at for at in times if at > now - grace]
-            self.resumes[slot] = [max(past)] * bool(past) + [*recent[-32:], now]
+            self.resumes[slot] = [*sorted(past)[-1:], *recent[-32:], now]
         return known
 
 

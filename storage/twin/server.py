@@ -58,6 +58,7 @@ class TwinServer:
         self.subscribers: list[Subscriber] = []
         self.calls: Counter[str] = Counter()
         self._down = False
+        self._number = 0
         self._lost: Counter[tuple[str, str]] = Counter()
         self._journal: deque[Callable[[], None]] = deque(maxlen=JOURNAL)
 
@@ -105,6 +106,11 @@ class TwinServer:
     def partition(self, interview_id: str) -> Partition:
         """Return the partition of an interview."""
         return self.partitions[partition_of(interview_id)]
+
+    def number(self) -> int:
+        """Return the next socket's number: by the microsecond, and never the same."""
+        self._number = max(self._number + 1, self.clock() * 1000)
+        return self._number
 
     def erased(self, interview_id: str) -> bool:
         """Whether the interview has a tombstone."""

@@ -81,16 +81,16 @@ class Twin:
                 known = held.enlist(join.slot, join.issued, join.now, join.grace_ms)
                 if known is None:
                     return live.Stale()
-            held.joins += 1
+            number = self._server.number()
             if known:
-                held.sockets[join.slot] = held.joins
+                held.sockets[join.slot] = number
             if join.slot:
-                self._server.publish(join.id, f"c{join.slot} {held.joins}")
+                self._server.publish(join.id, f"c{join.slot} {number}")
             held.touched = self._server.clock()
             last = join.last_event_id
             recovered = last is not None and (last == held.head or held.logged(last))
             state = held.describe(turns=not recovered, entries=not recovered)
-            return live.Joined(recovered, held.joins, state)
+            return live.Joined(recovered, number, state)
 
         return await self._write("join", join.id, act)
 
@@ -467,7 +467,6 @@ def _restored(restore: live.Restore, now: int) -> Interview:
         stored=restore.head,
         running=f"{opened.turn}:{opened.attempt}" if opened and spoken else "",
         touched=now,
-        joins=now,
         log=[live.Entry(restore.head, b"")] if restore.head.seq else [],
         turns={str(t.turn): msgspec.json.encode(t).decode() for t in restore.turns},
         commands=dict(restore.commands),
