@@ -15,7 +15,7 @@ from storage.live import Restore, Unstored
 from storage.postgres import writing
 from storage.postgres.faults import PartitionMissingError
 from storage.postgres.migrate import MONTHS_AHEAD
-from storage.postgres.pool import Connection, Database, T, Work
+from storage.postgres.pool import POOL_SIZE, Connection, Database, T, Work
 from storage.postgres.queries import query
 from storage.postgres.records import (
     Created,
@@ -36,14 +36,30 @@ PING_TIMEOUT_S = 1.0
 
 
 class Archive:
-    """What the instance asks of PostgreSQL. It owns no connection: the database is handed in.
+    """What the instance asks of PostgreSQL: the primary and, where there is one, a replica.
 
     Every method may raise `BackendDownError`, after which it may be called again with the same
     arguments: none of them does anything twice. An id that is no UUIDv7 is that of no interview.
+    The constructor opens nothing; it raises `ValueError` for an address that cannot be read.
     """
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(
+        self,
+        url: str,
+        *,
+        replica_url: str | None = None,
+        size: int = POOL_SIZE,
+        bouncer: bool = False,
+    ) -> None:
+        self._database = Database(url, replica_url=replica_url, size=size, bouncer=bouncer)
+
+    async def open(self) -> None:
+        """Begin to connect, in the background: PostgreSQL may come up later."""
+        await self._database.open()
+
+    async def close(self) -> None:
+        """Close all connections, within seconds."""
+        await self._database.close()
 
     async def ping(self) -> None:
         """Raise `BackendDownError` unless the primary answers within a second."""

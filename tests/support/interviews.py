@@ -14,7 +14,6 @@ from protocol.text import sha256
 from storage.live import State, Unstored
 from storage.postgres.archive import Archive
 from storage.postgres.migrate import migrate
-from storage.postgres.pool import Database
 
 NOW = 1_795_000_000_000
 """November 2026, Unix ms."""
@@ -76,14 +75,16 @@ def unstored(of: State, *commands: tuple[str, str]) -> Unstored:
 
 
 @contextlib.asynccontextmanager
-async def opened(url: str, **options: int) -> AsyncGenerator[Archive]:
+async def opened(
+    url: str, *, size: int = 4, bouncer: bool = False, replica_url: str | None = None
+) -> AsyncGenerator[Archive]:
     """An archive on a migrated database, with a small pool of its own."""
-    database = Database(url, size=options.get("size", 4))
-    await database.open()
+    archive = Archive(url, size=size, bouncer=bouncer, replica_url=replica_url)
+    await archive.open()
     try:
-        yield Archive(database)
+        yield archive
     finally:
-        await database.close()
+        await archive.close()
 
 
 @contextlib.asynccontextmanager

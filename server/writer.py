@@ -1,0 +1,207 @@
+"""The writer: takes what finished from the outbox to PostgreSQL, on any instance.
+
+A delivery only names an interview; what is written is its state at that moment, so one write serves
+all deliveries that wait, and a repeat finds nothing left to do. An outage is retried for ever. Bad
+data goes to the dead letters after five deliveries, and holds nobody up meanwhile.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+import structlog
+
+from protocol.ledger import LedgerEntry
+from server.clock import Clock, backoff
+from storage.errors import BadDataError, ErasedError, StorageError
+from storage.live import LiveStore, OutboxEntry, Unstored
+
+AT_ONCE = 4
+"""How many partitions one instance drains at the same time."""
+BATCH = 64
+IDLE_MS = 5_000
+"""A delivery that its taker left for so long is given to another; one with bad data, again."""
+ROUNDS = 3
+"""How often a state is read anew because PostgreSQL holds a later one already."""
+RETRY_S = 0.1
+RETRY_CAP_S = 2.0
+
+_log = structlog.get_logger()
+_row = msgspec.json.Decoder(LedgerEntry)
+
+_Group = list[OutboxEntry]
+"""Deliveries of one interview, or ledger rows: what one transaction writes."""
+
+
+class Archive(Protocol):
+    """What is asked of PostgreSQL here; see `storage.postgres.archive.Archive`."""
+
+    async def write(self, unstored: Unstored) -> bool:
+        """Bring the archive up to a live state; False where it holds a later one."""
+        ...
+
+    async def write_ledger(self, rows: Sequence[LedgerEntry]) -> None:
+        """Put ledger rows in, each once by its id."""
+        ...
+
+
+class OutboxMeter(Protocol):
+    """What is measured of the outbox."""
+
+    def outbox_ended(self, end: str, entries: int = 1) -> None:
+        """Count entries that were ``written``, ``failed``, ``dead`` or ``gone``."""
+
+
+class Writer:
+    """One instance's writer. ``consumer`` names it among all instances."""
+
+    def __init__(
+        self,
+        store: LiveStore,
+        archive: Archive,
+        consumer: str,
+        clock: Clock,
+        meter: OutboxMeter,
+        *,
+        at_once: int = AT_ONCE,
+    ) -> None:
+        self._store = store
+        self._archive = archive
+        self._consumer = consumer
+        self._clock = clock
+        self._meter = meter
+        self._at_once = at_once
+        self._wanted: dict[int, None] = {}
+        self._busy: set[int] = set()
+        self._kept: dict[int, list[OutboxEntry]] = {}
+        self._wake = asyncio.Event()
+        self._down = False
+
+    def notice(self, partition: int) -> None:
+        """Drain the partition soon. Never blocks; a notice during a drain leads to another one."""
+        self._wanted[partition] = None
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Drain what is noticed, for ever; owned by the instance's task group."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self._at_once):
+                group.create_task(self._work())
+
+    async def drain(self, partition: int) -> None:
+        """Write everything the partition's outbox has to give.
+
+        Raises:
+            BackendDownError, OutOfMemoryError: what is left is kept in hand, for the next drain.
+        """
+        while True:
+            entries = self._kept.pop(partition, None)
+            if entries is None:
+                entries = await self._store.take(partition, self._consumer, BATCH, IDLE_MS)
+            if not entries:
+                return
+            await self._write(partition, entries)
+
+    async def _work(self) -> None:
+        failures = 0
+        while True:
+            partition = await self._next()
+            try:
+                await self.drain(partition)
+            except StorageError as error:
+                self._outage(error)
+                # Meanwhile the partition counts as busy, so that no notice cuts the pause short.
+                await backoff(self._clock, failures, base_s=RETRY_S, cap_s=RETRY_CAP_S)
+                failures += 1
+                self._wanted[partition] = None
+            else:
+                self._recovered()
+                failures = 0
+            self._busy.discard(partition)
+            self._wake.set()
+
+    async def _next(self) -> int:
+        while True:
+            for partition in self._wanted:
+                if partition not in self._busy:
+                    del self._wanted[partition]
+                    self._busy.add(partition)
+                    return partition
+            self._wake.clear()
+            await self._wake.wait()
+
+    async def _write(self, partition: int, entries: Sequence[OutboxEntry]) -> None:
+        """Bring each entry to its end, or to its next delivery where its data is bad."""
+        groups = _grouped(entries)
+        while groups:
+            try:
+                groups.extend(await self._write_group(partition, groups[0]))
+            except StorageError:
+                # The others go first next time: what fails may be this one interview's rows.
+                groups.rotate(-1)
+                self._kept[partition] = [entry for group in groups for entry in group]
+                raise
+            groups.popleft()
+
+    async def _write_group(self, partition: int, group: _Group) -> list[_Group]:
+        """Write a group; return the parts it must be written in instead."""
+        try:
+            end = await self._store_group(group)
+        except (BadDataError, msgspec.MsgspecError) as error:
+            if group[0].ledger and len(group) > 1:
+                return [[entry] for entry in group]
+            await self._bury(partition, group, error)
+        else:
+            await self._store.settle(partition, [entry.id for entry in group])
+            self._meter.outbox_ended(end, len(group))
+        return []
+
+    async def _store_group(self, group: _Group) -> str:
+        if not group[0].ledger:
+            return await self._write_interview(group[0].interview_id)
+        await self._archive.write_ledger([_row.decode(entry.ledger) for entry in group])
+        return "written"
+
+    async def _write_interview(self, interview_id: str) -> str:
+        for _ in range(ROUNDS):
+            unstored = await self._store.unstored(interview_id)
+            if not isinstance(unstored, Unstored):
+                return "gone"  # erased, or parked: everything of it is in PostgreSQL
+            try:
+                written = await self._archive.write(unstored)
+            except ErasedError:
+                await self._store.erase(interview_id)  # whoever erased it got no further
+                return "gone"
+            head, commands = unstored.state.head, [name for name, _ in unstored.commands]
+            if written and await self._store.mark_stored(interview_id, head, commands):
+                return "written"
+        raise BadDataError("PostgreSQL stays ahead of Redis")
+
+    async def _bury(self, partition: int, group: _Group, error: Exception) -> None:
+        code = type(error).__name__
+        for entry in group:
+            dead = await self._store.bury(partition, entry, code)
+            self._meter.outbox_ended("dead" if dead else "failed")
+            _log.error("outbox entry refused", interview=entry.interview_id, code=code, dead=dead)
+
+    def _outage(self, error: StorageError) -> None:
+        if not self._down:
+            _log.warning("writing is held up", error=type(error).__name__)
+        self._down = True
+
+    def _recovered(self) -> None:
+        if self._down:
+            _log.info("writing goes on")
+        self._down = False
+
+
+def _grouped(entries: Sequence[OutboxEntry]) -> deque[_Group]:
+    """Gather deliveries by interview, and behind them all ledger rows together."""
+    groups: dict[str, _Group] = {}
+    for entry in entries:
+        if not entry.ledger:
+            groups.setdefault(entry.interview_id, []).append(entry)
+    rows = [entry for entry in entries if entry.ledger]
+    return deque([*groups.values(), *([rows] if rows else [])])
