@@ -8,6 +8,8 @@ _TEMPLATE = (files("storage.redis") / "functions.lua").read_text(encoding="utf-8
 HASH = hashlib.sha1(_TEMPLATE.encode(), usedforsecurity=False).hexdigest()[:12]
 """Names the library's version, so that old and new instances live side by side."""
 
+NAME = f"viva_{HASH}"
+
 SOURCE = _TEMPLATE.replace("@HASH@", HASH)
 
 

@@ -98,6 +98,13 @@ def appended(reply: Reply | Exception, body: bytes) -> live.Appended | live.Fenc
             return live.Fenced()
 
 
+def library_name(listed: Any) -> str:
+    """Read the name of one of ``FUNCTION LIST``'s libraries."""
+    # A map since RESP3, which redis-py gives as a dict; a flat list before.
+    name: bytes = listed[b"library_name"] if hasattr(listed, "keys") else listed[1]
+    return name.decode()
+
+
 def delivery(raw: Sequence[Any]) -> live.OutboxEntry:
     """Read one delivery of the outbox."""
     fields = dict(zip(raw[1][::2], raw[1][1::2], strict=True))

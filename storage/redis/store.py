@@ -17,6 +17,8 @@ _pack = msgspec.msgpack.Encoder().encode
 
 _log = structlog.get_logger()
 _GROUP = "writers"
+_LIBRARIES = 8
+"""So many versions' function libraries are left alone."""
 
 
 class RedisStore:
@@ -28,9 +30,10 @@ class RedisStore:
         self._due_keys = keys.due_keys()
 
     async def prepare(self) -> None:
-        """Load the function library where it is missing."""
+        """Load the function library where it is missing, and drop those of versions long gone."""
         with translated():
             await self._load_library()
+            await self._drop_libraries()
 
     async def ping(self) -> None:
         """Raise `BackendDownError` unless Redis answers."""
@@ -295,6 +298,14 @@ class RedisStore:
             for call in calls:
                 pipe.execute_command(*call)
             return await pipe.execute(raise_on_error=False)
+
+    async def _drop_libraries(self) -> None:
+        # An instance that still uses one of them finds it missing, and loads it again.
+        listed = await self._client.execute_command("FUNCTION", "LIST", "LIBRARYNAME", "viva_*")
+        others = [name for name in map(replies.library_name, listed) if name != library.NAME]
+        if len(others) >= _LIBRARIES:
+            for name in others:
+                await self._client.execute_command("FUNCTION", "DELETE", name)
 
     async def _load_library(self) -> None:
         try:

@@ -1,0 +1,178 @@
+"""What only real servers show: the function library, damage, growth."""
+
+import asyncio
+
+import pytest
+
+from protocol.ids import ORIGIN
+from storage.errors import BadDataError
+from storage.live import Appended, Fenced, State, partition_of
+from storage.redis import keys, library
+from storage.redis.replies import library_name
+from storage.redis.store import RedisStore
+from tests.contract.backends import RedisBackend
+from tests.contract.interviews import (
+    LONG_MS,
+    NAME,
+    OTHER,
+    acquired,
+    found,
+    piece,
+    restore_of,
+    said,
+    speak,
+    started,
+)
+
+pytestmark = pytest.mark.anyio
+
+PARTITION = partition_of(NAME)
+
+
+async def _libraries(real: RedisBackend) -> set[str]:
+    listed = await real.raw.execute_command("FUNCTION", "LIST")
+    return {library_name(entry) for entry in listed}
+
+
+async def test_a_missing_library_is_loaded_again(real: RedisBackend) -> None:
+    store = real.store()
+    await started(store)
+    fence = (await acquired(store)).fence
+    calls = (
+        lambda: found(store),
+        lambda: store.append([piece(fence, 1), piece(fence, 2)]),
+        lambda: store.due(10),
+        lambda: store.take(PARTITION, "w", 1, 0),
+        lambda: store.settle(PARTITION, ["1-1"]),
+        lambda: store.redeem(NAME, "t", "n", 60),
+        lambda: store.read(NAME, ORIGIN, 1),
+        lambda: store.renew([(NAME, fence)], LONG_MS),
+    )
+    for call in calls:
+        await real.raw.execute_command("FUNCTION", "FLUSH", "SYNC")
+        await call()
+    assert (await found(store)).ordinal == 2
+
+
+async def test_many_find_the_library_missing_at_once(real: RedisBackend) -> None:
+    stores = [real.store() for _ in range(8)]
+    results = await asyncio.gather(
+        *(store.create(restore_of(f"i{n}")) for n, store in enumerate(stores))
+    )
+    assert results == ["ok"] * 8
+
+
+async def test_two_versions_live_side_by_side(
+    real: RedisBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = real.store()
+    await started(store)
+    fence = (await acquired(store)).fence
+    present = library.HASH
+    monkeypatch.setattr(library, "HASH", "feedfacecafe")
+    monkeypatch.setattr(library, "SOURCE", library.SOURCE.replace(present, "feedfacecafe"))
+    assert isinstance(await said(store, piece(fence, 1)), Appended)
+    monkeypatch.undo()
+    assert isinstance(await said(store, piece(fence, 2)), Appended)
+    assert await _libraries(real) == {f"viva_{present}", "viva_feedfacecafe"}
+
+
+async def test_libraries_of_versions_long_gone_are_dropped(real: RedisBackend) -> None:
+    store = RedisStore(real.client())
+    for number in range(12):
+        source = library.SOURCE.replace(library.HASH, f"{number:012d}")
+        await real.raw.execute_command("FUNCTION", "LOAD", source)
+    await real.raw.execute_command(
+        "FUNCTION",
+        "LOAD",
+        "#!lua name=foreign\nredis.register_function('foreign', function() return 1 end)",
+    )
+    await store.prepare()
+    await store.prepare()
+    assert await _libraries(real) == {f"viva_{library.HASH}", "foreign"}
+
+
+async def test_readers_are_allowed_to_ask_a_replica(real: RedisBackend) -> None:
+    """What is called by FCALL_RO is flagged as writing nothing, or the server would refuse it."""
+    store = real.store()
+    await started(store)
+    fence = (await acquired(store)).fence
+    await said(store, piece(fence, 1))
+    before = await real.raw.info("persistence")
+    assert isinstance(await store.load(NAME, turns=True, entries=True), State)
+    await store.unstored(NAME)
+    await store.due(10)
+    await store.read(NAME, ORIGIN, 10)
+    after = await real.raw.info("persistence")
+    assert before["rdb_changes_since_last_save"] == after["rdb_changes_since_last_save"]
+
+
+async def test_a_damaged_interview_does_not_stop_the_others(real: RedisBackend) -> None:
+    store = real.store()
+    await started(store)
+    await started(store, OTHER)
+    damaged = (await acquired(store)).fence
+    sound = (await acquired(store, name=OTHER)).fence
+    await real.raw.hset(keys.interview_keys(NAME)[0], "head", "nonsense")
+    results = await store.append([piece(damaged, 1), piece(sound, 1, name=OTHER)])
+    assert isinstance(results[0], Fenced)
+    assert isinstance(results[1], Appended)
+    await real.raw.delete(keys.interview_keys(NAME)[0])
+    await real.raw.set(keys.interview_keys(NAME)[0], "x")
+    assert await store.renew([(NAME, damaged), (OTHER, sound)], LONG_MS) == [False, True]
+    with pytest.raises(BadDataError):
+        await store.load(NAME)
+
+
+async def test_a_session_of_another_form_is_bad_data(real: RedisBackend) -> None:
+    store = real.store()
+    await started(store)
+    await real.raw.hset(keys.interview_keys(NAME)[0], "session", '{"phase":"unknown"}')
+    with pytest.raises(BadDataError):
+        await store.load(NAME)
+
+
+async def test_consumers_of_instances_long_gone_are_forgotten(
+    real: RedisBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = real.store()
+    outbox = keys.outbox_key(PARTITION)
+    for number in range(20):
+        await store.enqueue_ledger(NAME, b"row")
+        (entry,) = await store.take(PARTITION, f"instance-{number}", 1, 10**9)
+        if number:
+            await store.settle(PARTITION, [entry.id])
+    assert len(await real.raw.xinfo_consumers(outbox, "writers")) == 20  # a day has not passed
+    assert "MS = 16, 86400000" in library.SOURCE
+    source = library.SOURCE.replace("MS = 16, 86400000", "MS = 16, -1")
+    monkeypatch.setattr(library, "SOURCE", source.replace(library.HASH, "feedfacecafe"))
+    monkeypatch.setattr(library, "HASH", "feedfacecafe")
+    assert await store.take(PARTITION, "instance-0", 1, 10**9) == []
+    consumers = await real.raw.xinfo_consumers(outbox, "writers")
+    assert [consumer["name"] for consumer in consumers] == [b"instance-0"]
+
+
+async def test_nothing_is_left_of_a_parked_or_erased_interview(real: RedisBackend) -> None:
+    store = real.store()
+    await store.create(restore_of())
+    await store.redeem(NAME, "ticket", "n", 60)
+    state = await found(store)
+    assert await store.park(NAME, state.version, 0, 0) == "ok"
+    await started(store)
+    fence = (await acquired(store)).fence
+    await speak(store, fence, 70)
+    await store.enqueue_ledger(NAME, b"row")
+    (entry,) = await store.take(PARTITION, "w", 1, 0)
+    for _ in range(5):
+        await store.bury(PARTITION, entry, "x")
+        await store.take(PARTITION, "w", 1, 0)
+    await store.erase(NAME)
+    left = {key.decode() for key in await real.raw.keys("*")}
+    assert left == {
+        keys.ticket_key(NAME, "ticket"),
+        keys.interview_keys(NAME)[8],
+        keys.outbox_key(PARTITION),
+        keys.dead_key(PARTITION),
+    }
+    for key in (keys.ticket_key(NAME, "ticket"), keys.interview_keys(NAME)[8]):
+        assert 0 < await real.raw.ttl(key) <= 86_400
