@@ -11,7 +11,7 @@ from ai.failures import CallFailedError
 from ai.handles import ResponsePosition
 from ai.pieces import Progress
 from ai.ports import Clock
-from ai.provider import Prompt, Provider
+from ai.provider import Completions, Prompt
 from ai.retries import Circuit, delay_before
 from ai.settings import AiSettings
 from ai.speech import AttemptFailedError, TurnRequest, Words
@@ -23,7 +23,7 @@ class Model:
     def __init__(
         self,
         *,
-        provider: Provider,
+        provider: Completions,
         settings: AiSettings,
         ledger: Ledger,
         circuit: Circuit,

@@ -57,7 +57,9 @@ class Pieces:
 
     def close(self) -> Words | None:
         """Return what was held back, now that the stream has ended."""
-        return self._emit(self._joiner.close())
+        joined = self._joiner.close()
+        self._beyond += len(joined)
+        return self._emit(joined)
 
     def _emit(self, joined: str) -> Words | None:
         progress = self._progress

@@ -105,7 +105,7 @@ def _task(request: TurnRequest) -> str:
 def _question(request: TurnRequest, tasks: _Tasks) -> str:
     number, plan = question_number(request.question_id), request.plan
     if number is None:
-        return tasks.warmup if request.phase == "warmup" else tasks.invitation
+        return tasks.warmup if request.question_id == "warmup" else tasks.invitation
     topic = ""
     if plan.competencies:
         topic = tasks.topic.format(place=(number - 1) % len(plan.competencies) + 1)

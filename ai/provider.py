@@ -47,6 +47,31 @@ class Prompt(Struct, frozen=True):
         return len(self.instructions.encode()) + len(self.input.encode())
 
 
+class Completions(Protocol):
+    """Where a model's turns come from; `Provider` is the real one."""
+
+    @property
+    def stored(self) -> bool:
+        """Whether responses outlive their connection and can be taken up elsewhere."""
+        ...
+
+    def create(self, prompt: Prompt) -> tuple[Body, Reader]:
+        """Return a new completion's stream, requested when it is entered, and its reader."""
+        ...
+
+    def take_up(self, position: ResponsePosition) -> tuple[Body, Reader]:
+        """Return the stream of a stored response from behind ``position``, and its reader."""
+        ...
+
+    async def forget(self, response_id: str) -> bool:
+        """Stop a stored response and erase it; whether the provider surely has it no more."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        ...
+
+
 class Provider:
     """One account at one provider. Connects with the first call; close it with `aclose`."""
 
@@ -72,17 +97,17 @@ class Provider:
 
     @property
     def stored(self) -> bool:
-        """Whether responses outlive their connection and can be taken up elsewhere."""
+        """See `Completions.stored`."""
         return self._settings.api == "responses" and self._settings.background
 
     def create(self, prompt: Prompt) -> tuple[Body, Reader]:
-        """Return a new completion's stream, requested when it is entered, and its reader."""
+        """See `Completions.create`."""
         if self._settings.api == "chat":
             return self._chat(prompt), ChatReader()
         return self._responses(prompt), ResponsesReader(strict=self.stored)
 
     def take_up(self, position: ResponsePosition) -> tuple[Body, Reader]:
-        """Return the stream of a stored response from behind ``position``, and its reader."""
+        """See `Completions.take_up`."""
         body = self._client.responses.with_streaming_response.retrieve(
             position.response_id,
             stream=True,
@@ -95,7 +120,7 @@ class Provider:
         return body, reader
 
     async def forget(self, response_id: str) -> bool:
-        """Stop a stored response and erase it; whether the provider surely has it no more."""
+        """See `Completions.forget`."""
         try:
             async with asyncio.timeout(FORGET_TIMEOUT_S):
                 await self._stop(response_id)
@@ -108,7 +133,7 @@ class Provider:
         return True
 
     async def aclose(self) -> None:
-        """Close all connections."""
+        """See `Completions.aclose`."""
         await self._client.close()
 
     async def _stop(self, response_id: str) -> None:

@@ -44,7 +44,6 @@ class Circuit:
     def succeeded(self) -> None:
         """Note that the model answered."""
         self._lost = 0
-        self._until = float("-inf")
 
     def lost(self, failure: CallFailedError) -> None:
         """Note that a turn went to the bank because of ``failure``."""

@@ -8,8 +8,8 @@ from protocol.scalars import Count, Milliseconds, Ordinal
 
 Api = Literal["chat", "responses", "bank"]
 CallOutcome = Literal["completed", "aborted", "failed", "refused"]
-"""How a call ended: to its end; closed by this side (barge-in, draining, a lost lease); broken by the
-provider or the network; or answered with a refusal."""
+"""How a call ended: to its end; closed by this side (barge-in, draining, a lost lease); broken by
+the provider or the network; or answered with a refusal."""
 
 Code = Annotated[str, Meta(max_length=64)]
 
