@@ -4,6 +4,7 @@ Chat Completions work with any provider that speaks that format; the rest is Ope
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
@@ -138,11 +139,10 @@ class Provider:
 
     async def _stop(self, response_id: str) -> None:
         responses = self._client.responses.with_streaming_response
-        try:
+        # A response that has ended cannot be stopped; whether it is gone, its deletion tells.
+        with contextlib.suppress(openai.APIStatusError):
             async with responses.cancel(response_id):
                 pass  # its body, the whole response, is of no interest
-        except openai.BadRequestError:
-            pass  # it had ended already
 
     def _chat(self, prompt: Prompt) -> Body:
         settings = self._settings
