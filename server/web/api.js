@@ -2,54 +2,76 @@
 
 import { login } from "./store.js";
 
+const TIMEOUT_MS = 10000;
+const SENTENCES = {
+  401: "The access token is missing, wrong or expired.",
+  403: "This interview belongs to somebody else.",
+  404: "There is no such interview.",
+  429: "Too many requests; please wait a moment.",
+  503: "The server is full or not ready right now; please try again in a moment.",
+};
+
 export class Problem extends Error {
-  constructor(status, detail) {
-    super(detail);
+  constructor(status, sentence) {
+    super(sentence);
     this.status = status;
+  }
+
+  // Whether the same request may succeed later.
+  get passing() {
+    return this.status === 0 || this.status === 408 || this.status === 429 || this.status >= 500;
   }
 }
 
-async function call(method, path, body) {
+async function call(method, path, { body, key, accept } = {}) {
   const headers = { Authorization: `Bearer ${login.token ?? ""}` };
   if (body !== undefined) headers["Content-Type"] = "application/json";
-  if (method === "POST" && path === "/api/interviews") {
-    headers["Idempotency-Key"] = crypto.randomUUID?.() ?? String(Math.random());
-  }
+  if (key) headers["Idempotency-Key"] = key;
+  if (accept) headers.Accept = accept;
   let reply;
   try {
     reply = await fetch(path, {
       method,
       headers,
       body: body === undefined ? undefined : JSON.stringify(body),
-      signal: AbortSignal.timeout(10000),
+      signal: AbortSignal.timeout(TIMEOUT_MS),
     });
   } catch {
     throw new Problem(0, "The server cannot be reached.");
   }
-  if (!reply.ok) {
-    const problem = await reply.json().catch(() => ({}));
-    throw new Problem(reply.status, problem.detail ?? problem.title ?? `HTTP ${reply.status}`);
-  }
+  if (!reply.ok) throw new Problem(reply.status, await sentence(reply));
   return reply;
 }
 
-export async function createInterview(plan) {
-  return (await call("POST", "/api/interviews", plan)).json();
+async function sentence(reply) {
+  const problem = await reply.json().catch(() => ({}));
+  return (
+    SENTENCES[reply.status] ??
+    problem.detail ??
+    problem.title ??
+    `The server answered with status ${reply.status}.`
+  );
+}
+
+// `key` makes a repeated request return the same interview instead of a second one.
+export async function createInterview(plan, key) {
+  return (await call("POST", "/api/interviews", { body: plan, key })).json();
 }
 
 export async function listInterviews() {
-  return (await call("GET", "/api/interviews?limit=10&fields=id,type,role,status,created_at")).json();
+  const path = "/api/interviews?limit=10&fields=id,type,role,status,created_at";
+  return (await call("GET", path)).json();
 }
 
 export async function ticket(interviewId) {
-  return (await call("POST", `/api/interviews/${interviewId}/tickets`, {})).json();
+  return (await call("POST", `/api/interviews/${interviewId}/tickets`, { body: {} })).json();
 }
 
 export async function transcriptAs(interviewId, mediaType) {
   const path = `/api/interviews/${interviewId}/transcript`;
-  const reply = await fetch(path, {
-    headers: { Authorization: `Bearer ${login.token ?? ""}`, Accept: mediaType },
-  });
-  if (!reply.ok) throw new Problem(reply.status, "The transcript cannot be fetched right now.");
-  return reply.blob();
+  return (await call("GET", path, { accept: mediaType })).blob();
+}
+
+export async function erase(interviewId) {
+  await call("DELETE", `/api/interviews/${interviewId}`);
 }

@@ -1,15 +1,19 @@
 // One interview's connection, through reloads, dropped sockets and dying servers.
 //
-// Durable commands are kept (also across reloads) until the server says that they are stored, and are
-// sent again after a reconnect that found no answer, or that could not recover. An id makes each of
-// them take effect once, however often it is sent.
+// Durable commands are kept (also across reloads) until the server says that they are stored, and are sent
+// again after a reconnect that found no answer, or that could not recover. An id makes each of them take
+// effect once, however often it is sent.
 
 import * as api from "./api.js";
+import { Outbox } from "./outbox.js";
 import { Memory } from "./store.js";
 import { GapError, View, seqOf, sha256 } from "./view.js";
 
 const BACKOFF_MS = 500;
 const BACKOFF_CAP_MS = 20000;
+const WELCOME_PATIENCE_MS = 15000;
+const RETRY_MS = 1000;
+const HEARTBEATS_MISSED = 2.25;
 const STANDARD_RECONNECT = new Set([1001, 1006, 1011, 1012]);
 const DURABLE = new Set([
   "interview.started", "interview.paused", "interview.resumed", "phase.changed", "turn.started",
@@ -17,20 +21,8 @@ const DURABLE = new Set([
   "report.failed", "notice", "interview.ended",
 ]);
 
-// RFC 9562, 5.7: a UUIDv7, so that ids sort by time.
-export function uuid7() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  let time = Date.now();
-  for (let place = 5; place >= 0; place--) {
-    bytes[place] = time % 256;
-    time = Math.floor(time / 256);
-  }
-  bytes[6] = (bytes[6] & 0x0f) | 0x70;
-  bytes[8] = (bytes[8] & 0x3f) | 0x80;
-  const hex = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
-}
-
+// Dispatches: `change` (the view changed; detail: the event), `state`, `stored`, `unsent` (detail: a
+// submitted answer whose turn ended without it).
 export class InterviewClient extends EventTarget {
   constructor(interviewId) {
     super();
@@ -39,30 +31,37 @@ export class InterviewClient extends EventTarget {
     this.view = new View();
     this.state = "connecting"; // connecting | catching up | live | waiting | replaced | closed
     this.why = "";
-    this.pending = this.memory.commands; // {command, accepted?: event id}
+    this.status = 0; // of the HTTP answer that closed it
+    this.due = 0; // when the next attempt to connect is made, while waiting
+    this.limits = { answer_bytes: 32 * 1024 };
+    this.storedSeq = 0;
+    this.outbox = new Outbox(this.memory, this.view, {
+      transmit: (command) => this.transmit(command),
+      unsent: (text) => this.tell("unsent", text),
+    });
+    this.timers = {};
     this.attempt = 0;
-    this.known = false; // whether the view holds what `lastEventId` names
-    this.stopped = false;
+    this.known = false; // whether the view holds what its head names
+    this.rounds = 0;
   }
 
   async connect() {
-    this.stopped = false;
-    this.socket?.close(1000);
+    this.hangUp();
+    const round = this.rounds;
+    this.outbox.begin();
     this.setState("connecting");
     let credential = this.memory.resumeToken;
     if (!credential) {
       try {
         credential = (await api.ticket(this.id)).ticket;
       } catch (problem) {
-        if (problem.status === 401 || problem.status === 404) {
-          this.end(problem.message);
-        } else {
-          this.reconnect();
-        }
+        if (round !== this.rounds) return;
+        if (problem.passing) this.reconnect();
+        else this.end(problem.message, problem.status);
         return;
       }
     }
-    if (!this.stopped) this.open(credential);
+    if (round === this.rounds) this.open(credential);
   }
 
   open(credential) {
@@ -70,25 +69,40 @@ export class InterviewClient extends EventTarget {
     const url = `${scheme}://${location.host}/api/interviews/${this.id}/socket`;
     const socket = new WebSocket(url, ["interview.v1.json"]);
     this.socket = socket;
+    this.patience = WELCOME_PATIENCE_MS;
+    this.watch();
     socket.onopen = () => {
+      if (socket !== this.socket) return;
       const hello = { type: "hello", credential, client: "web" };
       if (this.known && this.view.head.id) hello.last_event_id = this.view.head.id;
-      socket.send(JSON.stringify(hello));
+      this.transmit(hello);
     };
     socket.onmessage = ({ data }) => {
-      if (socket === this.socket) this.receive(JSON.parse(data));
+      if (socket !== this.socket) return;
+      this.watch();
+      this.receive(JSON.parse(data));
     };
-    socket.onclose = ({ code, reason }) => {
-      if (socket === this.socket) this.closed(code, reason);
+    socket.onclose = ({ code }) => {
+      if (socket === this.socket) this.closed(code);
     };
   }
 
-  stop() {
-    this.stopped = true;
-    clearTimeout(this.timer);
-    clearInterval(this.heartbeat);
-    this.socket?.close(1000);
+  // Leaves the connection without a word to the page; what waits for it is void.
+  hangUp() {
+    const socket = this.socket;
+    this.socket = null;
+    this.rounds++;
+    for (const timer of Object.values(this.timers)) clearTimeout(timer);
+    socket?.close(1000);
   }
+
+  // A server that is silent for too long is gone, whatever the socket says.
+  watch() {
+    clearTimeout(this.timers.watch);
+    this.timers.watch = setTimeout(() => this.reconnect(), this.patience);
+  }
+
+  // --- in ---
 
   receive(message) {
     if (DURABLE.has(message.type) && message.id) {
@@ -102,9 +116,10 @@ export class InterviewClient extends EventTarget {
       case "live":
         this.attempt = 0;
         this.setState("live");
+        this.flush();
         break;
       case "accepted":
-        this.answered(message.command_id, { accepted: message.id });
+        this.accepted(message);
         break;
       case "rejected":
         this.rejected(message);
@@ -115,24 +130,22 @@ export class InterviewClient extends EventTarget {
       case "draining":
         this.delay = message.reconnect_after_ms;
         break;
-      case "thinking":
-        this.tell("thinking", message);
-        break;
-      default: // pong, error, and what later versions add
+      default: // pong, thinking, error, and what later versions add
     }
   }
 
   welcome(message) {
     this.memory.resumeToken = message.resume_token;
-    this.setState("catching up");
+    this.limits = { ...this.limits, ...message.limits };
     if (!message.recovered) {
       this.view.replace(message.snapshot, message.head);
-      // What was accepted before may be gone; its id makes sending it again harmless.
-      for (const entry of this.pending) delete entry.accepted;
+      this.storedSeq = 0;
+      this.outbox.doubt();
     }
     this.known = true;
-    for (const entry of this.pending) if (!entry.accepted) this.transmit(entry.command);
-    this.beat(message.heartbeat_ms);
+    this.setState("catching up");
+    this.patience = message.heartbeat_ms * HEARTBEATS_MISSED;
+    this.beat(message.heartbeat_ms, Math.random() * message.heartbeat_ms);
     this.tell("change");
   }
 
@@ -146,38 +159,35 @@ export class InterviewClient extends EventTarget {
     }
     if (event.type === "turn.completed") this.verify(this.view.turns.at(-1));
     this.tell("change", event);
+    if (event.type === "turn.started" || event.type === "turn.completed") this.flush();
   }
 
   async verify(turn) {
+    const round = this.rounds;
     const sum = turn && (await sha256(turn.text));
-    if (sum && sum !== turn.sha256) this.startOver();
+    if (sum && sum !== turn.sha256 && round === this.rounds) this.startOver();
   }
 
-  // Fetches a snapshot: what this client holds cannot be trusted.
+  // Asks for a snapshot: what this client holds cannot be trusted.
   startOver() {
     this.known = false;
-    this.socket.close(1000);
     this.connect();
   }
 
-  beat(interval) {
-    clearInterval(this.heartbeat);
-    clearTimeout(this.firstBeat);
-    const ping = () => this.transmit({ type: "ping", nonce: String(Date.now()) });
-    this.firstBeat = setTimeout(() => {
-      ping();
-      this.heartbeat = setInterval(ping, interval);
-    }, Math.random() * interval);
+  beat(interval, first) {
+    this.timers.beat = setTimeout(() => {
+      this.transmit({ type: "ping", nonce: String(Date.now()) });
+      this.beat(interval, interval);
+    }, first);
   }
 
-  // Sends a durable command; resolves with its answer. It survives reconnects and reloads.
+  // --- out ---
+
+  // Sends a durable command; resolves with {accepted} or {rejected}. It survives reconnects and reloads.
   send(fields) {
-    const command = { ...fields, id: uuid7() };
-    const entry = { command };
-    this.pending.push(entry);
-    this.save();
-    this.transmit(command);
-    return new Promise((resolve) => (this.waiting ??= new Map()).set(command.id, resolve));
+    const answer = this.outbox.put(fields);
+    this.flush();
+    return answer;
   }
 
   // Sends something that may be lost.
@@ -185,69 +195,70 @@ export class InterviewClient extends EventTarget {
     if (this.state === "live") this.transmit(message);
   }
 
+  flush() {
+    if (this.state === "live") this.outbox.flush();
+  }
+
   transmit(message) {
     if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(message));
   }
 
-  answered(commandId, answer) {
-    const entry = this.pending.find(({ command }) => command.id === commandId);
-    if (entry) entry.accepted = answer.accepted;
-    this.save();
-    this.waiting?.get(commandId)?.(answer);
-    this.waiting?.delete(commandId);
+  accepted(message) {
+    this.outbox.accept(message.command_id, message.id);
+    this.outbox.stored(this.storedSeq);
+    this.tell("change");
   }
 
   rejected(message) {
-    const entry = this.pending.find(({ command }) => command.id === message.command_id);
-    const retryable = message.code === "unavailable" || message.code === "rate_limited";
-    if (entry && retryable) {
-      setTimeout(() => this.transmit(entry.command), 1000 + Math.random() * 1000);
-      return;
+    if (this.outbox.reject(message)) {
+      this.timers[message.command_id] = setTimeout(() => {
+        this.outbox.again(message.command_id);
+        this.flush();
+      }, RETRY_MS * (1 + Math.random()));
     }
-    this.pending = this.pending.filter((other) => other !== entry);
-    this.save();
-    this.waiting?.get(message.command_id)?.({ rejected: message });
-    this.waiting?.delete(message.command_id);
+    this.tell("change");
   }
 
   stored(seq) {
-    this.pending = this.pending.filter(({ accepted }) => !accepted || seqOf(accepted) > seq);
-    this.save();
-    this.tell("stored", { seq });
+    this.storedSeq = seq;
+    this.outbox.stored(seq);
+    this.tell("stored");
   }
 
-  save() {
-    this.memory.commands = this.pending;
-  }
+  // --- the end of a connection ---
 
-  closed(code, reason) {
-    clearInterval(this.heartbeat);
-    clearTimeout(this.firstBeat);
-    if (this.stopped) return;
+  closed(code) {
     if (code === 4504) {
-      this.setState("closed", "The interview is over.");
+      this.end("The interview is over.");
+    } else if (code === 4503) {
+      this.end("There is no such interview for this token.");
     } else if (code === 4505) {
-      this.setState("replaced", "The interview was opened in another tab or window.");
+      this.hangUp();
+      this.setState("replaced", "The interview is open in another tab or window.");
     } else if (code === 4401) {
       this.memory.resumeToken = null;
       this.reconnect();
     } else if ((code >= 4000 && code < 4500) || STANDARD_RECONNECT.has(code)) {
       this.reconnect();
     } else {
-      this.end(reason || `The server closed the connection (${code}).`);
+      this.end(`The server does not want this connection (${code}). Reload the page to try again.`);
     }
   }
 
   reconnect() {
+    this.hangUp();
     const ceiling = Math.min(BACKOFF_CAP_MS, BACKOFF_MS * 2 ** this.attempt);
     const pause = this.delay ?? Math.random() * ceiling;
     this.delay = undefined;
     this.attempt = Math.min(this.attempt + 1, 10);
+    this.due = Date.now() + pause;
+    this.timers.connect = setTimeout(() => this.connect(), pause);
     this.setState("waiting");
-    this.timer = setTimeout(() => this.connect(), pause);
   }
 
-  end(why) {
+  end(why, status = 0) {
+    this.hangUp();
+    this.status = status;
     this.setState("closed", why);
   }
 

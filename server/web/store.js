@@ -1,5 +1,5 @@
-// What must outlive a reload: the login of this tab's user, and per interview the newest resume token,
-// the commands that PostgreSQL does not have yet, and the words of an answer not yet sent.
+// What must outlive a reload: the user's token, and per interview the newest resume token, the commands
+// that PostgreSQL does not have yet, and the words of an answer not yet sent.
 
 const PREFIX = "viva:";
 
@@ -25,9 +25,25 @@ export const login = {
     return read("token", null);
   },
   set token(value) {
+    // Resume tokens are bound to the user they were given to.
+    if (value !== this.token) drop((key) => key.endsWith(":resume"));
     write("token", value);
   },
+  // Leaves nothing of the user in this browser.
+  forget() {
+    drop(() => true);
+  },
 };
+
+function drop(chosen) {
+  try {
+    for (const key of Object.keys(localStorage)) {
+      if (key.startsWith(PREFIX) && chosen(key)) localStorage.removeItem(key);
+    }
+  } catch {
+    // Nothing could be stored, so nothing is there.
+  }
+}
 
 export class Memory {
   constructor(interviewId) {
@@ -50,12 +66,13 @@ export class Memory {
     write(`${this.id}:commands`, value.length ? value : null);
   }
 
+  // `taken` names the utterances whose words were moved into `text` to be edited.
   get draft() {
-    return read(`${this.id}:draft`, { turn: 0, text: "" });
+    return read(`${this.id}:draft`, { turn: 0, text: "", taken: [] });
   }
 
   set draft(value) {
-    write(`${this.id}:draft`, value.text ? value : null);
+    write(`${this.id}:draft`, value.text || value.taken.length ? value : null);
   }
 
   forget() {

@@ -18,7 +18,7 @@ export class View {
     this.open = null;
     this.notices = [];
     this.report = null;
-    this.transcriptUrl = null;
+    this.earlier = false; // whether the snapshot left out the older turns
   }
 
   replace(snapshot, head) {
@@ -29,9 +29,9 @@ export class View {
     this.phase = snapshot.phase;
     this.plan = snapshot.plan;
     this.clock = { ...snapshot.clock, at: Date.now() };
-    this.turns = snapshot.turns.map((turn) => ({ ...turn }));
-    this.open = snapshot.open ? { ...snapshot.open, segments: [...snapshot.open.segments] } : null;
-    this.transcriptUrl = snapshot.transcript_url ?? null;
+    this.turns = snapshot.turns.map((turn) => ({ ...turn, seq: this.head.seq }));
+    this.open = snapshot.open ? { ...snapshot.open, segments: [...(snapshot.open.segments ?? [])] } : null;
+    this.earlier = Boolean(snapshot.transcript_url);
   }
 
   get over() {
@@ -42,9 +42,22 @@ export class View {
     return this.open !== null && this.open.speaker === "candidate";
   }
 
+  // The newest turn that was begun, open or finished; 0 before the first.
+  get latest() {
+    return this.open?.turn ?? this.turns.at(-1)?.turn ?? 0;
+  }
+
   remaining() {
-    const { remaining_ms, running, at } = this.clock;
-    return Math.max(0, remaining_ms - (running ? Date.now() - at : 0));
+    return Math.max(0, this.clock.remaining_ms - this.since());
+  }
+
+  // How long the interview's clock has run; it stands while the interview is paused.
+  elapsed() {
+    return this.clock.elapsed_ms + this.since();
+  }
+
+  since() {
+    return this.clock.running ? Math.max(0, Date.now() - this.clock.at) : 0;
   }
 
   // Applies a durable event. One that was applied before is ignored; a hole throws GapError.
@@ -60,7 +73,8 @@ export class View {
   }
 
   setClock(running) {
-    this.clock = { ...this.clock, remaining_ms: this.remaining(), running, at: Date.now() };
+    const [elapsed_ms, remaining_ms] = [this.elapsed(), this.remaining()];
+    this.clock = { elapsed_ms, remaining_ms, running, at: Date.now() };
   }
 }
 
@@ -100,6 +114,7 @@ const CHANGES = {
     if (!isOpen(view, event)) return;
     const { turn, speaker, kind, question_id, text, started_at } = view.open;
     view.turns.push({
+      seq: seqOf(event.id),
       turn,
       speaker,
       kind,
@@ -142,9 +157,8 @@ export function seqOf(id) {
 // The text of the segments as the server will join them: by start_ms, then by arrival.
 export function spoken(segments) {
   return segments
-    .map((segment, place) => ({ segment, place }))
-    .sort((a, b) => start(a.segment) - start(b.segment) || a.place - b.place)
-    .map(({ segment }) => segment.text)
+    .toSorted((a, b) => start(a) - start(b)) // stable: by arrival where the times are equal
+    .map((segment) => segment.text)
     .join(" ");
 }
 

@@ -1,0 +1,205 @@
+// The form at the foot of the interview: typing, speaking, sending, and the interview's own buttons.
+
+import { Answer } from "./answer.js";
+import { el, setText, show } from "./dom.js";
+import { Voice, canListen } from "./speech.js";
+import { rejection } from "./words.js";
+
+const utf8 = new TextEncoder();
+
+export class Composer {
+  // `shown()` tells {turn, attempt, points} of the interviewer's words on screen; `ask(question, yes, no)`
+  // resolves to whether the candidate confirmed.
+  constructor(parts, client, { shown, ask }) {
+    this.parts = parts;
+    this.client = client;
+    this.shown = shown;
+    this.ask = ask;
+    this.answer = new Answer(client);
+    this.speaking = false; // whether the candidate wants to answer by voice
+    this.busy = false; // while the last words are waited for
+    this.voice = new Voice({
+      partial: (words) => client.whisper({ type: "speech.partial", ...words }),
+      final: (words) => this.heard(words),
+      changed: () => this.draw(),
+      failed: (sentence) => this.voiceFailed(sentence),
+      clock: () => client.view.elapsed(),
+      language: navigator.language || "en",
+    });
+    parts.answer.value = this.answer.text;
+    this.listen();
+  }
+
+  listen() {
+    const { parts } = this;
+    parts.composer.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.submit();
+    });
+    parts.answer.addEventListener("input", () => {
+      this.answer.type(parts.answer.value);
+      this.draw();
+    });
+    parts.answer.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+        event.preventDefault();
+        this.submit();
+      }
+    });
+    parts.edit.addEventListener("click", () => this.edit());
+    parts.interrupt.addEventListener("click", () => this.interrupt());
+    parts.voice.addEventListener("click", () => this.toggleVoice());
+    parts.hint.addEventListener("click", () => this.command({ type: "hint.request" }));
+    parts.pause.addEventListener("click", () => {
+      const paused = this.client.view.status === "paused";
+      this.command({ type: paused ? "interview.resume" : "interview.pause" });
+    });
+    parts.end.addEventListener("click", () => this.end());
+  }
+
+  // --- what the candidate does ---
+
+  async submit() {
+    if (this.parts.submit.disabled) return;
+    this.busy = true;
+    this.draw();
+    await this.voice.finish();
+    this.busy = false;
+    // The text goes along, though the server has the segments: so no late or lost one can be missing.
+    await this.command({ type: "answer.submit", text: this.answer.whole() });
+  }
+
+  edit() {
+    this.answer.edit();
+    this.parts.answer.value = this.answer.text;
+    this.draw();
+    this.parts.answer.focus();
+  }
+
+  interrupt() {
+    const { turn, attempt, points } = this.shown();
+    this.command({ type: "turn.cancel", turn, attempt, heard: points });
+  }
+
+  async end() {
+    const question = "End the interview now? Everything said so far is kept.";
+    if (await this.ask(question, "End the interview", "Go on")) {
+      this.command({ type: "interview.end" });
+    }
+  }
+
+  async command(fields) {
+    setText(this.parts.problem, "");
+    const answered = this.client.send(fields);
+    this.draw();
+    const { rejected } = await answered;
+    if (rejected) setText(this.parts.problem, rejection(rejected));
+    this.draw();
+  }
+
+  // --- voice ---
+
+  toggleVoice() {
+    this.speaking = !this.speaking;
+    setText(this.parts.problem, "");
+    if (!this.speaking) this.voice.finish();
+    this.draw();
+  }
+
+  heard(words) {
+    if (this.client.view.answering) {
+      this.command({ type: "speech.final", ...words });
+    }
+  }
+
+  voiceFailed(sentence) {
+    this.speaking = false;
+    setText(this.parts.problem, sentence);
+    this.draw();
+  }
+
+  leave() {
+    this.voice.abandon();
+  }
+
+  // --- drawing ---
+
+  draw() {
+    const { view, outbox } = this.client;
+    const open = view.status === "live" || view.status === "paused" || view.status === "disconnected";
+    show(this.parts.composer, open);
+    this.answer.settle();
+    if (this.parts.answer.value !== this.answer.text) this.parts.answer.value = this.answer.text;
+    const sending = this.busy || outbox.unanswered("answer.submit").length > 0;
+    const paused = view.status === "paused";
+    const may = view.answering && !paused && !sending;
+    this.steerVoice(open && may);
+    this.drawHeard();
+    this.drawAnswer({ may, sending, paused });
+    this.drawButtons({ may, paused });
+  }
+
+  steerVoice(may) {
+    if (this.busy) return;
+    if (may && this.speaking) this.voice.start();
+    else if (this.voice.listening) this.voice.abandon();
+  }
+
+  drawHeard() {
+    const { segments, heard, edit } = this.parts;
+    const words = this.answer.segments();
+    const interim = this.voice.interim;
+    show(heard, words.length > 0 || interim !== "" || this.voice.listening);
+    show(edit, words.length > 0 && !this.busy);
+    const spans = words.map(({ text, pending }) =>
+      el("span", { class: pending ? "pending" : "recorded" }, `${text} `),
+    );
+    if (interim) spans.push(el("span", { class: "interim" }, interim));
+    else if (this.voice.listening && !words.length) {
+      spans.push(el("span", { class: "fine" }, "Listening …"));
+    }
+    segments.replaceChildren(...spans);
+  }
+
+  drawAnswer({ may, sending, paused }) {
+    const { parts } = this;
+    const bytes = utf8.encode(this.answer.whole()).length;
+    const surplus = bytes - this.client.limits.answer_bytes;
+    parts.submit.disabled = !may || bytes === 0 || surplus > 0;
+    if (this.voice.interim && may) parts.submit.disabled = false;
+    setText(parts.submit, sending ? "Sending …" : "Send answer");
+    parts.answer.readOnly = sending;
+    let label = "Your answer";
+    if (paused) label = "Paused: the clock stands still";
+    else if (!this.client.view.answering) label = "Your answer, once the interviewer has spoken";
+    setText(parts.label, label);
+    setText(parts.saved, this.savedWords(sending, surplus));
+  }
+
+  savedWords(sending, surplus) {
+    if (surplus > 0) return `The answer is ${surplus} characters too long.`;
+    if (sending && this.client.state !== "live") return "Kept here; it is sent as soon as the server is back.";
+    if (sending) return "Sending your answer …";
+    const last = this.client.view.turns.findLast(({ speaker }) => speaker === "candidate");
+    if (this.answer.text) return "Draft kept in this browser.";
+    if (!last) return "";
+    return this.client.storedSeq >= last.seq ? "✓ Your last answer is saved." : "Your last answer was received.";
+  }
+
+  drawButtons({ may, paused }) {
+    const { parts, client } = this;
+    const interviewer = client.view.open?.speaker === "interviewer";
+    const cancelling = client.outbox.unanswered("turn.cancel").length > 0;
+    show(parts.interrupt, interviewer && client.view.open.text !== "");
+    parts.interrupt.disabled = cancelling;
+    show(parts.submit, parts.interrupt.hidden);
+    show(parts.voice, canListen());
+    parts.voice.setAttribute("aria-pressed", String(this.speaking));
+    setText(parts.voice, this.speaking ? "Stop listening" : "Speak");
+    show(parts.hint, client.view.mode === "practice");
+    parts.hint.disabled = !may || client.outbox.unanswered("hint.request").length > 0;
+    setText(parts.pause, paused ? "Resume" : "Pause");
+    parts.pause.classList.toggle("primary", paused);
+    parts.pause.classList.toggle("quiet", !paused);
+  }
+}

@@ -1,0 +1,89 @@
+// The turns of the interview, drawn in place as they grow.
+
+import { announce, el, setText, show } from "./dom.js";
+import { KINDS } from "./words.js";
+
+export class Conversation {
+  constructor(parts) {
+    this.list = parts.turns;
+    this.earlier = parts.earlier;
+    this.drawn = new Map(); // turn → its elements
+    this.shown = { turn: 0, attempt: 0, points: 0 }; // of the interviewer's open turn, as on screen
+  }
+
+  draw(view, storedSeq) {
+    const follow = isAtEnd();
+    const numbers = new Set();
+    for (const turn of view.turns) {
+      numbers.add(turn.turn);
+      this.drawFinished(turn, storedSeq);
+    }
+    if (view.open?.speaker === "interviewer") {
+      numbers.add(view.open.turn);
+      this.drawOpen(view.open);
+    }
+    for (const [number, { item }] of this.drawn) {
+      if (numbers.has(number)) continue;
+      item.remove();
+      this.drawn.delete(number);
+    }
+    show(this.earlier, view.earlier);
+    if (follow) window.scrollTo({ top: document.documentElement.scrollHeight });
+  }
+
+  drawOpen(open) {
+    const parts = this.item(open);
+    parts.item.classList.add("open");
+    parts.item.setAttribute("aria-busy", "true");
+    parts.item.classList.toggle("thinking", open.text === "");
+    setText(parts.text, open.text);
+    setText(parts.state, open.text === "" ? "thinking" : "");
+    this.shown = { turn: open.turn, attempt: open.attempt, points: [...open.text].length };
+  }
+
+  drawFinished(turn, storedSeq) {
+    const parts = this.item(turn);
+    if (parts.item.classList.contains("open")) {
+      parts.item.classList.remove("open", "thinking");
+      parts.item.removeAttribute("aria-busy");
+      announce(`${KINDS[turn.kind] ?? "Interviewer"}: ${turn.text}`);
+    }
+    setText(parts.text, turn.text || (turn.speaker === "candidate" ? "(no answer)" : ""));
+    setText(parts.state, stateWords(turn));
+    if (turn.speaker === "candidate") {
+      const stored = storedSeq >= turn.seq;
+      parts.item.classList.toggle("stored", stored);
+      setText(parts.saved, stored ? "✓ saved" : "received");
+    }
+  }
+
+  item(turn) {
+    const known = this.drawn.get(turn.turn);
+    if (known) return known;
+    const mine = turn.speaker === "candidate";
+    const parts = {
+      text: el("p", { class: "text", dir: "auto" }),
+      state: el("span", { class: "fine" }),
+      saved: el("span", { class: "fine saved" }),
+    };
+    const speaker = el("span", { class: "speaker" }, mine ? "You" : "Interviewer");
+    const head = el("p", { class: "turn-head" }, speaker);
+    if (!mine && KINDS[turn.kind]) head.append(el("span", { class: "kind" }, KINDS[turn.kind]));
+    head.append(parts.state, parts.saved);
+    parts.item = el("li", { class: `turn ${mine ? "mine" : "theirs"}` }, head, parts.text);
+    const after = [...this.drawn].find(([number]) => number > turn.turn)?.[1].item ?? null;
+    this.list.insertBefore(parts.item, after);
+    this.drawn.set(turn.turn, parts);
+    return parts;
+  }
+}
+
+function stateWords({ speaker, outcome, source }) {
+  if (outcome === "failed") return "broken off";
+  if (outcome === "interrupted") return speaker === "candidate" ? "until the hint" : "interrupted";
+  return source === "bank" ? "from the question bank" : "";
+}
+
+function isAtEnd() {
+  return window.innerHeight + window.scrollY >= document.documentElement.scrollHeight - 160;
+}

@@ -1,0 +1,74 @@
+// The end of an interview: what came of it, the transcript to take away, and its erasure.
+
+import * as api from "./api.js";
+import { el, setText, show } from "./dom.js";
+
+const ENDS = {
+  completed: ["The interview is over", "Thank you. The whole conversation stands above."],
+  abandoned: ["The interview was left", "What was said until then stands above."],
+  expired: ["The interview has expired", "What was said until then stands above."],
+  terminated: ["The interview was ended", "It ended before anything was asked."],
+};
+const FORMATS = {
+  markdown: ["text/markdown", "md"],
+  csv: ["text/csv", "csv"],
+  json: ["application/json", "json"],
+};
+
+export class Ending {
+  constructor(parts, client, { ask }) {
+    this.parts = parts;
+    this.client = client;
+    this.ask = ask;
+    for (const [name, [mediaType, suffix]] of Object.entries(FORMATS)) {
+      parts[name].addEventListener("click", () => this.download(parts[name], mediaType, suffix));
+    }
+    parts.print.addEventListener("click", () => window.print());
+    parts.erase.addEventListener("click", () => this.erase());
+  }
+
+  draw() {
+    const { parts, client } = this;
+    const { over, status, report } = client.view;
+    const appeared = over && parts.ended.hidden;
+    show(parts.ended, over);
+    if (!over) return;
+    const [title, words] = ENDS[status];
+    setText(parts["ended-title"], title);
+    setText(parts["ended-words"], `${words} ${reportWords(report)}`.trim());
+    if (appeared) parts["ended-title"].focus();
+  }
+
+  async download(button, mediaType, suffix) {
+    button.disabled = true;
+    try {
+      const blob = await api.transcriptAs(this.client.id, mediaType);
+      const link = el("a", { href: URL.createObjectURL(blob), download: `interview-${this.client.id}.${suffix}` });
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+      setText(this.parts["ended-problem"], "");
+    } catch (problem) {
+      setText(this.parts["ended-problem"], problem.message);
+    } finally {
+      button.disabled = false;
+    }
+  }
+
+  async erase() {
+    const question = "Erase this interview everywhere? It cannot be brought back.";
+    if (!(await this.ask(question, "Erase it", "Keep it"))) return;
+    try {
+      await api.erase(this.client.id);
+      this.client.hangUp();
+      this.client.memory.forget();
+      location.hash = "#/";
+    } catch (problem) {
+      setText(this.parts["ended-problem"], problem.message);
+    }
+  }
+}
+
+function reportWords(report) {
+  if (!report) return "";
+  return report.ready ? "The report is ready." : "No report could be written.";
+}

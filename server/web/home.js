@@ -1,0 +1,100 @@
+// The screens before an interview: the login and the start.
+
+import * as api from "./api.js";
+import { el, screen, setText, show } from "./dom.js";
+import { uuid7 } from "./outbox.js";
+import { login } from "./store.js";
+import { DIFFICULTIES, DURATIONS, STATUSES, TYPES, dayWords, typeWords } from "./words.js";
+
+export function loginScreen(done, sentence = "") {
+  const { root, parts } = screen("login-screen");
+  setText(parts.problem, sentence);
+  parts.form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const token = parts.form.elements.token.value.trim().replace(/^.*#token=/s, "");
+    if (!/^[\w-]+\.[\w-]+\.[\w-]+$/.test(token)) {
+      setText(parts.problem, "This is no access token: one has three parts with a dot between them.");
+      return;
+    }
+    login.token = token;
+    done();
+  });
+  return root;
+}
+
+export function homeScreen({ refused }) {
+  const { root, parts } = screen("home-screen");
+  const fields = parts.form.elements;
+  fill(fields.type, TYPES, "behavioral");
+  fill(fields.difficulty, DIFFICULTIES, "medium");
+  fill(fields.duration_minutes, DURATIONS, "30");
+  parts.form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    create(parts, refused);
+  });
+  listRecent(parts, refused);
+  return root;
+}
+
+function fill(select, words, chosen) {
+  for (const [value, label] of Object.entries(words)) {
+    select.append(el("option", { value, selected: value === chosen }, label));
+  }
+}
+
+// The key stays with the plan until it succeeds: pressing twice makes one interview.
+const keys = new Map();
+
+async function create(parts, refused) {
+  const fields = new FormData(parts.form);
+  const plan = {
+    type: fields.get("type"),
+    role: fields.get("role").trim(),
+    difficulty: fields.get("difficulty"),
+    mode: fields.get("mode"),
+    duration_minutes: Number(fields.get("duration_minutes")),
+  };
+  const name = JSON.stringify(plan);
+  if (!keys.has(name)) keys.set(name, uuid7());
+  setText(parts.problem, "");
+  parts.create.disabled = true;
+  try {
+    const interview = await api.createInterview(plan, keys.get(name));
+    keys.delete(name);
+    location.hash = `#/interview/${interview.id}`;
+  } catch (problem) {
+    if (problem.status === 401) refused(problem.message);
+    else setText(parts.problem, problem.message);
+  } finally {
+    parts.create.disabled = false;
+  }
+}
+
+async function listRecent(parts, refused) {
+  let items;
+  try {
+    ({ items } = await api.listInterviews());
+  } catch (problem) {
+    if (problem.status === 401) refused(problem.message);
+    else setText(parts.empty, problem.message);
+    return;
+  }
+  setText(parts.empty, items.length ? "" : "None yet. Yours will be here, to go back to at any time.");
+  show(parts.empty, items.length === 0);
+  parts.list.replaceChildren(...items.map(recent));
+}
+
+function recent({ id, type, role, status, created_at }) {
+  const meta = [typeWords(type), dayWords(created_at)].filter(Boolean).join(" · ");
+  return el(
+    "li",
+    {},
+    el(
+      "a",
+      { href: `#/interview/${id}` },
+      el("strong", {}, role),
+      el("span", { class: "fine" }, meta),
+      el("span", { class: "status", "data-status": status }, STATUSES[status] ?? status),
+    ),
+  );
+}

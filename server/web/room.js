@@ -1,0 +1,181 @@
+// One interview on screen: what the client knows, drawn; what the candidate does, sent.
+
+import { InterviewClient } from "./client.js";
+import { Composer } from "./composer.js";
+import { Conversation } from "./conversation.js";
+import { el, screen, setText, show } from "./dom.js";
+import { Ending } from "./ending.js";
+import { PHASES, clockWords, rejection, typeWords } from "./words.js";
+
+const CONSENT_VERSION = "2025-11"; // of the notice in index.html
+const TICK_MS = 250;
+
+export class Room {
+  // `refused(sentence)` is called where the token is not good any more.
+  constructor(interviewId, { refused }) {
+    const { root, parts } = screen("room-screen");
+    this.root = root;
+    this.parts = parts;
+    this.refused = refused;
+    this.client = new InterviewClient(interviewId);
+    this.conversation = new Conversation(parts);
+    this.composer = new Composer(parts, this.client, {
+      shown: () => this.conversation.shown,
+      ask: (...words) => this.ask(...words),
+    });
+    this.ending = new Ending(parts, this.client, { ask: (...words) => this.ask(...words) });
+    this.steps = Object.entries(PHASES).map(([phase, words]) => ({
+      phase,
+      item: el("li", {}, words),
+    }));
+    parts.phases.append(...this.steps.map(({ item }) => item));
+    this.listen();
+  }
+
+  listen() {
+    const { client, parts } = this;
+    client.addEventListener("change", (event) => this.changed(event.detail));
+    client.addEventListener("stored", () => this.redraw());
+    client.addEventListener("state", () => this.stateChanged());
+    client.addEventListener("unsent", ({ detail }) => this.composer.answer.type(detail));
+    parts.agree.addEventListener("click", () => this.agree());
+    parts.reconnect.addEventListener("click", () => client.connect());
+    this.online = () => client.state === "waiting" && client.connect();
+    window.addEventListener("online", this.online);
+  }
+
+  enter() {
+    this.timer = setInterval(() => this.tick(), TICK_MS);
+    this.client.connect();
+    this.tick();
+  }
+
+  leave() {
+    clearInterval(this.timer);
+    window.removeEventListener("online", this.online);
+    this.composer.leave();
+    this.client.hangUp();
+  }
+
+  async agree() {
+    this.parts.agree.disabled = true;
+    const consent = { version: CONSENT_VERSION, at: Date.now() };
+    const { rejected } = await this.client.send({ type: "interview.start", consent });
+    if (rejected) {
+      this.parts.agree.disabled = false;
+      this.notice(rejection(rejected));
+    }
+  }
+
+  ask(question, yes, no) {
+    const { dialog } = this.parts;
+    setText(this.parts["dialog-words"], question);
+    setText(this.parts["dialog-yes"], yes);
+    setText(this.parts["dialog-no"], no);
+    dialog.returnValue = "no";
+    dialog.showModal();
+    return new Promise((resolve) => {
+      dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
+    });
+  }
+
+  // --- what the client tells ---
+
+  changed(event) {
+    if (event?.type === "notice") this.notice(event.message);
+    // The first answer may be typed at once, unless the candidate is busy elsewhere on the page.
+    if (event?.type === "turn.started" && event.speaker === "candidate") this.focusAnswer = true;
+    this.redraw();
+  }
+
+  // Many deltas may arrive between two pictures; they are drawn once.
+  redraw() {
+    if (this.drawing) return;
+    this.drawing = true;
+    const draw = () => {
+      this.drawing = false;
+      this.draw();
+    };
+    if (document.hidden) draw();
+    else requestAnimationFrame(draw);
+  }
+
+  draw() {
+    const { parts, client } = this;
+    const { view } = client;
+    if (view.plan) {
+      setText(parts.title, view.plan.role);
+      const mode = view.mode === "practice" ? "practice" : "assessment";
+      setText(parts.subtitle, `${typeWords(view.plan.type)} · ${view.plan.duration_minutes} minutes · ${mode}`);
+      document.title = `${view.plan.role} · viva`;
+    }
+    show(parts.consent, client.known && view.status === "created");
+    if (client.outbox.unanswered("interview.start").length) parts.agree.disabled = true;
+    this.conversation.draw(view, client.storedSeq);
+    this.composer.draw();
+    this.ending.draw();
+    this.drawPhases(view);
+    this.tick();
+    if (this.focusAnswer && view.answering) {
+      this.focusAnswer = false;
+      if ([null, document.body].includes(document.activeElement)) parts.answer.focus();
+    }
+  }
+
+  drawPhases({ phase, status, over }) {
+    const at = phase === "closed" ? this.steps.length : this.steps.findIndex((step) => step.phase === phase);
+    this.steps.forEach(({ item }, place) => {
+      item.classList.toggle("done", place < at);
+      if (place === at) item.setAttribute("aria-current", "step");
+      else item.removeAttribute("aria-current");
+    });
+    show(this.parts.phases, status !== "created" && !over);
+  }
+
+  notice(sentence) {
+    const known = [...this.parts.notices.children].some((item) => item.textContent === sentence);
+    if (sentence && !known) this.parts.notices.append(el("p", {}, sentence));
+  }
+
+  stateChanged() {
+    const { client } = this;
+    if (client.state === "closed" && client.status === 401) {
+      this.refused(client.why);
+      return;
+    }
+    this.redraw();
+    this.tick();
+  }
+
+  // --- what changes with time ---
+
+  tick() {
+    const { view } = this.client;
+    const { clock } = this.parts;
+    show(clock, view.plan !== null && !view.over);
+    setText(clock, clockWords(view.remaining()));
+    clock.classList.toggle("low", view.plan !== null && view.remaining() <= 60000);
+    clock.classList.toggle("still", !view.clock.running);
+    this.drawConnection();
+  }
+
+  drawConnection() {
+    const { connection, words, reconnect } = this.parts;
+    const { state, why, due, view } = this.client;
+    const over = state === "closed" && view.over;
+    connection.dataset.state = over ? "over" : state;
+    const seconds = Math.max(1, Math.ceil((due - Date.now()) / 1000));
+    const sentences = {
+      connecting: "Connecting …",
+      "catching up": "Catching up …",
+      live: "Connected",
+      waiting: `Connection lost; reconnecting in ${seconds} s`,
+      replaced: why,
+      closed: over ? "Over" : why,
+    };
+    setText(words, sentences[state]);
+    const actions = { waiting: "Now", replaced: "Use it here" };
+    show(reconnect, state in actions);
+    setText(reconnect, actions[state] ?? "");
+  }
+}

@@ -1,0 +1,62 @@
+// What the contract's names are called on the page.
+
+export const TYPES = {
+  behavioral: "Behavioral",
+  technical: "Technical",
+  system_design: "System design",
+  situational: "Situational",
+  coding: "Coding",
+  case: "Case",
+  screening: "Screening",
+  mixed: "Mixed",
+};
+export const DIFFICULTIES = { easy: "Easy", medium: "Medium", hard: "Hard" };
+export const DURATIONS = { 15: "15 minutes", 30: "30 minutes", 45: "45 minutes", 60: "60 minutes" };
+export const PHASES = {
+  warmup: "Warm-up",
+  core: "Main questions",
+  candidate_questions: "Your questions",
+  wrap_up: "Closing",
+};
+export const STATUSES = {
+  created: "Not begun",
+  live: "In progress",
+  paused: "Paused",
+  disconnected: "Waiting for you",
+  completed: "Completed",
+  abandoned: "Abandoned",
+  expired: "Expired",
+  terminated: "Ended before it began",
+};
+export const KINDS = {
+  question: "Question",
+  probe: "Follow-up",
+  hint: "Hint",
+  reply: "Reply",
+  closing: "Closing",
+};
+const REJECTIONS = {
+  rate_limited: "That was a little fast; please try again.",
+  no_open_answer: "That answer was already over.",
+};
+
+export function rejection(message) {
+  const words = REJECTIONS[message.code] ?? message.message ?? "The server refused that.";
+  const sentence = words.charAt(0).toUpperCase() + words.slice(1);
+  return /[.!?]$/.test(sentence) ? sentence : `${sentence}.`;
+}
+
+export function clockWords(ms) {
+  const seconds = Math.ceil(ms / 1000);
+  return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+}
+
+export function typeWords(type) {
+  return TYPES[type] ?? type;
+}
+
+export function dayWords(moment) {
+  const date = new Date(moment);
+  if (Number.isNaN(date.getTime())) return "";
+  return date.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+}
