@@ -3,14 +3,6 @@
 import { login } from "./store.js";
 
 const TIMEOUT_MS = 10000;
-const SENTENCES = {
-  401: "The access token is missing, wrong or expired.",
-  403: "This interview belongs to somebody else.",
-  404: "There is no such interview.",
-  429: "Too many requests; please wait a moment.",
-  503: "The server is full or not ready right now; please try again in a moment.",
-};
-
 export class Problem extends Error {
   constructor(status, sentence) {
     super(sentence);
@@ -44,13 +36,9 @@ async function call(method, path, { body, key, accept } = {}) {
 }
 
 async function sentence(reply) {
+  if (reply.status === 401) return "The access token is missing, wrong or expired.";
   const problem = await reply.json().catch(() => ({}));
-  return (
-    SENTENCES[reply.status] ??
-    problem.detail ??
-    problem.title ??
-    `The server answered with status ${reply.status}.`
-  );
+  return problem.detail ?? problem.title ?? `The server answered with status ${reply.status}.`;
 }
 
 // `key` makes a repeated request return the same interview instead of a second one.

@@ -33,6 +33,7 @@ export class InterviewClient extends EventTarget {
     this.why = "";
     this.status = 0; // of the HTTP answer that closed it
     this.due = 0; // when the next attempt to connect is made, while waiting
+    this.role = "candidate";
     this.limits = { answer_bytes: 32 * 1024 };
     this.storedSeq = 0;
     this.outbox = new Outbox(this.memory, this.view, {
@@ -136,6 +137,7 @@ export class InterviewClient extends EventTarget {
 
   welcome(message) {
     this.memory.resumeToken = message.resume_token;
+    this.role = message.role;
     this.limits = { ...this.limits, ...message.limits };
     if (!message.recovered) {
       this.view.replace(message.snapshot, message.head);

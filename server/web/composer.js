@@ -125,8 +125,8 @@ export class Composer {
   // --- drawing ---
 
   draw() {
-    const { view, outbox } = this.client;
-    const open = view.status === "live" || view.status === "paused" || view.status === "disconnected";
+    const { view, outbox, role } = this.client;
+    const open = role === "candidate" && ["live", "paused", "disconnected"].includes(view.status);
     show(this.parts.composer, open);
     this.answer.settle();
     if (this.parts.answer.value !== this.answer.text) this.parts.answer.value = this.answer.text;
@@ -171,7 +171,7 @@ export class Composer {
     parts.answer.readOnly = sending;
     let label = "Your answer";
     if (paused) label = "Paused: the clock stands still";
-    else if (!this.client.view.answering) label = "Your answer, once the interviewer has spoken";
+    else if (!this.client.view.answering) label = "Your next answer";
     setText(parts.label, label);
     setText(parts.saved, this.savedWords(sending, surplus));
   }

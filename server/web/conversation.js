@@ -80,7 +80,7 @@ export class Conversation {
 
 function stateWords({ speaker, outcome, source }) {
   if (outcome === "failed") return "broken off";
-  if (outcome === "interrupted") return speaker === "candidate" ? "until the hint" : "interrupted";
+  if (outcome === "interrupted") return speaker === "candidate" ? "unfinished" : "interrupted";
   return source === "bank" ? "from the question bank" : "";
 }
 

@@ -109,7 +109,7 @@ export class Room {
       setText(parts.subtitle, `${typeWords(view.plan.type)} · ${view.plan.duration_minutes} minutes · ${mode}`);
       document.title = `${view.plan.role} · viva`;
     }
-    show(parts.consent, client.known && view.status === "created");
+    show(parts.consent, client.known && client.role === "candidate" && view.status === "created");
     if (client.outbox.unanswered("interview.start").length) parts.agree.disabled = true;
     this.conversation.draw(view, client.storedSeq);
     this.composer.draw();
