@@ -132,8 +132,8 @@ async def _apply(connection: _Connection, migration: Migration) -> None:
         raise
     except psycopg.Error as error:
         raise MigrationError(
-            f"migration {migration.name} failed and changed nothing ({error.sqlstate}: "
-            f"{error.diag.message_primary})"
+            f"migration {migration.name} failed and changed nothing ({error.sqlstate}); "
+            "the log of PostgreSQL says why"
         ) from None
     values = {
         "number": migration.number,

@@ -1,7 +1,10 @@
 """Connections to PostgreSQL: few, checked, every wait bounded, errors translated once."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import os
+import socket
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import psycopg
@@ -26,8 +29,9 @@ IDLE_S = 30.0
 RECONNECT_S = 4.0
 """An attempt to connect backs off for so long; then whoever needs a connection begins a new one.
 psycopg's five minutes would keep a pool waiting for up to two after PostgreSQL is back."""
-CALL_TIMEOUT_S = 10.0
-"""The longest a unit of work takes, waiting for its connection included."""
+CHECK_TIMEOUT_S = 1.0
+CALL_TIMEOUT_S = 8.0
+"""The longest a unit of work takes once it has its connection: more than any statement may."""
 REPLICA_PAUSE_S = 5.0
 """How long a replica that failed is left alone."""
 
@@ -107,9 +111,9 @@ class Database:
         """
         return await self._run(self._primary, work, transaction=True)
 
-    async def read(self, work: Work[T]) -> T:
+    async def read(self, work: Work[T], *, limit_s: float = CALL_TIMEOUT_S) -> T:
         """Run one statement on the primary; see `write` for the errors."""
-        return await self._run(self._primary, work, transaction=self._bouncer)
+        return await self._run(self._primary, work, transaction=self._bouncer, limit_s=limit_s)
 
     async def read_lagging(self, work: Work[T]) -> T:
         """Run one statement that tolerates lag: on the replica, or else on the primary."""
@@ -121,20 +125,26 @@ class Database:
                 self._replica_from = asyncio.get_running_loop().time() + REPLICA_PAUSE_S
         return await self.read(work)
 
-    async def _run(self, pool: Pool, work: Work[T], *, transaction: bool) -> T:
+    async def _run(
+        self, pool: Pool, work: Work[T], *, transaction: bool, limit_s: float = CALL_TIMEOUT_S
+    ) -> T:
         with translated():
-            async with asyncio.timeout(CALL_TIMEOUT_S), pool.connection() as connection:
-                try:
-                    if not transaction:
-                        return await work(connection)
-                    async with connection.transaction():
-                        if self._bouncer:
-                            await connection.execute(query("settings"), SETTINGS)
-                        return await work(connection)
-                except psycopg.Error as error:
-                    if not outlives(error):
-                        await connection.close()
-                    raise
+            async with pool.connection() as connection:
+                with _limited(connection, limit_s):
+                    return await self._work(connection, work, transaction=transaction)
+
+    async def _work(self, connection: Connection, work: Work[T], *, transaction: bool) -> T:
+        try:
+            if not transaction:
+                return await work(connection)
+            async with connection.transaction():
+                if self._bouncer:
+                    await connection.execute(query("settings"), SETTINGS)
+                return await work(connection)
+        except psycopg.Error as error:
+            if not outlives(error):
+                await connection.close()
+            raise
 
     def _pool(self, url: str, size: int, name: str) -> Pool:
         kwargs: dict[str, Any] = {"autocommit": True}
@@ -149,7 +159,32 @@ class Database:
             timeout=GET_TIMEOUT_S,
             max_idle=IDLE_S,
             reconnect_timeout=RECONNECT_S,
-            check=AsyncConnectionPool.check_connection,
+            check=_check,
             name=f"viva-{name}",
             open=False,
         )
+
+
+async def _check(connection: Connection) -> None:
+    with _limited(connection, CHECK_TIMEOUT_S):
+        await AsyncConnectionPool.check_connection(connection)
+
+
+@contextmanager
+def _limited(connection: Connection, seconds: float) -> Generator[None]:
+    """Cut the connection unless the body is through in time.
+
+    Cancelling the call instead would first ask the server to cancel it, and a server that hangs
+    takes ten seconds over that, too.
+    """
+    timer = asyncio.get_running_loop().call_later(seconds, _cut, connection)
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _cut(connection: Connection) -> None:
+    if not connection.closed:
+        with suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as line:
+            line.shutdown(socket.SHUT_RDWR)

@@ -3,11 +3,14 @@
 import contextlib
 import random
 from collections.abc import AsyncGenerator
+from typing import Any
 from uuid import UUID
 
+import psycopg
 from msgspec.structs import replace
 
 from protocol.ids import ORIGIN, EventId
+from protocol.ledger import LedgerEntry
 from protocol.plan import Plan
 from protocol.session import OpenTurn, Session, Turn
 from protocol.text import sha256
@@ -72,6 +75,30 @@ def state(of: Session, version: int, seq: int, *turns: Turn) -> State:
 def unstored(of: State, *commands: tuple[str, str]) -> Unstored:
     """What the writer takes to the archive."""
     return Unstored(of, commands)
+
+
+def ledger_row(of: Session, name: str, **fields: Any) -> LedgerEntry:
+    """A call's row in the ledger."""
+    values: dict[str, Any] = {"outcome": "completed", "cost_micro_usd": 120, **fields}
+    return LedgerEntry(
+        id=name,
+        interview_id=of.interview_id,
+        user_id=of.user_id,
+        turn=1,
+        attempt=1,
+        call=1,
+        at=NOW + 7,
+        model="m",
+        api="chat",
+        total_ms=812,
+        **values,
+    )
+
+
+def rows_of(url: str, statement: str) -> list[tuple[Any, ...]]:
+    """What a statement returns, on a connection of its own."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        return connection.execute(statement.encode()).fetchall()
 
 
 @contextlib.asynccontextmanager

@@ -1,0 +1,152 @@
+"""What the archive does about its connections."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server.embedded import PostgresServer
+from server.embedded.process import processes_in
+from storage.errors import BackendDownError
+from storage.postgres.archive import Archive
+from storage.postgres.migrate import migrate
+from storage.postgres.pool import Connection, Database
+from storage.postgres.records import Created
+from tests.support.interviews import archive_on, opened, session, state, turn, unstored
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_behind_a_bouncer_the_archive_works_as_ever(database_url: str) -> None:
+    await migrate(database_url)
+    async with opened(database_url, size=1, bouncer=True) as archive:
+        live = state(session(), 1, 2, turn(1))
+        await archive.write(unstored(live, ("c", "d a1-1")))
+        restored = await archive.rebuild(live.session.interview_id)
+        assert restored is not None
+        assert restored.session == live.session
+
+
+async def test_behind_a_bouncer_nothing_is_prepared_and_settings_hold(database_url: str) -> None:
+    database = Database(database_url, size=1, bouncer=True)
+
+    async def look(connection: Connection) -> Any:
+        statement = (
+            b"SELECT count(*), current_setting('plan_cache_mode') FROM pg_prepared_statements"
+        )
+        return await (await connection.execute(statement)).fetchone()
+
+    await database.open()
+    try:
+        for _ in range(8):
+            assert await database.read(look) == (0, "force_custom_plan")
+    finally:
+        await database.close()
+
+
+async def test_a_database_without_its_schema_is_an_outage_not_bad_data(database_url: str) -> None:
+    async with opened(database_url) as archive:
+        await archive.ping()
+        with pytest.raises(BackendDownError):
+            await archive.write(unstored(state(session(), 1, 2)))
+
+
+async def test_a_replica_that_is_down_costs_one_wait(database_url: str) -> None:
+    replica = "postgresql://viva:secret@127.0.0.1:1/viva"
+    async with archive_on(database_url), opened(database_url, replica_url=replica) as archive:
+        assert (await archive.list(None)).total == 0
+        loop = asyncio.get_running_loop()
+        before = loop.time()
+        assert (await archive.list(None)).total == 0
+        assert loop.time() - before < 1
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncGenerator[PostgresServer]:
+    """A server of this test's own, to be restarted and killed."""
+    server = PostgresServer(tmp_path / "postgres", password="x", durable=False)
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()
+
+
+async def test_no_call_fails_after_a_restart(server: PostgresServer) -> None:
+    async with archive_on(server.url) as archive:
+        await asyncio.gather(*(archive.ping() for _ in range(8)))  # four open connections
+        await server.restart()
+        await asyncio.gather(*(archive.ping() for _ in range(16)))
+
+
+async def test_an_instance_starts_without_postgres_and_gets_ready(server: PostgresServer) -> None:
+    url = server.url
+    await server.stop()
+    async with opened(url) as archive:
+        with pytest.raises(BackendDownError):
+            await archive.ping()
+        await server.start()
+        await migrate(url)
+        await _wait_up(archive)
+        assert await archive.create_interview(session()) == Created()
+
+
+async def test_writes_that_a_crash_cut_short_are_whole_or_absent(server: PostgresServer) -> None:
+    async with archive_on(server.url) as archive:
+        new = session()
+        writes = [
+            asyncio.create_task(archive.write(unstored(state(new, n, n, turn(1)), (f"c{n}", "d"))))
+            for n in range(1, 40)
+        ]
+        await asyncio.wait(writes, return_when=asyncio.FIRST_COMPLETED)
+        await server.kill()
+        results = await asyncio.gather(*writes, return_exceptions=True)
+        assert {type(result) for result in results} <= {bool, BackendDownError}
+        await server.start()
+        await _wait_up(archive)
+        restored = await archive.rebuild(new.interview_id)
+        assert restored is not None
+        acknowledged = [n for n, result in enumerate(results, start=1) if result is True]
+        assert restored.version >= max(acknowledged)
+        assert {f"c{n}" for n in acknowledged} <= {name for name, _ in restored.commands}
+        for n in range(1, 40):
+            await archive.write(unstored(state(new, n, n, turn(1)), (f"c{n}", "d")))
+        restored = await archive.rebuild(new.interview_id)
+        assert restored is not None
+        assert (restored.version, restored.turns) == (39, (turn(1),))
+
+
+async def test_a_server_that_hangs_holds_nobody_up_for_long(server: PostgresServer) -> None:
+    async with archive_on(server.url) as archive:
+        await archive.ping()
+        processes = processes_in(server.data, "postgres")
+        for pid in processes:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            before = asyncio.get_running_loop().time()
+            with pytest.raises(BackendDownError):
+                await archive.get(session().interview_id)
+            assert asyncio.get_running_loop().time() - before < 6
+        finally:
+            for pid in processes:
+                os.kill(pid, signal.SIGCONT)
+
+
+async def _wait_up(archive: Archive) -> None:
+    """Wait for a real process, at most 10 s."""
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                return await archive.ping()
+            except BackendDownError:
+                await asyncio.sleep(0.05)
+
+
+def test_an_address_that_cannot_be_read_is_named_without_its_password() -> None:
+    with pytest.raises(ValueError, match="no address of PostgreSQL") as caught:
+        Archive("postgresql://viva:hunter2@[/x")
+    assert "hunter2" not in str(caught.value)

@@ -1,0 +1,129 @@
+"""Erasing, and the ledger, on a real PostgreSQL."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import psycopg
+import pytest
+from msgspec.structs import replace
+
+from storage.errors import BadDataError, ErasedError
+from storage.postgres.archive import Archive
+from storage.postgres.records import Created
+from tests.support.interviews import (
+    NOW,
+    archive_on,
+    ledger_row,
+    rows_of,
+    session,
+    state,
+    turn,
+    unstored,
+)
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def archive(database_url: str) -> AsyncGenerator[Archive]:
+    async with archive_on(database_url) as archive:
+        yield archive
+
+
+async def test_nothing_but_the_tombstone_is_left(archive: Archive, database_url: str) -> None:
+    new = session()
+    await archive.create_interview(new, idempotency_key="k", digest="d")
+    live = unstored(state(new, 3, 5, turn(1)), ("c", "d a1-1"))
+    await archive.write(live)
+    await archive.write_ledger([ledger_row(new, "l1")])
+    for _ in "twice":
+        await archive.erase(new.interview_id)
+    assert await archive.get(new.interview_id) is None
+    assert await archive.transcript(new.interview_id) == ()
+    for call in (archive.rebuild(new.interview_id), archive.write(live)):
+        with pytest.raises(ErasedError):
+            await call
+    await archive.write_ledger([ledger_row(new, "l2")])
+    for table in ("interviews", "turns", "commands", "ledger", "idempotency_keys"):
+        assert rows_of(database_url, f"SELECT count(*) FROM {table}") == [(0,)]  # noqa: S608
+    assert len(rows_of(database_url, "SELECT * FROM tombstones")) == 1
+    # The key is free again: what it named is gone.
+    assert await archive.create_interview(session(), idempotency_key="k", digest="x") == Created()
+
+
+async def test_an_erasure_wins_over_whatever_is_under_way(
+    shared_archive: Archive, module_database_url: str
+) -> None:
+    outcomes: set[str] = set()
+    for round_ in range(30):
+        new = session()
+        await shared_archive.create_interview(new, idempotency_key=f"race{round_}", digest="d")
+        results = await asyncio.gather(
+            shared_archive.write(unstored(state(new, 1, 2, turn(1)), ("c", "d a1-1"))),
+            shared_archive.write_ledger([ledger_row(new, f"l{round_}")]),
+            shared_archive.erase(new.interview_id),
+            shared_archive.write(unstored(state(new, 2, 4, turn(1)))),
+            return_exceptions=True,
+        )
+        outcomes |= {type(result).__name__ for result in results}
+        for table in ("interviews", "turns", "commands", "ledger"):
+            left = rows_of(
+                module_database_url,
+                f"SELECT count(*) FROM {table} WHERE interview_id = '{new.interview_id}'",  # noqa: S608
+            )
+            assert left == [(0,)], table
+    assert outcomes <= {"bool", "NoneType", "ErasedError"}
+
+
+async def test_a_write_that_waited_for_an_erasure_is_refused(
+    shared_archive: Archive, module_database_url: str
+) -> None:
+    """The order that a snapshot taken before the lock would get wrong."""
+    new = session()
+    async with await psycopg.AsyncConnection[Any].connect(module_database_url) as eraser:
+        key = f"hashtextextended('{new.interview_id}', 0)"
+        await eraser.execute(f"SELECT pg_advisory_xact_lock({key})".encode())
+        write = asyncio.create_task(shared_archive.write(unstored(state(new, 1, 2))))
+        ledger = asyncio.create_task(shared_archive.write_ledger([ledger_row(new, "late")]))
+        waiting = b"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        async with asyncio.timeout(5):
+            while await (await eraser.execute(waiting)).fetchone() != (2,):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)  # the other side is a real process
+        await eraser.execute(f"INSERT INTO tombstones VALUES ('{new.interview_id}')".encode())  # noqa: S608
+        await eraser.commit()
+        with pytest.raises(ErasedError):
+            await write
+        await ledger
+    rows = rows_of(
+        module_database_url,
+        f"SELECT id FROM ledger WHERE interview_id = '{new.interview_id}'",  # noqa: S608
+    )
+    assert rows == []
+
+
+async def test_a_ledger_row_is_kept_once_by_its_id(archive: Archive, database_url: str) -> None:
+    new, other = session(), session()
+    await archive.write_ledger([])
+    await archive.write_ledger([ledger_row(new, "a"), ledger_row(new, "a"), ledger_row(other, "a")])
+    await archive.write_ledger([ledger_row(new, "a", exact=False, first_token_ms=9)])
+    columns = "id, exact, first_token_ms, cost_micro_usd, unix_ms(at)"
+    rows = rows_of(database_url, f"SELECT {columns} FROM ledger ORDER BY exact")  # noqa: S608
+    assert rows == [("a", False, 9, 120, NOW + 7), ("a", True, None, 120, NOW + 7)]
+
+
+async def test_instances_that_write_the_same_rows_do_not_block_each_other(
+    shared_archive: Archive,
+) -> None:
+    rows = [ledger_row(new, f"r{n}") for new in (session(), session()) for n in range(40)]
+    await asyncio.gather(
+        *(shared_archive.write_ledger(rows if step % 2 else rows[::-1]) for step in range(8))
+    )
+
+
+async def test_one_bad_ledger_row_refuses_its_batch(archive: Archive, database_url: str) -> None:
+    new = session()
+    bad = replace(ledger_row(new, "b"), model="a\x00b")
+    with pytest.raises(BadDataError):
+        await archive.write_ledger([ledger_row(new, "a"), bad])
+    assert rows_of(database_url, "SELECT count(*) FROM ledger") == [(0,)]

@@ -1,0 +1,147 @@
+"""Which way PostgreSQL takes: indexes instead of whole tables, one partition instead of all."""
+
+import asyncio
+from collections.abc import Generator
+from datetime import datetime
+from typing import Any, cast
+
+import psycopg
+import pytest
+
+from protocol.scalars import Status
+from storage.postgres.archive import Archive
+from storage.postgres.migrate import migrate
+from storage.postgres.pool import SETTINGS, address
+from storage.postgres.queries import query
+from storage.postgres.times import moment
+from tests.support.interviews import NOW, rows_of
+
+pytestmark = pytest.mark.anyio
+DAY = 86_400_000
+FILTERS: dict[str, Any] = {
+    "user_id": None,
+    "status": None,
+    "type": None,
+    "since": None,
+    "limit": 20,
+    "offset": 0,
+}
+
+# A year of 40,000 interviews of 2,000 users, and a few turns of each.
+FILL = """
+INSERT INTO interviews (user_id, created_at, interview_id, plan, status, phase, session, version,
+  head_seq, head_check)
+SELECT 'user' || n %% 2000, moment(%(now)s) + n * interval '13 minutes', gen_random_uuid(),
+  jsonb_build_object('role', 'Dev', 'type', CASE n %% 50 WHEN 0 THEN 'coding' ELSE 'mixed' END),
+  CASE n %% 100 WHEN 0 THEN 'live' ELSE 'completed' END, 'core', '{}', 1, 1, 1
+FROM generate_series(1, 40000) AS n;
+"""
+TURNS = """
+INSERT INTO turns (user_id, created_at, interview_id, turn, attempt, speaker, kind, text, sha256,
+  unheard, outcome, started_at, ended_at)
+SELECT user_id, created_at, interview_id, n, 1, 'candidate', 'answer', 'a',
+  encode(sha256('a'), 'hex'), '', 'final', created_at, created_at
+FROM interviews, generate_series(1, 2) AS n
+"""
+
+
+@pytest.fixture(scope="module")
+def filled(module_database_url: str) -> str:
+    asyncio.run(migrate(module_database_url))
+    with psycopg.connect(module_database_url, autocommit=True) as connection:
+        connection.execute("SELECT ensure_partitions(%s, 14)", [moment(NOW)])
+        connection.execute(FILL.encode(), {"now": NOW})
+        connection.execute(TURNS.encode())
+        connection.execute("VACUUM ANALYZE")
+    return module_database_url
+
+
+def _plan(url: str, name: str, values: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the nodes of the plan that the statement runs by, with what they really read."""
+    with psycopg.connect(address(url, SETTINGS), autocommit=True) as connection:
+        explain = b"EXPLAIN (ANALYZE, FORMAT JSON) " + query(name)
+        row = connection.execute(explain, values).fetchone()
+        assert row is not None
+        return list(_nodes(row[0][0]["Plan"]))
+
+
+def _nodes(plan: dict[str, Any]) -> Generator[dict[str, Any]]:
+    yield plan
+    for child in cast("list[dict[str, Any]]", plan.get("Plans", [])):
+        yield from _nodes(child)
+
+
+def _relations(nodes: list[dict[str, Any]]) -> set[str]:
+    """What is scanned; an erasure's own nodes name the whole tables."""
+    scans = (node for node in nodes if node["Node Type"] != "ModifyTable")
+    return {node["Relation Name"] for node in scans if "Relation Name" in node}
+
+
+def _read(nodes: list[dict[str, Any]]) -> float:
+    """How many rows were looked at in interviews and turns."""
+    return sum(
+        (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
+        for node in nodes
+        if str(node.get("Relation Name", "")).startswith(("interviews", "turns"))
+    )
+
+
+def _month(at: datetime) -> str:
+    return f"{at:%Y_%m}"
+
+
+@pytest.mark.parametrize("name", ["held", "find_interview", "transcript", "rebuild", "erase"])
+def test_an_id_leads_to_its_rows_in_one_partition(filled: str, name: str) -> None:
+    some = "SELECT created_at, interview_id FROM interviews ORDER BY random() LIMIT 1"
+    [(created_at, interview_id)] = rows_of(filled, some)
+    nodes = _plan(filled, name, {"created_at": created_at, "interview_id": interview_id})
+    touched = _relations(nodes)
+    partitions = {relation for relation in touched if relation[-7:-3].isdigit()}
+    assert {relation[-7:] for relation in partitions} == {_month(created_at)}
+    assert touched - partitions <= {"tombstones", "idempotency_keys"}
+    assert 1 <= _read(nodes) <= 4  # the interview, once or twice, and its two turns
+    assert nodes[0]["Shared Hit Blocks"] + nodes[0]["Shared Read Blocks"] < 60
+
+
+def test_the_newest_of_one_user_are_found_by_the_key(filled: str) -> None:
+    nodes = _plan(filled, "list_interviews", {**FILTERS, "user_id": "user7"})
+    assert _read(nodes) <= 2 * 20  # the page and its count, out of 40,000
+
+
+def test_the_newest_of_all_stop_when_the_page_is_full(filled: str) -> None:
+    nodes = _plan(filled, "list_interviews", FILTERS)
+    [limit] = [node for node in nodes if node["Node Type"] == "Limit"]
+    assert _read(list(_nodes(limit))) <= 20
+
+
+@pytest.mark.parametrize(
+    ("filters", "index", "matches"),
+    [({"status": "live"}, "status", 400), ({"type": "coding"}, "type", 800)],
+)
+def test_a_filter_uses_its_index(
+    filled: str, filters: dict[str, str], index: str, matches: int
+) -> None:
+    nodes = _plan(filled, "list_interviews", {**FILTERS, **filters})
+    assert any(f"{index}_created_at" in str(node.get("Index Name")) for node in nodes)
+    [limit] = [node for node in nodes if node["Node Type"] == "Limit"]
+    assert _read(nodes) - _read(list(_nodes(limit))) <= matches  # the count
+    assert _read(list(_nodes(limit))) <= 20 * 100  # at worst by time, leaving out the others
+
+
+def test_since_leaves_older_partitions_alone(filled: str) -> None:
+    since = moment(NOW + 330 * DAY)
+    nodes = _plan(filled, "list_interviews", {**FILTERS, "since": since})
+    ran = [node for node in nodes if node.get("Actual Loops") and "Relation Name" in node]
+    assert {node["Relation Name"][-7:] for node in ran} >= {_month(since)}
+    assert all(node["Relation Name"][-7:] >= _month(since) for node in ran)
+
+
+async def test_lists_are_quick(filled: str) -> None:
+    archive = Archive(filled, size=2)
+    await archive.open()
+    try:
+        status: Status = "live"
+        assert (await archive.list("user7", status="completed")).total == 20
+        assert (await archive.list(None, status=status, limit=0)).total == 400
+    finally:
+        await archive.close()
