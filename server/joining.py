@@ -7,9 +7,9 @@ from msgspec import Struct
 from protocol.closes import Close
 from protocol.commands import Hello
 from protocol.events import Welcome
-from protocol.ids import EventId, parse_event_id
+from protocol.ids import EventId
 from protocol.limits import HEARTBEAT_MS, LIMITS, TICKET_S
-from protocol.resume import fit
+from protocol.resume import fit, last_event_id
 from protocol.scalars import Role
 from protocol.session import Session, snapshot
 from server.clock import Clock, backoff
@@ -94,7 +94,7 @@ class Door:
             Join(
                 id=grant.interview_id,
                 slot=slot,
-                last_event_id=_last(hello),
+                last_event_id=last_event_id(hello.last_event_id),
                 issued=grant.issued if grant.kind == "resume" else None,
                 now=now,
             )
@@ -102,7 +102,7 @@ class Door:
         state = joined.state
         if grant.role != "observer" and state.session.user_id != grant.user_id:
             raise RefusedError(Close.FORBIDDEN)
-        last = _last(hello)
+        last = last_event_id(hello.last_event_id)
         position = last if joined.recovered and last is not None else state.head
         return Admission(
             role=grant.role,
@@ -144,14 +144,6 @@ class Door:
             limits=LIMITS,
             snapshot=whole,
         )
-
-
-def _last(hello: Hello) -> EventId | None:
-    """Return the id the client holds. One that is no id at all cannot be in the log: snapshot."""
-    try:
-        return parse_event_id(hello.last_event_id) if hello.last_event_id else None
-    except ValueError:
-        return None
 
 
 def _slot(grant: Grant, client: str | None) -> str:

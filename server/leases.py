@@ -37,6 +37,7 @@ class Lease:
         self.renewed = at
         self.ending = False
         self.silent_since: float | None = None
+        self.handle = ""
         self.turn = turn
         self._task = task
 

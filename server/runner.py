@@ -40,6 +40,7 @@ class TurnRunner:
         self._max_turns = max_turns
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()
+        self._stopped: set[str] = set()
         self._group: asyncio.TaskGroup | None = None
         self._accepting = True
         self._empty = asyncio.Event()
@@ -69,6 +70,7 @@ class TurnRunner:
         """Abort the turn that runs here: it ended otherwise."""
         task = self._tasks.get(interview_id)
         if task is not None:
+            self._stopped.add(interview_id)
             task.cancel()
 
     async def drain(self, patience_s: float) -> None:
@@ -87,8 +89,6 @@ class TurnRunner:
         """Keep one turn's failure from the others: a sweeper retries what is left undone."""
         try:
             await self._turn(interview_id)
-        except FencedError:
-            self._meter.turn_ended("fenced")
         except StorageError as error:
             self._meter.turn_ended("failed")
             _log.warning("turn left to a sweeper", reason=type(error).__name__)
@@ -97,6 +97,7 @@ class TurnRunner:
             _log.exception("turn failed", interview=interview_id)
         finally:
             self._tasks.pop(interview_id, None)
+            self._stopped.discard(interview_id)
             if interview_id in self._again:
                 self._again.discard(interview_id)
                 self.start(interview_id)
@@ -112,10 +113,18 @@ class TurnRunner:
         with self._leases.hold(interview_id, number, acquired.fence, asked) as lease:
             try:
                 await self._work.run(acquired.state, lease)
+            except FencedError:
+                self._meter.turn_ended("fenced")
+                over = await self._work.over(lease)
             except asyncio.CancelledError:
-                if not self._accepting:
+                over = interview_id in self._stopped
+                if not over:
                     await self._release(lease)
-                raise
+                    raise
+            else:
+                over = True
+        if over and self._group is not None:
+            self._group.create_task(self._work.forget(lease))  # bounded, and nobody waits for it
 
     async def _release(self, lease: Lease) -> None:
         try:

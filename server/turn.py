@@ -32,6 +32,10 @@ class Interviewer(Protocol):
         """Whether a turn that saved ``handle`` can be gone on with behind its last piece."""
         ...
 
+    async def forget(self, handle: str) -> bool:
+        """Erase what the provider stores under ``handle``: the turn is over."""
+        ...
+
 
 class TurnMeter(Protocol):
     """What is measured of turns."""
@@ -98,6 +102,16 @@ class TurnWork:
         )
         self._meter.turn_ended("completed")
 
+    async def forget(self, lease: Lease) -> None:
+        """Erase what the provider stored of a turn that is over."""
+        if lease.handle:
+            await self._interviewer.forget(lease.handle)
+
+    async def over(self, lease: Lease) -> bool:
+        """Whether the turn that this instance was fenced out of has ended, not just moved."""
+        session = (await self._sessions.load(lease.interview_id)).session
+        return session.open is None or session.open.turn != lease.turn
+
     def _continues(self, state: State) -> bool:
         """Whether the present attempt can go on: it is untouched, or its source can resume it."""
         if state.open_from == 0:
@@ -133,6 +147,7 @@ class TurnWork:
                                 lease.silent_since = None
                                 self._meter.first_words(self._clock.monotonic() - began)
                             said.append(text)
+                            lease.handle = handle
                             relay.push(text, handle)
                         case Fallback():
                             await self._note(state, lease)

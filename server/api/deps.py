@@ -1,0 +1,25 @@
+"""What the API's handlers are given."""
+
+from collections.abc import Awaitable, Callable
+from typing import Literal
+
+from msgspec import Struct
+
+from server.clock import Clock
+from server.credentials import Credentials
+from storage.live import LiveStore
+from storage.postgres.archive import Archive
+
+
+class Deps(Struct, frozen=True, kw_only=True):
+    """The backends behind the API, and its limits."""
+
+    archive: Archive
+    store: LiveStore
+    credentials: Credentials
+    clock: Clock
+    interviews_per_hour: int
+    checks: dict[str, Callable[[], Awaitable[None]]]
+    """By name: what raises `StorageError` where a dependency is down."""
+    draining: Callable[[], bool]
+    interviewer: Literal["model", "offline"]

@@ -1,0 +1,57 @@
+"""Liveness, readiness, metrics, and the machine-readable contract."""
+
+import asyncio
+from typing import Any
+
+from litestar import MediaType, Response, get
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from server.api.deps import Deps
+from storage.errors import StorageError
+
+CHECK_S = 1.5
+
+
+@get("/health/live", tags=["health"])
+async def live() -> dict[str, str]:
+    """Tell that the process runs; it knows no dependency."""
+    return {"status": "live"}
+
+
+@get("/health/ready", tags=["health"])
+async def ready(deps: Deps) -> Response[dict[str, Any]]:
+    """Name each dependency with its state; 503 where this instance should get no traffic.
+
+    PostgreSQL is named but not needed: live interviews go on without it.
+    """
+    names = list(deps.checks)
+    states = await asyncio.gather(*(_state(deps, name) for name in names))
+    found = dict(zip(names, states, strict=True))
+    fine = found.get("redis") == "up" and not deps.draining()
+    body = {
+        "status": "draining" if deps.draining() else "ready" if fine else "unready",
+        "dependencies": found,
+        "interviewer": deps.interviewer,
+    }
+    return Response(body, status_code=200 if fine else 503, headers={"Cache-Control": "no-store"})
+
+
+async def _state(deps: Deps, name: str) -> str:
+    try:
+        async with asyncio.timeout(CHECK_S):
+            await deps.checks[name]()
+    except (StorageError, TimeoutError):
+        return "down"
+    return "up"
+
+
+def metrics_route(registry: CollectorRegistry) -> Any:
+    """Return the route of `/metrics`."""
+
+    @get("/metrics", media_type=MediaType.TEXT, include_in_schema=False)
+    async def metrics() -> Response[bytes]:
+        """Show the metrics in Prometheus' text format."""
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    return metrics

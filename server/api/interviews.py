@@ -1,0 +1,234 @@
+"""Interviews: create, list, look at, join, read, erase."""
+
+import hashlib
+from typing import Annotated, Any
+
+import msgspec
+import structlog
+from litestar import Controller, MediaType, Request, Response, delete, get, post
+from litestar.params import Parameter
+
+from protocol.plan import Plan
+from protocol.scalars import InterviewType, Role, Status
+from protocol.session import Session
+from server.api.deps import Deps
+from server.api.resources import Listing, Ticket, Transcript, as_csv, as_markdown, shown
+from server.auth import Caller
+from server.ids import uuid7
+from server.problems import ProblemError, absent
+from storage.errors import StorageError
+from storage.live import State
+from storage.postgres.records import Existing, Interview, KeyReused
+
+HOUR_MS = 3_600_000
+LONGEST_KEY = 255
+
+Limit = Annotated[int, Parameter(ge=1, le=100)]
+Offset = Annotated[int, Parameter(ge=0, le=1_000_000)]
+
+_log = structlog.get_logger()
+
+
+class TicketRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a ticket is asked for as; the owner's default is ``candidate``."""
+
+    role: Role | None = None
+
+
+class Interviews(Controller):
+    """`/api/interviews`."""
+
+    path = "/api/interviews"
+    tags = ("interviews",)
+
+    @post()
+    async def create(
+        self,
+        deps: Deps,
+        caller: Caller,
+        data: Plan,
+        idempotency_key: Annotated[str | None, Parameter(header="Idempotency-Key")] = None,
+    ) -> Response[dict[str, Any]]:
+        """Create an interview; a repeated `Idempotency-Key` gives the same one again."""
+        if idempotency_key is not None and not 0 < len(idempotency_key) <= LONGEST_KEY:
+            raise ProblemError(
+                400, "bad_idempotency_key", f"Idempotency-Key holds 1 to {LONGEST_KEY} characters."
+            )
+        now = deps.clock.now()
+        recent = await deps.archive.list(caller.user, limit=1, since=now - HOUR_MS)
+        if recent.total >= deps.interviews_per_hour:
+            raise ProblemError(
+                429,
+                "too_many_interviews",
+                f"You may create {deps.interviews_per_hour} interviews an hour.",
+                {"Retry-After": "600"},
+            )
+        session = Session(
+            interview_id=uuid7(now), user_id=caller.user, created_at=now, plan=data, phase="lobby"
+        )
+        digest = hashlib.sha256(msgspec.json.encode(data, order="deterministic")).hexdigest()
+        done = await deps.archive.create_interview(
+            session, idempotency_key=idempotency_key, digest=digest
+        )
+        match done:
+            case KeyReused():
+                raise ProblemError(
+                    422, "idempotency_key_reused", "This Idempotency-Key came with another request."
+                )
+            case Existing(interview=interview):
+                pass
+            case _:
+                interview = Interview(
+                    interview_id=session.interview_id,
+                    user_id=session.user_id,
+                    plan=data,
+                    status=session.status,
+                    phase=session.phase,
+                    created_at=now,
+                )
+        location = f"/api/interviews/{interview.interview_id}"
+        return Response(shown(interview), status_code=201, headers={"Location": location})
+
+    @get()
+    async def list_interviews(
+        self,
+        deps: Deps,
+        caller: Caller,
+        *,
+        limit: Limit = 20,
+        offset: Offset = 0,
+        status: Status | None = None,
+        type: InterviewType | None = None,  # noqa: A002  # the contract's name
+        since: Annotated[int, Parameter(ge=0, le=2**53 - 1)] | None = None,
+        fields: str | None = None,
+    ) -> Listing:
+        """List interviews, newest first: the caller's own, for a reviewer or admin all."""
+        page = await deps.archive.list(
+            None if caller.reviews else caller.user,
+            limit=limit,
+            offset=offset,
+            status=status,
+            type=type,
+            since=since,
+        )
+        items = [_listed(interview, fields) for interview in page.items]
+        return Listing(items=items, total=page.total, limit=limit, offset=offset)
+
+    @get("/{interview_id:str}")
+    async def show(
+        self, deps: Deps, caller: Caller, interview_id: str, fields: str | None = None
+    ) -> dict[str, Any]:
+        """Show one interview."""
+        return shown(await self._permitted(deps, caller, interview_id), fields)
+
+    @delete("/{interview_id:str}")
+    async def erase(self, deps: Deps, caller: Caller, interview_id: str) -> None:
+        """Erase an interview everywhere; nothing that arrives late brings it back."""
+        interview = await self._permitted(deps, caller, interview_id)
+        if caller.role == "reviewer" and interview.user_id != caller.user:
+            raise ProblemError(403, "forbidden", "Reviewers may not erase interviews.")
+        # The tombstone in PostgreSQL comes first: from then on no late write is taken.
+        await deps.archive.erase(interview_id)
+        await deps.store.erase(interview_id)
+        _log.info("interview erased", interview=interview_id)
+
+    @post("/{interview_id:str}/tickets")
+    async def ticket(
+        self,
+        deps: Deps,
+        caller: Caller,
+        interview_id: str,
+        request: Request[Any, Any, Any],
+        data: TicketRequest | None = None,
+    ) -> Ticket:
+        """Give a credential for one join, good for a minute."""
+        owner = await self._owner(deps, interview_id)
+        if owner != caller.user and not caller.reviews:
+            raise absent()
+        asked = data.role if data is not None else None
+        role = _role(asked, owns=owner == caller.user)
+        text, expires = deps.credentials.ticket(interview_id, caller.user, role)
+        scheme = "wss" if request.url.scheme == "https" else "ws"
+        host = request.headers.get("host", "")
+        return Ticket(
+            ticket=text,
+            expires_at=expires,
+            socket_url=f"{scheme}://{host}/api/interviews/{interview_id}/socket",
+        )
+
+    @get("/{interview_id:str}/transcript")
+    async def transcript(
+        self, deps: Deps, caller: Caller, interview_id: str, request: Request[Any, Any, Any]
+    ) -> Response[Any]:
+        """Read the finished turns, as JSON, Markdown or CSV by the `Accept` header."""
+        await self._permitted(deps, caller, interview_id)
+        turns = [turn.public() for turn in await self._turns(deps, interview_id)]
+        whole = Transcript(interview_id=interview_id, turns=turns)
+        headers = {"Cache-Control": "no-store", "Vary": "Accept"}
+        accepted = request.headers.get("accept", "")
+        if "text/markdown" in accepted:
+            return Response(as_markdown(whole), media_type="text/markdown", headers=headers)
+        if "text/csv" in accepted:
+            return Response(as_csv(whole), media_type="text/csv", headers=headers)
+        return Response(whole, media_type=MediaType.JSON, headers=headers)
+
+    @get("/{interview_id:str}/report")
+    async def report(self, deps: Deps, caller: Caller, interview_id: str) -> None:
+        """Read the report."""
+        await self._permitted(deps, caller, interview_id)
+        raise _NO_ASSESSOR
+
+    @post("/{interview_id:str}/report")
+    async def write_report(self, deps: Deps, caller: Caller, interview_id: str) -> None:
+        """Have the report written again."""
+        await self._permitted(deps, caller, interview_id)
+        raise _NO_ASSESSOR
+
+    async def _permitted(self, deps: Deps, caller: Caller, interview_id: str) -> Interview:
+        interview = await deps.archive.get(interview_id)
+        if interview is None or not (caller.reviews or interview.user_id == caller.user):
+            raise absent()
+        return interview
+
+    async def _owner(self, deps: Deps, interview_id: str) -> str | None:
+        """Return whose interview it is; a live one is found without PostgreSQL."""
+        try:
+            found = await deps.store.load(interview_id)
+        except StorageError:
+            found = None
+        if isinstance(found, State):
+            return found.session.user_id
+        interview = await deps.archive.get(interview_id)
+        if interview is None:
+            raise absent()
+        return interview.user_id
+
+    async def _turns(self, deps: Deps, interview_id: str) -> Any:
+        """Return the turns of a live interview as of now, of another one from PostgreSQL."""
+        try:
+            found = await deps.store.load(interview_id, turns=True)
+        except StorageError:
+            found = None
+        if isinstance(found, State):
+            return found.turns
+        return await deps.archive.transcript(interview_id)
+
+
+_NO_ASSESSOR = ProblemError(
+    503, "assessor_unavailable", "No assessor is part of this deployment; there is no report."
+)
+
+
+def _listed(interview: Interview, fields: str | None) -> dict[str, Any]:
+    whole = shown(interview, fields)
+    whole.pop("job_description", None)
+    whole.pop("resume", None)
+    return whole
+
+
+def _role(asked: Role | None, *, owns: bool) -> Role:
+    if owns and asked in (None, "candidate", "transcriber"):
+        return asked or "candidate"
+    if not owns and asked in (None, "observer"):
+        return "observer"
+    raise ProblemError(403, "forbidden", f"You may not join this interview as {asked}.")

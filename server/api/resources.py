@@ -1,0 +1,107 @@
+"""What the API shows: interviews, tickets, transcripts."""
+
+import csv
+import io
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from protocol.events import TurnView
+from protocol.scalars import Milliseconds
+from server.problems import ProblemError
+from storage.postgres.records import Interview
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""A cell that begins so is run by spreadsheets (OWASP, CSV injection)."""
+
+
+class Ticket(Struct, frozen=True, kw_only=True):
+    """A credential for one join."""
+
+    ticket: str
+    expires_at: Milliseconds
+    socket_url: str
+
+
+class Listing(Struct, frozen=True, kw_only=True):
+    """A page of a list."""
+
+    items: list[dict[str, Any]]
+    total: int
+    limit: int
+    offset: int
+
+
+class Transcript(Struct, frozen=True, kw_only=True):
+    """The finished turns of an interview."""
+
+    interview_id: str
+    turns: list[TurnView]
+
+
+def shown(interview: Interview, fields: str | None = None) -> dict[str, Any]:
+    """Return an interview as JSON shows it, or some of its fields.
+
+    Raises:
+        ProblemError: 400 where a field is unknown.
+    """
+    plan: dict[str, Any] = msgspec.to_builtins(interview.plan)
+    whole: dict[str, Any] = {
+        "id": interview.interview_id,
+        "user_id": interview.user_id,
+        "status": interview.status,
+        "phase": interview.phase,
+        **plan,
+        "created_at": interview.created_at,
+        "started_at": interview.started_at,
+        "ended_at": interview.ended_at,
+    }
+    if not fields:
+        return whole
+    names = [name.strip() for name in fields.split(",") if name.strip()]
+    unknown = [name for name in names if name not in whole]
+    if unknown:
+        known = ", ".join(whole)
+        raise ProblemError(
+            400, "unknown_field", f"There is no field {unknown[0]}; there are {known}."
+        )
+    return {name: whole[name] for name in names}
+
+
+def as_markdown(transcript: Transcript) -> str:
+    """Return a transcript for people to read."""
+    lines = ["# Transcript", ""]
+    for turn in transcript.turns:
+        mark = " (interrupted)" if turn.outcome == "interrupted" else ""
+        lines += [f"## {turn.turn}. {turn.speaker.capitalize()}{mark}", ""]
+        lines += [f"> {line}" for line in (turn.text or "(nothing)").splitlines()]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def as_csv(transcript: Transcript) -> str:
+    """Return a transcript as CSV (RFC 4180), safe to open in a spreadsheet."""
+    columns = (
+        "turn",
+        "speaker",
+        "kind",
+        "question_id",
+        "outcome",
+        "source",
+        "started_at",
+        "ended_at",
+        "sha256",
+        "text",
+    )
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(columns)
+    for turn in transcript.turns:
+        writer.writerow([_cell(getattr(turn, column)) for column in columns])
+    return out.getvalue()
+
+
+def _cell(value: object) -> str:
+    text = "" if value is None else str(value)
+    return f"'{text}" if text.startswith(_FORMULA) else text

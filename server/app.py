@@ -1,0 +1,83 @@
+"""The ASGI app: Litestar's routes behind the guards."""
+
+import importlib.metadata
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from litestar import Litestar, static_files
+from litestar.di import Provide
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+
+from server.api.deps import Deps
+from server.api.health import live, metrics_route, ready
+from server.api.interviews import Interviews
+from server.auth import Authenticator
+from server.guards import BODY_BYTES, Guards
+from server.instance import Instance
+from server.problems import HANDLERS
+from server.socket import socket_route
+
+_static: Any = static_files  # its signatures are open-ended
+WEB = Path(__file__).with_name("web")
+
+
+def create_app(instance: Instance) -> Guards:
+    """Return the app of one instance; its lifespan is the instance's."""
+    settings = instance.settings
+    deps = _deps(instance)
+
+    @asynccontextmanager
+    async def lifespan(_: Litestar) -> AsyncGenerator[None]:
+        async with instance.running():
+            yield
+
+    backends = instance.backends
+    app = Litestar(
+        [
+            Interviews,
+            live,
+            ready,
+            metrics_route(instance.meters.registry),
+            socket_route(lambda: backends, instance.connections, instance.admits),
+            _static.create_static_files_router("/", [WEB], html_mode=True, include_in_schema=False),
+        ],
+        dependencies={
+            "deps": Provide(lambda: deps, sync_to_thread=False),
+            "caller": Provide(Authenticator(settings.jwt_secret)),
+        },
+        exception_handlers=HANDLERS,
+        lifespan=[lifespan],
+        openapi_config=OpenAPIConfig(
+            title="viva",
+            version=importlib.metadata.version("viva"),
+            path="/schema",
+            render_plugins=[JsonRenderPlugin()],
+            use_handler_docstrings=True,
+        ),
+        request_max_body_size=BODY_BYTES,
+        logging_config=None,
+    )
+    return Guards(app, hosts=settings.hosts, origins=settings.origins)
+
+
+def _deps(instance: Instance) -> Deps:
+    async def redis() -> None:
+        await instance.store.ping()
+
+    async def postgres() -> None:
+        await instance.archive.ping()
+
+    checks: dict[str, Any] = {"redis": redis, "postgres": postgres}
+    return Deps(
+        archive=instance.archive,
+        store=instance.store,
+        credentials=instance.credentials,
+        clock=instance.clock,
+        interviews_per_hour=instance.settings.max_interviews_per_user,
+        checks=checks,
+        draining=lambda: instance.drain.draining,
+        interviewer="offline" if instance.interviewer.offline else "model",
+    )

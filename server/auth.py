@@ -1,0 +1,81 @@
+"""Who calls the HTTP API: a JWT (RFC 7519) in ``Authorization: Bearer``, HS256 and nothing else."""
+
+import time
+from typing import Any, Literal
+
+import jwt
+from litestar import Request
+from msgspec import Struct
+
+from server.problems import ProblemError
+
+UserRole = Literal["candidate", "reviewer", "admin"]
+
+_jwt: Any = jwt  # its signatures are open-ended
+_ALGORITHM = "HS256"
+_ROLES: tuple[UserRole, ...] = ("candidate", "reviewer", "admin")
+_LEEWAY_S = 10
+LONGEST_USER = 128
+
+
+class Caller(Struct, frozen=True):
+    """The user of a request."""
+
+    user: str
+    role: UserRole
+
+    @property
+    def reviews(self) -> bool:
+        """Whether they may look at everybody's interviews."""
+        return self.role != "candidate"
+
+
+def sign(user: str, role: UserRole, secret: str, seconds: int) -> str:
+    """Return a JWT for ``user`` that expires after ``seconds``."""
+    now = int(time.time())
+    claims = {"sub": user, "role": role, "iat": now, "exp": now + seconds}
+    return _jwt.encode(claims, secret, algorithm=_ALGORITHM)
+
+
+class Authenticator:
+    """Reads the caller of a request; a Litestar dependency."""
+
+    def __init__(self, secret: str) -> None:
+        self._secret = secret
+
+    async def __call__(self, request: Request[Any, Any, Any]) -> Caller:
+        """Return the caller.
+
+        Raises:
+            ProblemError: 401, with the challenge of RFC 6750, §3.
+        """
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise _unauthenticated("Send a token: Authorization: Bearer <JWT>.", "")
+        try:
+            claims = _jwt.decode(
+                token.strip(),
+                self._secret,
+                algorithms=[_ALGORITHM],
+                leeway=_LEEWAY_S,
+                options={"require": ["sub"]},
+            )
+        except jwt.ExpiredSignatureError:
+            raise _unauthenticated("The token is expired.", "invalid_token") from None
+        except jwt.InvalidTokenError:
+            raise _unauthenticated("The token is not valid here.", "invalid_token") from None
+        return _caller(claims)
+
+
+def _caller(claims: dict[str, Any]) -> Caller:
+    user, role = claims["sub"], claims.get("role", "candidate")
+    if not isinstance(user, str) or not 0 < len(user) <= LONGEST_USER or "\0" in user:
+        raise _unauthenticated("The token names no user.", "invalid_token")
+    if role not in _ROLES:
+        raise _unauthenticated("The token's role is unknown.", "invalid_token")
+    return Caller(user, role)
+
+
+def _unauthenticated(detail: str, error: str) -> ProblemError:
+    challenge = f'Bearer error="{error}"' if error else "Bearer"
+    return ProblemError(401, "not_authenticated", detail, {"WWW-Authenticate": challenge})

@@ -1,0 +1,90 @@
+"""What stands before every request: `Host`, `Origin`, size, and the security headers.
+
+Pure ASGI, around the whole app, so that nothing can be routed past it.
+"""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+Scope = dict[str, Any]
+
+BODY_BYTES = 256 * 1024
+
+_HEADERS: tuple[tuple[bytes, bytes], ...] = (
+    (
+        b"content-security-policy",
+        (
+            b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+            b"img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        ),
+    ),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"permissions-policy", b"microphone=(self), camera=(), geolocation=()"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+
+
+class Guards:
+    """Wraps an ASGI app. Empty ``hosts``: any; empty ``origins``: only the request's own host."""
+
+    def __init__(self, app: Any, *, hosts: tuple[str, ...], origins: tuple[str, ...]) -> None:
+        self._app = app
+        self._hosts = frozenset(host.lower() for host in hosts)
+        self._origins = frozenset(origin.lower().rstrip("/") for origin in origins)
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        """See ASGI 3.0."""
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await self._websocket(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _http(self, scope: Scope, receive: Any, send: Any) -> None:
+        headers = dict(scope["headers"])
+        if not self._known_host(headers):
+            await _refuse(send, 421, b"This host is not served here.")
+            return
+        length = headers.get(b"content-length", b"0")
+        if not length.isdigit() or int(length) > BODY_BYTES:
+            await _refuse(send, 413, b"The request is too large.")
+            return
+
+        async def headed(message: dict[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), *_HEADERS]
+            await send(message)
+
+        await self._app(scope, receive, headed)
+
+    async def _websocket(self, scope: Scope, receive: Any, send: Any) -> None:
+        headers = dict(scope["headers"])
+        if self._known_host(headers) and self._known_origin(headers):
+            await self._app(scope, receive, send)
+            return
+        await receive()
+        await send({"type": "websocket.close"})  # before accept: HTTP 403
+
+    def _known_host(self, headers: dict[bytes, bytes]) -> bool:
+        return not self._hosts or headers.get(b"host", b"").decode("latin-1").lower() in self._hosts
+
+    def _known_origin(self, headers: dict[bytes, bytes]) -> bool:
+        """Whether a browser on this page may connect; native clients send no origin."""
+        raw = headers.get(b"origin")
+        if raw is None:
+            return True
+        origin = raw.decode("latin-1").lower()
+        if self._origins:
+            return origin in self._origins
+        host = urlsplit(origin).netloc
+        return bool(host) and host == headers.get(b"host", b"").decode("latin-1").lower()
+
+
+async def _refuse(send: Any, status: int, detail: bytes) -> None:
+    body = b'{"type":"about:blank","status":%d,"detail":"%s"}' % (status, detail)
+    headers = [(b"content-type", b"application/problem+json"), *_HEADERS]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,199 @@
+"""One instance, put together: the only place that knows every part.
+
+Nothing is opened here; `Instance.running` opens pools, owns every background task and closes what
+it opened. A task that fails ends the instance: others, and its successor, take its work over.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from ai.build import build_interviewer
+from ai.settings import AiSettings
+from protocol.closes import Close
+from server.clock import Clock, SystemClock
+from server.committer import Committer
+from server.connection import Backends
+from server.credentials import Credentials
+from server.drain import Drain
+from server.hub import Hub
+from server.joining import Door
+from server.leases import Leases
+from server.ledgerbook import LedgerBook
+from server.meters import Meters
+from server.runner import TurnRunner
+from server.sessions import Sessions
+from server.settings import Settings
+from server.socket import Connections
+from server.sweeper import Sweeper
+from server.turn import TurnWork
+from server.writer import Writer
+from storage.errors import StorageError
+from storage.postgres.archive import Archive
+from storage.redis.connect import connect
+from storage.redis.notify import RedisNotifier
+from storage.redis.store import RedisStore
+
+PARTITIONS_EVERY_S = 24 * 3600.0
+PARTITIONS_RETRY_S = 30.0
+
+_log = structlog.get_logger()
+
+
+class Instance:
+    """Everything one server process is made of."""
+
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.clock = clock or SystemClock()
+        self.meters = Meters(CollectorRegistry())
+        self.client = connect(settings.redis_url)
+        self.store = RedisStore(self.client, max_log=settings.log_length)
+        self.notifier = RedisNotifier(self.client)
+        self.archive = Archive(settings.database_url, replica_url=settings.database_replica_url)
+        self.credentials = Credentials(settings.jwt_secret, self.clock.now)
+        self.connections = Connections()
+        self.hub = Hub(self.store, self.notifier, self.clock)
+        idle_ms = int(settings.idle_s * 1000)
+        self.sessions = Sessions(self.store, self.archive, self.hub, self.clock, idle_ms=idle_ms)
+        self.book = LedgerBook(self.store, self.clock, self.meters)
+        self.interviewer = build_interviewer(_ai(settings), self.book, self.clock)
+        self.committer = Committer(self.store, self.hub, self.clock, self.meters.flushed)
+        self.leases = Leases(self.store, self.clock, self._suspended)
+        self.runner = TurnRunner(
+            store=self.store,
+            leases=self.leases,
+            work=TurnWork(
+                sessions=self.sessions,
+                committer=self.committer,
+                interviewer=self.interviewer,
+                clock=self.clock,
+                meter=self.meters,
+            ),
+            clock=self.clock,
+            meter=self.meters,
+        )
+        self.writer = Writer(self.store, self.archive, self.clock.nonce(), self.clock, self.meters)
+        self.followers = Following(self.runner, self.writer)
+        self.sessions.followers = self.followers
+        self.sweeper = Sweeper(
+            self.store,
+            self.sessions,
+            self.followers,
+            self.clock,
+            idle_ms=idle_ms,
+            backlog=self.meters.backlog,
+        )
+        self.drain = Drain(
+            self.connections, self.runner, self.book, self.clock, turns_s=settings.drain_s
+        )
+        self.on_failure: Callable[[], None] = _nothing
+
+    @property
+    def backends(self) -> Backends:
+        """What the sockets need."""
+        return Backends(
+            store=self.store,
+            sessions=self.sessions,
+            hub=self.hub,
+            door=Door(self.store, self.sessions, self.credentials, self.clock),
+            followers=self.followers,
+            clock=self.clock,
+            meter=self.meters,
+        )
+
+    def admits(self) -> bool:
+        """Whether one more socket is let in."""
+        full = len(self.connections) >= self.settings.max_connections
+        return not full and not self.drain.draining
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None]:
+        """Open, work, close. A failing task calls `on_failure`, which ends the process."""
+        await self.archive.open()
+        work = asyncio.create_task(self._work())
+        work.add_done_callback(self._ended)
+        try:
+            yield
+        finally:
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+            await self.interviewer.aclose()
+            await self.archive.close()
+            await self.client.aclose()
+
+    async def _work(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for task in (
+                self.notifier.run(self.hub.hear),
+                self.hub.run(),
+                self.hub.tick(),
+                self.committer.run(),
+                self.leases.run(),
+                self.runner.run(),
+                self.sweeper.run(),
+                self.writer.run(),
+                self.book.run(),
+                self._partitions(),
+            ):
+                group.create_task(task)
+
+    async def _partitions(self) -> None:
+        """Keep the coming months' partitions made."""
+        while True:
+            try:
+                await self.archive.ensure_partitions()
+            except StorageError as error:
+                _log.warning("partitions not ensured", error=type(error).__name__)
+                await asyncio.sleep(PARTITIONS_RETRY_S)
+            else:
+                await asyncio.sleep(PARTITIONS_EVERY_S)
+
+    def _ended(self, work: asyncio.Task[None]) -> None:
+        if not work.cancelled():
+            _log.critical("instance failed", exc_info=work.exception())
+            self.on_failure()
+
+    def _suspended(self) -> None:
+        """The process was stopped for so long that others have taken its place: start afresh."""
+        self.connections.abort_all(Close.RESYNCHRONISE)
+
+
+class Following:
+    """Acts on what was committed or swept; see `server.sessions.Followers`."""
+
+    def __init__(self, runner: TurnRunner, writer: Writer) -> None:
+        self._runner = runner
+        self._writer = writer
+
+    def run(self, interview_id: str) -> None:
+        """See `Followers.run`."""
+        self._runner.start(interview_id)
+
+    def stop(self, interview_id: str) -> None:
+        """See `Followers.stop`."""
+        self._runner.stop(interview_id)
+
+    def store(self, partition: int) -> None:
+        """See `Followers.store`."""
+        self._writer.notice(partition)
+
+
+def _nothing() -> None:
+    """Nobody is to be told."""
+
+
+def _ai(settings: Settings) -> AiSettings:
+    return AiSettings(
+        api_key=settings.openai_api_key,
+        base_url=settings.openai_base_url,
+        model=settings.model,
+        api=settings.api,
+        background=settings.background,
+        first_token_timeout_s=settings.first_token_timeout_s,
+        token_timeout_s=settings.token_timeout_s,
+        bank_words_per_second=settings.bank_pace,
+    )

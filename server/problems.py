@@ -1,0 +1,113 @@
+"""Errors of the HTTP API as problem details (RFC 9457), never with an exception's text."""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+
+from storage.errors import BackendDownError, ErasedError, MissingError, OutOfMemoryError
+
+_log = structlog.get_logger()
+
+_TITLES = {
+    400: "Bad request",
+    401: "Not authenticated",
+    403: "Forbidden",
+    404: "Not found",
+    405: "Method not allowed",
+    413: "Request too large",
+    415: "Unsupported media type",
+    422: "Unprocessable",
+    429: "Too many requests",
+    500: "Internal error",
+    503: "Unavailable",
+}
+RETRY_AFTER_S = 2
+
+
+class ProblemError(Exception):
+    """An error with a sentence that was written for the client."""
+
+    def __init__(
+        self, status: int, code: str, detail: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(code)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.headers = dict(headers or {})
+
+
+def absent() -> ProblemError:
+    """Return the one answer for an interview that is absent, or somebody else's."""
+    return ProblemError(404, "no_such_interview", "There is no such interview.")
+
+
+def problem(error: ProblemError) -> Response[dict[str, Any]]:
+    """Return the response."""
+    return Response(
+        {
+            "type": f"urn:viva:problem:{error.code}",
+            "title": _TITLES.get(error.status, "Error"),
+            "status": error.status,
+            "code": error.code,
+            "detail": error.detail,
+        },
+        status_code=error.status,
+        media_type="application/problem+json",
+        headers=error.headers | {"Cache-Control": "no-store"},
+    )
+
+
+def _own(_: Request[Any, Any, Any], error: ProblemError) -> Response[Any]:
+    return problem(error)
+
+
+def _invalid(_: Request[Any, Any, Any], error: ValidationException) -> Response[Any]:
+    """Name the fields: Litestar's messages come from msgspec and hold no values."""
+    extra = cast("list[dict[str, str]]", error.extra if isinstance(error.extra, list) else [])
+    faults = [f"{item.get('key', 'body')}: {item.get('message', 'invalid')}" for item in extra]
+    detail = "; ".join(faults) or "The request does not fit its schema."
+    return problem(ProblemError(400, "invalid_request", detail))
+
+
+def _http(_: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
+    title = _TITLES.get(error.status_code, "Error")
+    code = title.lower().replace(" ", "_")
+    return problem(ProblemError(error.status_code, code, f"{title}."))
+
+
+def _gone(_: Request[Any, Any, Any], _error: Exception) -> Response[Any]:
+    return problem(absent())
+
+
+def _down(_: Request[Any, Any, Any], _error: Exception) -> Response[Any]:
+    return problem(
+        ProblemError(
+            503,
+            "backend_down",
+            "A backend does not answer; try again in a moment.",
+            {"Retry-After": str(RETRY_AFTER_S)},
+        )
+    )
+
+
+def _unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    _log.error(
+        "request failed", method=request.method, route=request.route_handler.name, exc_info=error
+    )
+    return problem(ProblemError(500, "internal_error", "Something went wrong on our side."))
+
+
+HANDLERS: dict[Any, Any] = {
+    ProblemError: _own,
+    ValidationException: _invalid,
+    HTTPException: _http,
+    MissingError: _gone,
+    ErasedError: _gone,
+    BackendDownError: _down,
+    OutOfMemoryError: _down,
+    Exception: _unexpected,
+}

@@ -1,0 +1,301 @@
+"""All settings, from the environment, each declared once: name, default, what it is for.
+
+Nothing is read at import. A wrong or unknown ``VIVA_`` setting stops the start with a sentence that
+names it; `reference` writes the page of the docs.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple
+
+from msgspec import Struct
+
+SECRET_BYTES = 32
+"""The least length of VIVA_JWT_SECRET (RFC 7518, §3.2: a key at least as long as the hash)."""
+
+
+class SettingsError(Exception):
+    """A setting is wrong; the message names it and says what it has to be."""
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """What an instance is set up with. Times in seconds."""
+
+    redis_url: str
+    cache_url: str
+    database_url: str
+    database_replica_url: str | None
+    openai_api_key: str | None
+    openai_base_url: str
+    jwt_secret: str
+    model: str
+    api: Literal["chat", "responses"]
+    background: bool
+    first_token_timeout_s: float
+    token_timeout_s: float
+    bank_pace: float
+    origins: tuple[str, ...]
+    hosts: tuple[str, ...]
+    max_connections: int
+    max_interviews_per_user: int
+    log_length: int
+    idle_s: float
+    drain_s: float
+    reuse_port: bool
+    log_level: str
+
+    def __repr__(self) -> str:
+        """Name no value: addresses and keys are secrets."""
+        return "Settings(…)"
+
+
+class Declared(NamedTuple):
+    """One setting. ``default`` is its text in the environment; None: it must be given."""
+
+    variable: str
+    field: str
+    read: Callable[[str], Any]
+    default: str | None
+    meaning: str
+
+
+def read_settings(environ: Mapping[str, str]) -> Settings:
+    """Read all settings.
+
+    Raises:
+        SettingsError: one is missing, wrong or unknown.
+    """
+    known = {declared.variable for declared in DECLARED}
+    for variable in environ:
+        if variable.startswith("VIVA_") and variable not in known | OTHERS:
+            raise SettingsError(f"{variable} is no setting of viva; see docs/reference/settings.md")
+    values = {declared.field: _read(declared, environ) for declared in DECLARED}
+    return Settings(**values)
+
+
+def reference() -> str:
+    """Return the settings as a Markdown table."""
+    rows = [f"| `{d.variable}` | {_default(d)} | {d.meaning} |" for d in DECLARED]
+    return "\n".join(["| variable | default | meaning |", "|---|---|---|", *rows, ""])
+
+
+def _default(declared: Declared) -> str:
+    if declared.default is None:
+        return "required"
+    return f"`{declared.default}`" if declared.default else "—"
+
+
+def _read(declared: Declared, environ: Mapping[str, str]) -> Any:
+    text = environ.get(declared.variable) or declared.default
+    if text is None:
+        raise SettingsError(f"{declared.variable} is not set: {declared.meaning}")
+    try:
+        return declared.read(text)
+    except ValueError as error:
+        raise SettingsError(f"{declared.variable} is wrong: {error}") from None
+
+
+def _text(text: str) -> str:
+    return text
+
+
+def _optional(text: str) -> str | None:
+    return text or None
+
+
+def _secret(text: str) -> str:
+    if len(text.encode()) < SECRET_BYTES:
+        raise ValueError(f"it needs at least {SECRET_BYTES} bytes")
+    return text
+
+
+def _flag(text: str) -> bool:
+    if text.lower() not in ("0", "1", "false", "true", "no", "yes"):
+        raise ValueError("it has to be 1 or 0")
+    return text.lower() in ("1", "true", "yes")
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(item.strip() for item in text.split(",") if item.strip())
+
+
+def _number(least: float, most: float) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            raise ValueError("it has to be a number") from None
+        if not least <= number <= most:
+            raise ValueError(f"it has to be between {least:g} and {most:g}")
+        return number
+
+    return read
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text) <= most:
+            raise ValueError(f"it has to be a whole number between {least} and {most}")
+        return int(text)
+
+    return read
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"it has to be one of {', '.join(choices)}")
+        return text
+
+    return read
+
+
+OTHERS = frozenset(("VIVA_TOKEN", "VIVA_URL"))
+"""Variables of the command line's clients, which an instance does not read."""
+
+DECLARED: tuple[Declared, ...] = (
+    Declared(
+        "REDIS_URL",
+        "redis_url",
+        _text,
+        None,
+        "live sessions: `redis://`, `rediss://` or `redis+sentinel://`",
+    ),
+    Declared(
+        "CACHE_URL", "cache_url", _text, "", "caches; empty: the same server, bounded in bytes"
+    ),
+    Declared(
+        "DATABASE_URL",
+        "database_url",
+        _text,
+        None,
+        "transcripts: a `postgresql://` address of the primary",
+    ),
+    Declared(
+        "DATABASE_REPLICA_URL",
+        "database_replica_url",
+        _optional,
+        "",
+        "reads that tolerate lag; empty: the primary",
+    ),
+    Declared(
+        "OPENAI_API_KEY",
+        "openai_api_key",
+        _optional,
+        "",
+        "the model's key; empty: the offline interviewer, from the question bank",
+    ),
+    Declared(
+        "OPENAI_BASE_URL",
+        "openai_base_url",
+        _text,
+        "https://api.openai.com/v1",
+        "any server that speaks OpenAI's formats",
+    ),
+    Declared(
+        "VIVA_JWT_SECRET",
+        "jwt_secret",
+        _secret,
+        None,
+        "signs and checks JWTs (HS256), tickets and resume tokens; at least 32 bytes",
+    ),
+    Declared("VIVA_MODEL", "model", _text, "gpt-5.4-mini", "the interviewer's model"),
+    Declared(
+        "VIVA_API",
+        "api",
+        _one_of("chat", "responses"),
+        "chat",
+        "`chat` for Chat Completions, `responses` for Responses",
+    ),
+    Declared(
+        "VIVA_BACKGROUND",
+        "background",
+        _flag,
+        "0",
+        "1: Responses are stored by the provider until the turn is over, so that another "
+        "instance can go on with the same attempt",
+    ),
+    Declared(
+        "VIVA_FIRST_TOKEN_TIMEOUT_S",
+        "first_token_timeout_s",
+        _number(0.1, 120),
+        "15",
+        "how long the model may take to begin, in seconds",
+    ),
+    Declared(
+        "VIVA_TOKEN_TIMEOUT_S",
+        "token_timeout_s",
+        _number(0.1, 120),
+        "10",
+        "how long the model may pause between two pieces, in seconds",
+    ),
+    Declared(
+        "VIVA_BANK_PACE",
+        "bank_pace",
+        _number(0, 1000),
+        "30",
+        "words a second of the question bank; 0: all at once",
+    ),
+    Declared(
+        "VIVA_ORIGINS",
+        "origins",
+        _list,
+        "",
+        "origins that browsers may connect from, with commas; empty: the page's own",
+    ),
+    Declared(
+        "VIVA_HOSTS",
+        "hosts",
+        _list,
+        "",
+        "values of `Host` that are served, with commas; empty: any",
+    ),
+    Declared(
+        "VIVA_MAX_CONNECTIONS",
+        "max_connections",
+        _whole(1, 100_000),
+        "6000",
+        "sockets of this instance; more are sent to another one",
+    ),
+    Declared(
+        "VIVA_MAX_INTERVIEWS_PER_USER",
+        "max_interviews_per_user",
+        _whole(1, 10_000),
+        "20",
+        "interviews that one user may create within an hour",
+    ),
+    Declared(
+        "VIVA_LOG_LENGTH",
+        "log_length",
+        _whole(64, 1_000_000),
+        "4096",
+        "events kept of each interview for clients that resume",
+    ),
+    Declared(
+        "VIVA_IDLE_S",
+        "idle_s",
+        _number(1, 86_400),
+        "3600",
+        "how long an interview rests before it is parked in PostgreSQL, in seconds",
+    ),
+    Declared(
+        "VIVA_DRAIN_S",
+        "drain_s",
+        _number(0, 600),
+        "20",
+        "how long turns may run on after SIGTERM before they are released, in seconds",
+    ),
+    Declared(
+        "VIVA_REUSE_PORT",
+        "reuse_port",
+        _flag,
+        "0",
+        "1: several instances listen on one port (SO_REUSEPORT)",
+    ),
+    Declared(
+        "VIVA_LOG_LEVEL",
+        "log_level",
+        _one_of("debug", "info", "warning", "error"),
+        "info",
+        "the least level that is logged",
+    ),
+)
