@@ -2,7 +2,13 @@
 
 from typing import Protocol
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+)
 
 from protocol.ledger import LedgerEntry
 from protocol.scalars import Role
@@ -28,6 +34,7 @@ class Meters:
     """All metrics of one instance."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        disable_created_metrics()  # a gauge of birth times beside every counter, which nobody reads
         self.registry = registry
         self._sockets = Gauge("viva_sockets", "Open sockets", ["role"], registry=registry)
         self._closes = Counter(

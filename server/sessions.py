@@ -114,7 +114,12 @@ class Sessions:
         restore = await self._archive.rebuild(interview_id)
         if restore is None:
             raise MissingError
-        restore = replace(restore, tick=timer_of(restore.session, self._clock.now(), self._idle_ms))
+        session = restore.session
+        if session.phase == "lobby":
+            # It goes live for the first time: whoever joins is shown the notice.
+            session = replace(session, phase="consent")
+        tick = timer_of(session, self._clock.now(), self._idle_ms)
+        restore = replace(restore, session=session, tick=tick)
         if isinstance(await self._store.create(restore), Erased):
             raise ErasedError
         _log.info("session rebuilt", interview=interview_id, head=str(restore.head))

@@ -90,26 +90,28 @@ class Writer:
             for _ in range(self._at_once):
                 group.create_task(self._work())
 
-    async def drain(self, partition: int) -> None:
-        """Write everything the partition's outbox has to give.
+    async def drain(self, partition: int) -> int:
+        """Write everything the partition's outbox has to give; return how many entries that were.
 
         Raises:
             BackendDownError, OutOfMemoryError: what is left is kept in hand, for the next drain.
         """
+        written = 0
         while True:
             entries = self._kept.pop(partition, None)
             if entries is None:
                 entries = await self._store.take(partition, self._consumer, BATCH, IDLE_MS)
             if not entries:
-                return
+                return written
             await self._write(partition, entries)
+            written += len(entries)
 
     async def _work(self) -> None:
         failures = 0
         while True:
             partition = await self._next()
             try:
-                await self.drain(partition)
+                written = await self.drain(partition)
             except StorageError as error:
                 self._outage(error)
                 # Meanwhile the partition counts as busy, so that no notice cuts the pause short.
@@ -117,8 +119,9 @@ class Writer:
                 failures += 1
                 self._wanted[partition] = None
             else:
-                self._recovered()
-                failures = 0
+                if written:
+                    self._recovered()
+                    failures = 0
             self._busy.discard(partition)
             self._wake.set()
 
