@@ -4,6 +4,7 @@ redis-py by default repeats a call up to ten times with 5 s time-outs; one INCR 
 lost ran eleven times. Here a call is made once, within a second, and the caller decides.
 """
 
+import asyncio
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
@@ -55,13 +56,27 @@ def translated() -> Generator[None]:
     """Turn redis-py's errors into those of `storage.errors`.
 
     The text of the original is kept out of the new error: replies can echo data.
+
+    A cancellation that arrives meanwhile is raised in any case. redis-py sends under
+    `asyncio.wait_for`, which loses one that comes just as its work is done (CPython issue 86296,
+    mended in 3.12 only): a runner that lost its lease would run on.
     """
+    task = asyncio.current_task()
+    before = task.cancelling() if task is not None else 0
     try:
         yield
     except exceptions.RedisError as error:
+        _cancelled(task, before)
         raise translate(error) from error
     except (OSError, TimeoutError) as error:
+        _cancelled(task, before)
         raise BackendDownError("Redis cannot be reached") from error
+    _cancelled(task, before)
+
+
+def _cancelled(task: "asyncio.Task[Any] | None", before: int) -> None:
+    if task is not None and task.cancelling() > before:
+        raise asyncio.CancelledError
 
 
 def translate(error: Exception) -> Exception:

@@ -85,11 +85,11 @@ class RedisNotifier:
             try:
                 async with self._connection() as connection:
                     await self._serve(connection, listener)
-            except* StorageError as lost:
+            except StorageError as lost:
                 if self._heard > heard:
                     attempt = 0
                 if attempt == 0:
-                    _log.warning("notifications lost", error=_name(lost))
+                    _log.warning("notifications lost", error=type(lost).__name__)
             pause = min(_BACKOFF_CAP_S, _BACKOFF_S * 2 ** min(attempt, 16))
             await asyncio.sleep(pause * self._draw())
             attempt += 1
@@ -113,10 +113,20 @@ class RedisNotifier:
         self._unconfirmed.clear()
         self._changed = set(self._watches)
         self._change.set()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._read(connection, listener))
-            group.create_task(self._follow(connection))
-            group.create_task(self._beat(connection))
+        # No task group: in Python 3.11 one that ends by an error can forget a cancellation.
+        tasks = [
+            asyncio.create_task(self._read(connection, listener)),
+            asyncio.create_task(self._follow(connection)),
+            asyncio.create_task(self._beat(connection)),
+        ]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        for task in done:
+            task.result()
 
     async def _read(self, connection: Any, listener: Listener) -> None:
         while True:
@@ -199,7 +209,3 @@ def _deliver(listener: Listener, interview_id: str, content: bytes) -> None:
         # Not written by this program. Waking is always right.
         _log.warning("notification unreadable", interview=interview_id)
         listener(interview_id, "")
-
-
-def _name(lost: BaseExceptionGroup[StorageError]) -> str:
-    return type(lost.exceptions[0]).__name__
