@@ -1,0 +1,1 @@
+"""Simulated candidates, a fake provider, fault injection and their reports."""

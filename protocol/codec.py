@@ -31,7 +31,8 @@ class UndecodableError(ValueError):
 class MismatchError(ValueError):
     """The frame is well formed but fits no message.
 
-    ``command_id`` names the command where it is known, so that its sender can be told."""
+    ``command_id`` names the command where it is known, so that its sender can be told.
+    """
 
     def __init__(self, message: str, command_id: str | None = None) -> None:
         super().__init__(message)

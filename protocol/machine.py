@@ -99,8 +99,8 @@ class Rule(NamedTuple):
 def transition(session: Session, happened: Input) -> Transition:
     """Apply one input to the interview.
 
-    A command that does not fit yields the unchanged session and one `Reject`. An input that came too
-    late (a turn that ended otherwise, a notice already given) yields no effects at all.
+    A command that does not fit yields the unchanged session and one `Reject`. An input that came
+    too late (a turn that ended otherwise, a notice already given) yields no effects at all.
     """
     key = type(happened.command) if isinstance(happened, Received) else type(happened)
     rule = TABLE[session.status, key]

@@ -1,7 +1,7 @@
 """The live, resumable state of one interview, and the turns it has finished.
 
-A `Session` holds what decisions need and nothing that grows with the interview: finished turns are kept
-beside it, the text of the interviewer's open turn is in the log.
+A `Session` holds what decisions need and nothing that grows with the interview: finished turns are
+kept beside it, the text of the interviewer's open turn is in the log.
 """
 
 from msgspec import Struct
@@ -35,8 +35,8 @@ from protocol.scalars import (
 class Turn(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A finished turn as it is kept.
 
-    ``text`` is what was heard or answered; ``unheard`` is what was generated beyond an interruption and
-    never becomes part of the transcript.
+    ``text`` is what was heard or answered; ``unheard`` is what was generated beyond an
+    interruption and never becomes part of the transcript.
     """
 
     turn: Ordinal
@@ -175,5 +175,5 @@ def _open_view(turn: OpenTurn, text: str) -> OpenView:
 
 
 def _start(segment: Segment) -> float:
-    # Segments without a time keep their order of arrival behind the timed ones (the sort is stable).
+    # Segments without a time stay behind the timed ones, as they arrived (the sort is stable).
     return float("inf") if segment.start_ms is None else segment.start_ms

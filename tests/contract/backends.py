@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator
 from typing import Any, Protocol
 
@@ -12,6 +13,9 @@ from storage.redis.connect import Client, connect
 from storage.redis.notify import RedisNotifier
 from storage.redis.store import RedisStore
 from storage.twin import Twin, TwinNotifier, TwinServer
+
+COMPARED: Counter[str] = Counter()
+"""The calls of random traces that twin and server answered alike, for the report's last lines."""
 
 
 class Backend(Protocol):

@@ -6,9 +6,16 @@ from pathlib import Path
 import pytest
 
 from server.embedded import RedisServer
-from tests.contract.backends import Backend, RedisBackend, TwinBackend
+from tests.contract.backends import COMPARED, Backend, RedisBackend, TwinBackend
 from tests.support.databases import flush_redis
 from tests.support.redis_binaries import redis_binaries
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if COMPARED:
+        answers = f"{len(COMPARED)} kinds of answers"
+        terminalreporter.write_line(f"random traces: {COMPARED.total()} calls compared, {answers}")
+
 
 _SERVERS = sorted(redis_binaries())
 

@@ -1,0 +1,419 @@
+"""The writer over the twin, in virtual time, with an archive that fails as it is told."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Coroutine, Sequence
+from typing import Any, Literal
+
+import msgspec
+import pytest
+
+from protocol.ids import ORIGIN
+from protocol.ledger import LedgerEntry
+from server.writer import BATCH, IDLE_MS, RETRY_CAP_S, Writer
+from storage.errors import BackendDownError, BadDataError, ErasedError, StorageError
+from storage.live import MAX_TRIES, Commit, Committed, Restore, Unstored, partition_of
+from storage.twin import Twin, TwinServer
+from tests.support.interviews import interview_id, ledger_row, session
+from tests.support.virtual_time import run_virtual
+
+EVENT = '{"type":"interview.paused","at":1}'
+
+
+class Clock:
+    def now(self) -> int:
+        return int(asyncio.get_running_loop().time() * 1000)
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def random(self) -> float:
+        return 1.0
+
+    def nonce(self) -> str:
+        return "nonce"
+
+
+class FakeArchive:
+    """Keeps the newest version by interview. ``faults`` are raised instead, by id or ledger row."""
+
+    def __init__(self) -> None:
+        self.faults: dict[str, StorageError] = {}
+        self.versions: dict[str, int] = {}
+        self.rows: Counter[str] = Counter()
+        self.writes = 0
+        self.at_once = self.most_at_once = 0
+
+    async def write(self, unstored: Unstored) -> bool:
+        name = unstored.state.session.interview_id
+        self.writes += 1
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            await asyncio.sleep(0.01)
+        finally:
+            self.at_once -= 1
+        self._fail(name)
+        if unstored.state.version < self.versions.get(name, 0):
+            return False
+        self.versions[name] = unstored.state.version
+        return True
+
+    async def write_ledger(self, rows: Sequence[LedgerEntry]) -> None:
+        for row in rows:
+            self._fail(row.id)
+        self.rows.update(row.id for row in rows)
+
+    def _fail(self, name: str) -> None:
+        fault = self.faults.get(name) or self.faults.get("*")
+        if fault is not None:
+            raise fault
+
+
+class Scene:
+    """One Redis, one archive, and a writer on each of some instances."""
+
+    def __init__(self, instances: int = 1) -> None:
+        clock = Clock()
+        self.server = TwinServer(clock.now)
+        self.archive = FakeArchive()
+        self.ends: Counter[str] = Counter()
+        self.store = Twin(self.server)
+        self.writers = [
+            Writer(Twin(self.server), self.archive, f"instance-{number}", clock, self)
+            for number in range(instances)
+        ]
+        self.writer = self.writers[0]
+
+    def outbox_ended(self, end: str, entries: int = 1) -> None:
+        self.ends[end] += entries
+
+    async def interview(self, name: str | None = None) -> str:
+        """Create an interview and queue it."""
+        new = session(name or interview_id())
+        await self.store.create(Restore(session=new, version=0, head=ORIGIN, tick=0))
+        await self.change(new.interview_id, 0)
+        return new.interview_id
+
+    async def change(self, name: str, version: int) -> None:
+        """Change the interview by a command, and queue it."""
+        commit = Commit(
+            id=name,
+            version=version,
+            kind="ingest",
+            command=f"c{version}",
+            digest="d",
+            session=msgspec.json.encode(session(name)).decode(),
+            store=True,
+            events=(EVENT,),
+        )
+        assert isinstance(await self.store.commit(commit), Committed)
+
+    def waiting(self) -> int:
+        return sum(len(partition.outbox) for partition in self.server.partitions)
+
+    def dead(self) -> list[tuple[str, str]]:
+        return [
+            (entry.interview_id, code)
+            for partition in self.server.partitions
+            for entry, code in partition.dead
+        ]
+
+    async def stored(self, name: str) -> bool:
+        """Whether clients were told that everything is stored, and every command is."""
+        [pulse] = await self.store.pulse([name])
+        unstored = await self.store.unstored(name)
+        assert pulse is not None
+        assert isinstance(unstored, Unstored)
+        return pulse.stored == pulse.head and not unstored.commands
+
+    async def sweep(self, seconds: float) -> None:
+        """Notice busy outboxes as the sweeper does, for so long."""
+        for _ in range(int(seconds / 0.2)):
+            for partition in (await self.store.due(64)).outboxes:
+                for writer in self.writers:
+                    writer.notice(partition)
+            await asyncio.sleep(0.2)
+
+    async def run(self, story: Coroutine[Any, Any, None]) -> None:
+        """Run all writers while the story lasts."""
+        tasks = [asyncio.create_task(writer.run()) for writer in self.writers]
+        try:
+            await story
+        finally:
+            for task in tasks:
+                task.cancel()
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(isinstance(end, asyncio.CancelledError) for end in ended)
+
+
+def test_one_write_serves_all_deliveries_of_an_interview() -> None:
+    async def main() -> None:
+        scene = Scene()
+        name = await scene.interview()
+        await scene.change(name, 1)
+        await scene.change(name, 2)
+        await scene.writer.drain(partition_of(name))
+        assert (scene.archive.writes, scene.archive.versions) == (1, {name: 3})
+        assert scene.waiting() == 0
+        assert await scene.stored(name)
+        assert scene.ends == {"written": 3}
+
+    run_virtual(main())
+
+
+def test_a_notice_after_a_commit_is_enough() -> None:
+    async def main() -> None:
+        scene = Scene()
+
+        async def story() -> None:
+            name = await scene.interview()
+            scene.writer.notice(partition_of(name))
+            await asyncio.sleep(0.02)
+            assert await scene.stored(name)
+
+        await scene.run(story())
+
+    run_virtual(main())
+
+
+def test_a_notice_during_a_drain_is_not_lost() -> None:
+    async def main() -> None:
+        scene = Scene()
+
+        async def story() -> None:
+            name = await scene.interview()
+            scene.writer.notice(partition_of(name))
+            await asyncio.sleep(0.005)
+            assert scene.archive.at_once == 1
+            await scene.change(name, 1)
+            scene.writer.notice(partition_of(name))
+            await asyncio.sleep(0.05)
+            assert await scene.stored(name)
+
+        await scene.run(story())
+
+    run_virtual(main())
+
+
+def test_at_most_four_partitions_are_drained_at_once() -> None:
+    async def main() -> None:
+        scene = Scene()
+
+        async def story() -> None:
+            names = [await scene.interview() for _ in range(40)]
+            for name in names:
+                scene.writer.notice(partition_of(name))
+                scene.writer.notice(partition_of(name))
+            await asyncio.sleep(1)
+            assert scene.waiting() == 0
+            assert scene.archive.most_at_once == 4
+
+        await scene.run(story())
+
+    run_virtual(main())
+
+
+def test_more_than_a_batch_is_drained_in_one_go() -> None:
+    async def main() -> None:
+        scene = Scene()
+        name = await scene.interview()
+        for version in range(1, 2 * BATCH + 2):
+            await scene.change(name, version)
+        await scene.writer.drain(partition_of(name))
+        assert scene.waiting() == 0
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("backend", ["archive", "live store"])
+def test_an_outage_of_minutes_loses_nothing_and_ends_quickly(backend: str) -> None:
+    async def main() -> None:
+        scene = Scene(instances=3)
+
+        async def story() -> None:
+            names = [await scene.interview() for _ in range(20)]
+            for name in names:
+                scene.writer.notice(partition_of(name))
+            scene.archive.faults["*"] = BackendDownError()
+            scene.server.down = backend == "live store"
+            if backend == "archive":
+                await scene.sweep(60)
+                for name in names:
+                    await scene.change(name, 1)
+            else:
+                await asyncio.sleep(60)
+            tried = scene.archive.writes
+            assert tried < 3 * 4 * 60 / RETRY_CAP_S + 3 * 4 * 10  # it backs off
+            scene.server.down = False
+            scene.archive.faults.clear()
+            await scene.sweep(IDLE_MS / 1000 + 3 * RETRY_CAP_S)
+            assert scene.waiting() == 0
+            assert scene.dead() == []
+            for name in names:
+                assert await scene.stored(name)
+
+        await scene.run(story())
+
+    run_virtual(main())
+
+
+def test_what_was_in_hand_is_written_first_after_an_outage() -> None:
+    async def main() -> None:
+        scene = Scene()
+        name = await scene.interview()
+        scene.archive.faults["*"] = BackendDownError()
+        with pytest.raises(BackendDownError):
+            await scene.writer.drain(partition_of(name))
+        scene.archive.faults.clear()
+        await scene.writer.drain(partition_of(name))  # at once: Redis would wait for `IDLE_MS`
+        assert await scene.stored(name)
+
+    run_virtual(main())
+
+
+def test_one_interview_that_keeps_failing_does_not_stop_its_neighbours() -> None:
+    async def main() -> None:
+        scene = Scene()
+        names = [await scene.interview() for _ in range(3)]
+        partition = partition_of(names[0])
+        while len(names) < 6:
+            other = interview_id()
+            if partition_of(other) == partition:
+                names.append(await scene.interview(other))
+        mates = [name for name in names if partition_of(name) == partition]
+        scene.archive.faults[mates[0]] = BackendDownError()
+        for _ in mates:
+            with pytest.raises(BackendDownError):
+                await scene.writer.drain(partition)
+        assert [await scene.stored(name) for name in mates] == [False, *[True] * (len(mates) - 1)]
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("part", ["request", "reply"])
+@pytest.mark.parametrize("operation", ["take", "unstored", "stored", "settle"])
+def test_a_lost_call_is_repeated_and_changes_nothing(
+    operation: str, part: Literal["request", "reply"]
+) -> None:
+    async def main() -> None:
+        scene = Scene()
+
+        async def story() -> None:
+            name = await scene.interview()
+            scene.server.lose(operation, part)
+            await scene.sweep(IDLE_MS / 1000 + 2)
+            assert scene.waiting() == 0
+            assert await scene.stored(name)
+
+        await scene.run(story())
+        assert scene.server.calls[operation] >= 2
+        assert scene.ends == {"written": 1}
+
+    run_virtual(main())
+
+
+def test_bad_data_is_buried_after_five_tries_and_holds_nobody_up() -> None:
+    async def main() -> None:
+        scene = Scene()
+
+        async def story() -> None:
+            bad, good = await scene.interview(), await scene.interview()
+            scene.archive.faults[bad] = BadDataError()
+            await scene.sweep(1)
+            assert await scene.stored(good)
+            assert scene.archive.writes == 2
+            await scene.sweep(MAX_TRIES * (IDLE_MS / 1000 + 1))
+            assert scene.dead() == [(bad, "BadDataError")]
+            assert scene.waiting() == 0
+            assert scene.ends == {"written": 1, "failed": MAX_TRIES - 1, "dead": 1}
+            # The next state may be a good one again.
+            scene.archive.faults.clear()
+            await scene.change(bad, 1)
+            await scene.sweep(1)
+            assert await scene.stored(bad)
+
+        await scene.run(story())
+
+    run_virtual(main())
+
+
+def test_an_erased_interview_is_erased_here_too() -> None:
+    async def main() -> None:
+        scene = Scene()
+        name = await scene.interview()
+        scene.archive.faults[name] = ErasedError()
+        await scene.writer.drain(partition_of(name))
+        assert scene.waiting() == 0
+        assert name not in scene.server.interviews
+        assert scene.server.erased(name)
+        assert scene.ends == {"gone": 1}
+
+    run_virtual(main())
+
+
+def test_a_parked_interview_is_settled() -> None:
+    async def main() -> None:
+        scene = Scene()
+        name = await scene.interview()
+        del scene.server.interviews[name]
+        await scene.writer.drain(partition_of(name))
+        assert (scene.waiting(), scene.archive.writes) == (0, 0)
+        assert scene.ends == {"gone": 1}
+
+    run_virtual(main())
+
+
+def test_a_live_store_behind_the_archive_is_never_told_to_be_stored() -> None:
+    async def main() -> None:
+        scene = Scene()
+        name = await scene.interview()
+        scene.archive.versions[name] = 9
+        await scene.writer.drain(partition_of(name))
+        assert not await scene.stored(name)
+        assert scene.ends == {"failed": 1}
+        # Another writer was quicker with a later state: read again, it is the same one.
+        scene.archive.versions[name] = 1
+        await asyncio.sleep(IDLE_MS / 1000)
+        await scene.writer.drain(partition_of(name))
+        assert await scene.stored(name)
+
+    run_virtual(main())
+
+
+def test_ledger_rows_go_together_and_a_bad_one_alone_is_buried() -> None:
+    async def main() -> None:
+        scene = Scene()
+        new = session()
+        partition = partition_of(new.interview_id)
+        for name in ("a", "b", "c"):
+            await scene.store.enqueue_ledger(
+                new.interview_id, msgspec.json.encode(ledger_row(new, name))
+            )
+        await scene.store.enqueue_ledger(new.interview_id, b'{"id":"torn"}')
+        scene.archive.faults["b"] = BadDataError()
+        for _ in range(MAX_TRIES):
+            await scene.writer.drain(partition)
+            await asyncio.sleep(IDLE_MS / 1000)
+        assert scene.archive.rows == {"a": 1, "c": 1}
+        assert [code for _, code in scene.dead()] == ["BadDataError", "ValidationError"]
+        assert scene.waiting() == 0
+
+    run_virtual(main())
+
+
+def test_another_instance_takes_over_what_a_dead_one_left() -> None:
+    async def main() -> None:
+        scene = Scene(instances=2)
+        name = await scene.interview()
+        first = asyncio.create_task(scene.writers[0].drain(partition_of(name)))
+        await asyncio.sleep(0.005)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        await scene.writers[1].drain(partition_of(name))
+        assert not await scene.stored(name)  # it may be under way yet
+        await asyncio.sleep(IDLE_MS / 1000)
+        await scene.writers[1].drain(partition_of(name))
+        assert await scene.stored(name)
+
+    run_virtual(main())
