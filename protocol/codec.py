@@ -6,14 +6,13 @@ but fits no schema costs an ``error``, and the third within a minute the socket 
 """
 
 import json
-from typing import Literal, NoReturn, Protocol, TypeVar
+from typing import Any, Literal, NoReturn, Protocol, TypeVar, Union, get_args
 
 import msgspec
 
-from protocol.commands import Command, Hello
+from protocol.commands import Command, DurableCommand, Hello
 from protocol.events import DurableEvent, Event, ServerMessage
 from protocol.ids import EventId
-from protocol.scalars import CommandId
 
 Encoding = Literal["json", "msgpack"]
 
@@ -31,18 +30,14 @@ class UndecodableError(ValueError):
 class MismatchError(ValueError):
     """The frame is well formed but fits no message.
 
-    ``command_id`` names the command where it is known, so that its sender can be told.
+    ``command_id`` is set where the only fault is that a durable command has fields the contract
+    does not know. That is no abuse, it may be a newer client: the command is answered with
+    ``rejected unknown_field``, and the socket is not charged for it.
     """
 
     def __init__(self, message: str, command_id: str | None = None) -> None:
         super().__init__(message)
         self.command_id = command_id
-
-
-class _Reference(msgspec.Struct, frozen=True):
-    """As much of a misfit command as is needed to answer it."""
-
-    id: CommandId
 
 
 _T = TypeVar("_T")
@@ -53,8 +48,28 @@ class _Decoder(Protocol[_T_co]):
     def decode(self, buf: bytes, /) -> _T_co: ...
 
 
-_reference_json = msgspec.json.Decoder(_Reference).decode
-_reference_msgpack = msgspec.msgpack.Decoder(_Reference).decode
+def _lenient(kind: type[msgspec.Struct]) -> type[msgspec.Struct]:
+    """Return ``kind`` as it would be if it took unknown fields, nested ones included."""
+    nested = [
+        (field.name, _lenient(field.type))
+        for field in msgspec.structs.fields(kind)
+        if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct)
+    ]
+    return msgspec.defstruct(
+        kind.__name__,
+        nested,
+        bases=(kind,),
+        frozen=True,
+        kw_only=True,
+        forbid_unknown_fields=False,
+        tag=kind.__struct_config__.tag,
+    )
+
+
+_LENIENT: Any = Union[tuple(_lenient(kind) for kind in get_args(DurableCommand))]  # noqa: UP007
+
+_lenient_json = msgspec.json.Decoder(_LENIENT)
+_lenient_msgpack = msgspec.msgpack.Decoder(_LENIENT)
 _commands_json = msgspec.json.Decoder[Command](Command)
 _commands_msgpack = msgspec.msgpack.Decoder[Command](Command)
 _hello_json = msgspec.json.Decoder(Hello)
@@ -85,7 +100,10 @@ def decode_command(frame: str | bytes, encoding: Encoding) -> Command:
         MismatchError: answer ``rejected`` where it names a command, ``error`` otherwise.
     """
     decoder = _commands_json if encoding == "json" else _commands_msgpack
-    return _decode(decoder, frame, encoding)
+    try:
+        return _decode(decoder, frame, encoding)
+    except MismatchError as error:
+        raise MismatchError(str(error), _extended(frame, encoding)) from None
 
 
 def decode_server(frame: str | bytes, encoding: Encoding) -> ServerMessage:
@@ -131,33 +149,39 @@ def event_frame(body: bytes, event_id: EventId, encoding: Encoding) -> bytes:
 def _decode(decoder: "_Decoder[_T]", frame: str | bytes, encoding: Encoding) -> _T:
     if isinstance(frame, str) != (encoding == "json"):
         raise UndecodableError(f"{encoding} messages do not come in this kind of frame")
-    raw = frame.encode("utf-8", "surrogatepass") if isinstance(frame, str) else frame
     try:
-        return decoder.decode(raw)
+        return decoder.decode(_raw(frame))
     except (ValueError, RecursionError) as error:
-        _classify(raw, encoding, error)
+        _classify(frame, error)
 
 
-def _classify(raw: bytes, encoding: Encoding, error: Exception) -> NoReturn:
+def _raw(frame: str | bytes) -> bytes:
+    return frame.encode("utf-8", "surrogatepass") if isinstance(frame, str) else frame
+
+
+def _classify(frame: str | bytes, error: Exception) -> NoReturn:
     """Tell broken frames from misfit messages: msgspec stops at the first fault of either sort."""
     try:
-        if encoding == "json":
-            json.loads(raw, parse_constant=_refuse_constant)
+        if isinstance(frame, str):
+            # Numbers are not converted: one of 5,000 digits is JSON, but Python refuses to read it.
+            json.loads(frame, parse_int=len, parse_constant=_refuse_constant)
         else:
-            msgspec.msgpack.decode(raw)
+            msgspec.msgpack.decode(frame)
     except RecursionError:
         raise MismatchError("the message is nested too deeply") from None
     except ValueError:
+        encoding = "JSON" if isinstance(frame, str) else "MessagePack"
         raise UndecodableError(f"the frame is not well-formed {encoding}") from None
-    if not isinstance(error, msgspec.ValidationError):
-        raise MismatchError("text holds a lone surrogate") from None
-    raise MismatchError(str(error), _command_id(raw, encoding)) from None
+    if isinstance(error, msgspec.ValidationError):
+        raise MismatchError(str(error)) from None
+    raise MismatchError("a number or an escape is beyond what the contract allows") from None
 
 
-def _command_id(raw: bytes, encoding: Encoding) -> str | None:
-    decode = _reference_json if encoding == "json" else _reference_msgpack
+def _extended(frame: str | bytes, encoding: Encoding) -> str | None:
+    """Return the id of a durable command that would be right but for fields it has too many."""
+    decoder = _lenient_json if encoding == "json" else _lenient_msgpack
     try:
-        return decode(raw).id
+        return decoder.decode(_raw(frame)).id
     except (ValueError, RecursionError):
         return None
 

@@ -307,7 +307,7 @@ class Error(_Message, frozen=True, kw_only=True, tag="error"):
 class Pong(_Message, frozen=True, kw_only=True, tag="pong"):
     """The answer to ``ping``."""
 
-    nonce: str | int
+    nonce: str | Count
     server_time: Milliseconds
 
 

@@ -164,7 +164,8 @@ class Connection:
 
     def _misfit(self, error: MismatchError) -> None:
         if error.command_id is not None:
-            self._reject(error.command_id, "unknown_field", str(error))
+            if self._affords(error.command_id):
+                self._reject(error.command_id, "unknown_field", str(error))
             return
         self._outlet.say(Error(code="invalid_message", message=str(error)))
         if self._errors.add(self._heard):
@@ -191,14 +192,19 @@ class Connection:
             self._reject(command.id, "forbidden", message)
 
     def _enqueue(self, command: c.DurableCommand) -> None:
-        if self._rate.admit(self._heard) and self._work.qsize() < COMMANDS_WAITING:
+        if self._affords(command.id):
             self._work.put_nowait(command)
-            return
+
+    def _affords(self, command_id: str) -> bool:
+        """Whether one more command is within the limits; else it is refused here."""
+        if self._rate.admit(self._heard) and self._work.qsize() < COMMANDS_WAITING:
+            return True
         self._reject(
-            command.id, "rate_limited", "too many commands; send it again later", retryable=True
+            command_id, "rate_limited", "too many commands; send it again later", retryable=True
         )
         if self._rate.exhausted(self._heard):
             self._outlet.close(Close.RATE_LIMITED)
+        return False
 
     def _offer(self, partial: c.SpeechPartial) -> None:
         """Pass on at most ten partials a second, the newest of those that came meanwhile."""
