@@ -13,7 +13,7 @@ from protocol import commands as c
 from protocol import events as e
 from protocol.closes import Close, may_reconnect
 from protocol.codec import Encoding, decode_server, encode
-from protocol.ids import EventId, parse_event_id
+from protocol.ids import ORIGIN, EventId, parse_event_id
 from protocol.view import CorruptTurnError, GapError, View
 
 BACKOFF_S = 0.5
@@ -48,11 +48,17 @@ class Received(NamedTuple):
     misled: Misled | None = None
 
 
-class _Kept:
-    """A durable command on its way to PostgreSQL."""
+_Answers = c.SpeechFinal | c.AnswerSubmit | c.HintRequest
+"""Commands that build an answer: their order matters, and so does the turn they were meant for."""
 
-    def __init__(self, command: c.DurableCommand) -> None:
+
+class _Kept:
+    """A durable command on its way to PostgreSQL. ``turn`` is the answer it builds, 0 for none."""
+
+    def __init__(self, command: c.DurableCommand, turn: int) -> None:
         self.command = command
+        self.turn = turn
+        self.sent = False
         self.effect: EventId | None = None
 
 
@@ -64,7 +70,7 @@ class ClientSession:
         self.live = False
         self.resume_token: str | None = None
         self.heartbeat_s = 15.0
-        self.stored = EventId(0, 0)
+        self.stored = ORIGIN
         self._encoding: Encoding = encoding
         self._client = client
         self._known = False
@@ -100,21 +106,26 @@ class ClientSession:
     def send(self, command: c.Command) -> list[bytes]:
         """Return the frames to send for a command; a durable one is kept until it is stored.
 
+        What builds an answer goes out one command at a time: one that has to be sent again would
+        else be overtaken by those behind it, and the answer lack its first words.
+
         Raises:
             OverflowError: too many commands wait for PostgreSQL.
         """
-        if isinstance(command, c.Durable):
+        if isinstance(command, c.DurableCommand):
             if len(self._kept) >= COMMANDS_KEPT:
                 raise OverflowError("too many commands wait to be stored")
-            self._kept[command.id] = _Kept(command)
+            opened = self.view.open
+            answers = isinstance(command, _Answers) and opened and opened.speaker == "candidate"
+            self._kept[command.id] = _Kept(command, opened.turn if opened and answers else 0)
+            return self._due()
         return [encode(command, self._encoding)] if self._welcomed else []
 
     def again(self, command_id: str) -> list[bytes]:
         """Return the frames that send a kept command once more: it timed out, or was retryable."""
-        kept = self._kept.get(command_id)
-        if kept is None or not self._welcomed:
-            return []
-        return [encode(kept.command, self._encoding)]
+        if command_id in self._kept:
+            self._kept[command_id].sent = False
+        return self._due()
 
     def receive(self, frame: str | bytes) -> Received:
         """Take a frame of the server.
@@ -123,10 +134,10 @@ class ClientSession:
             UndecodableError, MismatchError: it is no message of the contract.
         """
         message = decode_server(frame, self._encoding)
-        frames: list[bytes] = []
+        misled: Misled | None = None
         match message:
             case e.Welcome():
-                frames = self._welcome(message)
+                self._welcome(message)
             case e.Live():
                 self.live = True
                 self._attempt = 0
@@ -140,10 +151,11 @@ class ClientSession:
             case e.Draining(reconnect_after_ms=pause):
                 self._draining_s = pause / 1000
             case e.Event():
-                return Received(message, frames, self._apply(message))
+                misled = self._apply(message)
             case _:
                 pass
-        return Received(message, frames)
+        due = isinstance(message, e.Welcome | e.Accepted | e.Rejected | e.TurnStarted)
+        return Received(message, self._due() if due else [], misled)
 
     def connection_closed(self, code: int, random: float) -> Reconnect | Stopped:
         """Decide what follows a close. ``random`` in [0, 1) spreads the clients (full jitter)."""
@@ -159,7 +171,30 @@ class ClientSession:
         self._attempt += 1
         return Reconnect(pause, self.resume_token is None)
 
-    def _welcome(self, welcome: e.Welcome) -> list[bytes]:
+    def _due(self) -> list[bytes]:
+        """Return what is to be sent now of the commands that have no answer."""
+        frames: list[bytes] = []
+        building = False
+        for kept in self._kept.values() if self._welcomed else ():
+            if kept.effect is not None:
+                continue
+            if isinstance(kept.command, _Answers):
+                if building or kept.turn > self._latest:
+                    continue  # a session rebuilt from PostgreSQL asks that question again first
+                building = True
+            if not kept.sent:
+                kept.sent = True
+                frames.append(encode(kept.command, self._encoding))
+        return frames
+
+    @property
+    def _latest(self) -> int:
+        """The number of the newest turn that the view knows."""
+        if self.view.open is not None:
+            return self.view.open.turn
+        return self.view.turns[-1].turn if self.view.turns else 0
+
+    def _welcome(self, welcome: e.Welcome) -> None:
         self.resume_token = welcome.resume_token
         self.heartbeat_s = welcome.heartbeat_ms / 1000
         self._welcomed = True
@@ -168,9 +203,10 @@ class ClientSession:
             # What was accepted may be gone; its id makes sending it again harmless.
             for kept in self._kept.values():
                 kept.effect = None
+            self.stored = ORIGIN  # what it covered may be gone too, and its numbers used again
+        for kept in self._kept.values():
+            kept.sent = False
         self._known = True
-        waiting = (kept.command for kept in self._kept.values() if kept.effect is None)
-        return [encode(command, self._encoding) for command in waiting]
 
     def _apply(self, event: e.DurableEvent) -> Misled | None:
         try:

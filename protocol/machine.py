@@ -16,7 +16,7 @@ be retried on any instance, replayed, and tested by the million.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -292,7 +292,7 @@ def _wrong_state(step: _Step, received: Received) -> None:
     raise _Refusal("wrong_state", f"{name} does not fit: the interview is {step.session.status}")
 
 
-def _no_answer(_step: _Step, _received: Received) -> None:
+def _no_answer(_step: _Step, _received: Received) -> NoReturn:
     raise _Refusal("no_open_answer", "no answer is open; send it again when one is", retryable=True)
 
 
@@ -315,7 +315,6 @@ def _record(step: _Step, received: Received) -> None:
     turn = step.session.open
     if turn is None or turn.speaker != "candidate":
         _no_answer(step, received)
-        return
     recorded = turn.record(command)
     if recorded is None:
         return
@@ -444,6 +443,8 @@ def _current(step: _Step, turn: int, attempt: int) -> OpenTurn | None:
 def _candidates_turn(step: _Step, received: Received) -> OpenTurn:
     turn = step.session.open
     if turn is None or turn.speaker != "candidate":
+        if turn is not None and step.session.rebuilt:
+            _no_answer(step, received)
         name = received.command.__struct_config__.tag
         raise _Refusal("wrong_state", f"{name} does not fit: no answer is open")
     return turn

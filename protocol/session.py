@@ -105,7 +105,11 @@ class OpenTurn(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Session(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Everything the state machine decides by. Times in Unix milliseconds."""
+    """Everything the state machine decides by. Times in Unix milliseconds.
+
+    ``rebuilt``: it came back from PostgreSQL, which may have lacked the newest answers; their
+    clients send them again, perhaps before their questions were asked again.
+    """
 
     interview_id: str
     user_id: str
@@ -124,6 +128,7 @@ class Session(Struct, frozen=True, kw_only=True, omit_defaults=True):
     hints: Count = 0
     noticed: tuple[NoticeCode, ...] = ()
     ended_at: Milliseconds | None = None
+    rebuilt: bool = False
 
     @property
     def over(self) -> bool:

@@ -47,7 +47,7 @@ class Watcher(Protocol):
         """The interview was erased."""
 
     def lost(self) -> None:
-        """Redis does not hold the interview any more."""
+        """Redis does not hold the interview any more, or lost the tail of its log."""
 
     def tick(self, now: float) -> None:
         """Time passed: ``now`` is monotonic. Called about once a second."""
@@ -130,6 +130,8 @@ def _tell(watcher: Watcher, kind: str, content: str) -> None:
             watcher.partial(content)
         case "t":
             watcher.thinking(int(content))
+        case "l":
+            watcher.lost()
         case "x":
             watcher.gone()
         case _:

@@ -118,7 +118,9 @@ class Door:
         for _ in range(ROUNDS):
             match await self._store.join(join):
                 case Joined() as joined:
-                    return joined
+                    lost = join.last_event_id is not None and not joined.recovered
+                    if not lost or await self._sessions.reconcile(join.id):
+                        return joined
                 case Stale():
                     raise RefusedError(Close.CREDENTIAL)
                 case Missing():

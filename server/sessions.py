@@ -12,6 +12,7 @@ from protocol.ids import EventId, parse_event_id
 from protocol.machine import Input, Received, transition
 from server.clock import Clock, backoff
 from server.hub import Hub
+from server.lineage import leads_on
 from storage.errors import BackendDownError, ErasedError, MissingError, OutOfMemoryError
 from storage.live import (
     Answer,
@@ -118,11 +119,30 @@ class Sessions:
         if session.phase == "lobby":
             # It goes live for the first time: whoever joins is shown the notice.
             session = replace(session, phase="consent")
+        else:
+            session = replace(session, rebuilt=True)
         tick = timer_of(session, self._clock.now(), self._idle_ms)
         restore = replace(restore, session=session, tick=tick)
         if isinstance(await self._store.create(restore), Erased):
             raise ErasedError
         _log.info("session rebuilt", interview=interview_id, head=str(restore.head))
+
+    async def reconcile(self, interview_id: str) -> bool:
+        """Make sure that the live log leads on from what is stored; False where it was dropped.
+
+        For a client that holds an event which the log does not: a failover may have lost more.
+        While PostgreSQL is down the live session stands, until the writer finds out.
+
+        Raises:
+            MissingError, ErasedError: the interview is gone.
+            BackendDownError: Redis does not answer.
+        """
+        version = (await self.load(interview_id)).version
+        try:
+            restore = await self._archive.rebuild(interview_id)
+        except BackendDownError:
+            return True
+        return restore is None or await leads_on(self._store, interview_id, version, restore.head)
 
     async def command(self, interview_id: str, command: DurableCommand) -> Verdict:
         """Decide a durable command, once, however often and wherever it is sent.

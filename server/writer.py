@@ -13,8 +13,10 @@ from typing import Protocol
 import msgspec
 import structlog
 
+from protocol.ids import EventId
 from protocol.ledger import LedgerEntry
 from server.clock import Clock, backoff
+from server.lineage import leads_on
 from storage.errors import BadDataError, ErasedError, StorageError
 from storage.live import LiveStore, OutboxEntry, Unstored
 
@@ -23,8 +25,8 @@ AT_ONCE = 4
 BATCH = 64
 IDLE_MS = 5_000
 """A delivery that its taker left for so long is given to another; one with bad data, again."""
-ROUNDS = 3
-"""How often a state is read anew because PostgreSQL holds a later one already."""
+ROUNDS = 8
+"""How often a state is read anew because PostgreSQL holds another one than Redis believed."""
 RETRY_S = 0.1
 RETRY_CAP_S = 2.0
 
@@ -38,8 +40,8 @@ _Group = list[OutboxEntry]
 class Archive(Protocol):
     """What is asked of PostgreSQL here; see `storage.postgres.archive.Archive`."""
 
-    async def write(self, unstored: Unstored) -> bool:
-        """Bring the archive up to a live state; False where it holds a later one."""
+    async def write(self, unstored: Unstored) -> EventId | None:
+        """Bring the archive up to a live state; else return the head of what it holds."""
         ...
 
     async def write_ledger(self, rows: Sequence[LedgerEntry]) -> None:
@@ -173,14 +175,16 @@ class Writer:
             if not isinstance(unstored, Unstored):
                 return "gone"  # erased, or parked: everything of it is in PostgreSQL
             try:
-                written = await self._archive.write(unstored)
+                held = await self._archive.write(unstored)
             except ErasedError:
                 await self._store.erase(interview_id)  # whoever erased it got no further
                 return "gone"
-            head, commands = unstored.state.head, [name for name, _ in unstored.commands]
-            if written and await self._store.mark_stored(interview_id, head, commands):
+            state, commands = unstored.state, [name for name, _ in unstored.commands]
+            if held is not None:
+                await leads_on(self._store, interview_id, state.version, held)
+            elif await self._store.mark_stored(interview_id, state.head, commands):
                 return "written"
-        raise BadDataError("PostgreSQL stays ahead of Redis")
+        raise BadDataError("PostgreSQL and Redis do not come together")
 
     async def _bury(self, partition: int, group: _Group, error: Exception) -> None:
         code = type(error).__name__

@@ -325,6 +325,13 @@ class LiveStore(Protocol):
         """Free an interview that rests and is wholly in PostgreSQL."""
         ...
 
+    async def evict(self, interview_id: str, version: int) -> bool:
+        """Drop the session if it is still at ``version``: PostgreSQL does not lead to it.
+
+        A failover lost the tail of its log. Its sockets are told, and it is rebuilt.
+        """
+        ...
+
     async def erase(self, interview_id: str) -> None:
         """Free everything of the interview, and refuse what arrives late."""
         ...

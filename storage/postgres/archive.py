@@ -191,21 +191,22 @@ class Archive:
             commands=commands_of(commands),
         )
 
-    async def write(self, unstored: Unstored) -> bool:
-        """Bring the archive up to a live state; False where it holds a later one already.
+    async def write(self, unstored: Unstored) -> EventId | None:
+        """Bring the archive up to a live state.
 
+        Where the archive holds another state than Redis believes, nothing is written and the head
+        of what is held is returned: the caller finds out whether the live log leads on from it.
         Older states never overwrite newer ones, finished turns never change.
 
         Raises:
             ErasedError: the interview was erased.
-            DivergedError: the archive holds a state from which this one does not descend, or
-                another text of one of its finished turns.
+            DivergedError: the archive holds another text of one of its finished turns.
             BadDataError: PostgreSQL refuses the data.
         """
         interview_id = unstored.state.session.interview_id
         values = {**_place(interview_id), **writing.state_values(unstored.state)}
 
-        async def put(connection: Connection) -> bool:
+        async def put(connection: Connection) -> EventId | None:
             return await writing.put(connection, unstored, values)
 
         return await self._partitioned(put, interview_id)

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from protocol.ids import EventId
 from protocol.session import Turn
 from storage.errors import BackendDownError, BadDataError, ErasedError
 from storage.live import State, Unstored
@@ -30,7 +31,7 @@ def state_values(state: State) -> dict[str, Any]:
     }
 
 
-async def put(connection: Connection, unstored: Unstored, values: dict[str, Any]) -> bool:
+async def put(connection: Connection, unstored: Unstored, values: dict[str, Any]) -> EventId | None:
     """See `Archive.write`. Everybody who writes the interview waits here for each other."""
     await connection.execute(query("lock"), values)
     row = await (await connection.execute(query("held"), values)).fetchone()
@@ -43,8 +44,9 @@ async def put(connection: Connection, unstored: Unstored, values: dict[str, Any]
     if user_id is not None:
         if user_id != state.session.user_id:
             raise BadDataError("the interview is stored as another user's")
-        if not _follows(state, version, seq, check):
-            return False
+        held = EventId(seq, check)
+        if not _follows(state, version, held):
+            return held
     values["turns"] = encoded(_missing(state.turns, digests_of(digests)))
     values["commands"] = encoded(unstored.commands)
     if user_id is None or (version, seq) != (state.version, state.head.seq):
@@ -53,7 +55,7 @@ async def put(connection: Connection, unstored: Unstored, values: dict[str, Any]
         await connection.execute(query("put_turns"), values)
     if unstored.commands:
         await connection.execute(query("put_commands"), values)
-    return True
+    return None
 
 
 def encoded(rows: Any) -> str:
@@ -73,17 +75,13 @@ def down() -> BackendDownError:
     return BackendDownError("PostgreSQL did not answer in time")
 
 
-def _follows(state: State, version: int, seq: int, check: int) -> bool:
-    """Tell whether ``state`` is the stored one or comes after it; False where it comes before.
+def _follows(state: State, version: int, held: EventId) -> bool:
+    """Tell whether ``state`` is known to be the stored one or to descend from it.
 
-    Neither the version nor the log ever shrinks: where one is ahead and the other behind, or the
-    same place of the log holds something else, these are two histories.
+    Redis says with each state what it believes to be stored. Being longer proves nothing: a log
+    that lost its tail and grew again is longer too, and lacks what was promised to be stored.
     """
-    ahead = (state.version - version, state.head.seq - seq)
-    elsewhere = ahead[1] == 0 and state.head.check != check
-    if elsewhere or min(ahead) < 0 < max(ahead):
-        raise DivergedError("the stored log took another course")
-    return min(ahead) >= 0
+    return version <= state.version and held in (state.stored, state.head)
 
 
 def _missing(turns: tuple[Turn, ...], stored: dict[int, str]) -> list[Turn]:

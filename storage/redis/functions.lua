@@ -437,6 +437,12 @@ local function unstored(keys, _argv)
   return {'ok', describe(keys, '', true, true), commands}
 end
 
+local function free(keys, id)
+  redis.call('DEL', keys[META], keys[LOG], keys[TURNS], keys[COMMANDS], keys[PENDING])
+  redis.call('ZREM', keys[TIMERS], id)
+  redis.call('ZREM', keys[LEASES], id)
+end
+
 -- park: frees an interview that rests and is wholly in PostgreSQL.
 -- ARGV id, version, idle_ms, tick  ->  ok | busy, why | missing
 local function park(keys, argv)
@@ -457,9 +463,18 @@ local function park(keys, argv)
     redis.call('ZADD', keys[TIMERS], argv[4], argv[1])
     return {'busy', why}
   end
-  redis.call('DEL', keys[META], keys[LOG], keys[TURNS], keys[COMMANDS], keys[PENDING])
-  redis.call('ZREM', keys[TIMERS], argv[1])
-  redis.call('ZREM', keys[LEASES], argv[1])
+  free(keys, argv[1])
+  return {'ok'}
+end
+
+-- evict: drops a session that PostgreSQL does not lead to: a failover lost the tail of its log. What is
+-- stored is the truth then, and the session is rebuilt from it. ARGV id, version  ->  ok | moved
+local function evict(keys, argv)
+  if redis.call('HGET', keys[META], 'version') ~= argv[2] then
+    return {'moved'}
+  end
+  free(keys, argv[1])
+  redis.call('PUBLISH', channel(keys), 'l')
   return {'ok'}
 end
 
@@ -475,9 +490,7 @@ end
 
 -- erase: frees everything and refuses what arrives late. ARGV id, seconds
 local function erase(keys, argv)
-  redis.call('DEL', keys[META], keys[LOG], keys[TURNS], keys[COMMANDS], keys[PENDING])
-  redis.call('ZREM', keys[TIMERS], argv[1])
-  redis.call('ZREM', keys[LEASES], argv[1])
+  free(keys, argv[1])
   redis.call('SET', keys[ERASED], '1', 'EX', argv[2])
   redis.call('PUBLISH', channel(keys), 'x')
   return {'ok'}
@@ -646,4 +659,5 @@ register('release', release, {'allow-oom'})
 register('stored', stored, {'allow-oom'})
 register('postpone', postpone, {'allow-oom'})
 register('park', park, {'allow-oom'})
+register('evict', evict, {'allow-oom'})
 register('erase', erase, {'allow-oom'})

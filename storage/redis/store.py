@@ -198,6 +198,11 @@ class RedisStore:
         reply = await self._call("park", interview_id, interview_id, version, idle_ms, again_at)
         return reply[-1].decode()
 
+    async def evict(self, interview_id: str, version: int) -> bool:
+        """See `LiveStore.evict`."""
+        reply = await self._call("evict", interview_id, interview_id, version)
+        return reply[0] == b"ok"
+
     async def erase(self, interview_id: str) -> None:
         """See `LiveStore.erase`."""
         await self._call("erase", interview_id, interview_id, live.TOMBSTONE_S)

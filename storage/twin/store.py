@@ -345,6 +345,19 @@ class Twin:
 
         return await self._write("park", interview_id, act)
 
+    async def evict(self, interview_id: str, version: int) -> bool:
+        """See `LiveStore.evict`."""
+
+        def act() -> bool:
+            held = self._server.interviews.get(interview_id)
+            if held is None or held.version != version:
+                return False
+            self._free(interview_id)
+            self._server.publish(interview_id, "l")
+            return True
+
+        return await self._write("evict", interview_id, act)
+
     async def erase(self, interview_id: str) -> None:
         """See `LiveStore.erase`."""
 

@@ -1,3 +1,4 @@
+import asyncio
 from itertools import islice
 from typing import Any
 
@@ -19,6 +20,7 @@ from storage.live import (
     Joined,
     Missing,
     Stale,
+    State,
     Unstored,
     commit_of,
     digest_of,
@@ -326,6 +328,27 @@ async def test_what_is_erased_stays_away(backend: Backend) -> None:
         assert (await store.due(10)).leases == ()
         await store.postpone(NAME, 1)
         assert (await store.due(10)).timers == ()
+
+
+async def test_a_session_is_evicted_only_as_it_was_seen(backend: Backend) -> None:
+    store = backend.store()
+    told = asyncio.Event()
+
+    def listen(name: str, payload: str) -> None:
+        if (name, payload) == (NAME, "l"):
+            told.set()
+
+    async with backend.listening(listen) as notifier:
+        await notifier.watch(NAME)
+        version = (await started(store)).version
+        assert not await store.evict(NAME, version - 1)
+        assert isinstance(await store.load(NAME), State)
+        assert await store.evict(NAME, version)
+        assert not await store.evict(NAME, version)
+        async with asyncio.timeout(5):
+            await told.wait()
+    assert isinstance(await store.load(NAME), Missing)
+    assert await store.create(restore_of()) == "ok"  # no tombstone keeps it away
 
 
 async def test_stored_moves_forward_and_empties_what_waits(backend: Backend) -> None:

@@ -20,6 +20,7 @@ from tests.support.interviews import (
     NOW,
     PLAN,
     archive_on,
+    bring,
     interview_id,
     ledger_row,
     rows_of,
@@ -117,7 +118,7 @@ async def test_what_is_written_is_what_is_rebuilt(archive: Archive) -> None:
         turn(3, "Tell me", unheard=" more, please"),
     )
     commands = (("c-1", "0a1b a7-99"), ("c_2", 'ff r{"code":"wrong_state","message":"ä"}'))
-    assert await archive.write(unstored(live, *commands))
+    assert await archive.write(unstored(live, *commands)) is None
     restored = await archive.rebuild(live.session.interview_id)
     assert restored is not None
     assert set(restored.commands) == set(commands)
@@ -132,7 +133,7 @@ async def test_a_write_may_be_repeated_and_adds_what_is_new(archive: Archive) ->
     first = state(new, 3, 5, turn(1))
     second = state(new, 5, 9, turn(1), turn(2, "Because."))
     for live, command in ((first, "a"), (first, "a"), (second, "b"), (second, "a")):
-        assert await archive.write(unstored(live, (command, f"d a{live.head}")))
+        assert await bring(archive, live, (command, f"d a{live.head}"))
     restored = await archive.rebuild(new.interview_id)
     assert restored is not None
     assert (restored.version, restored.turns) == (5, second.turns)
@@ -155,7 +156,7 @@ async def test_the_newest_state_wins_in_every_order(
 ) -> None:
     states, newest = _history(), -1
     for step in order:
-        assert await shared_archive.write(unstored(states[step])) == (step > newest)
+        assert await bring(shared_archive, states[step]) == (step > newest)
         newest = max(newest, step)
     restored = await shared_archive.rebuild(states[0].session.interview_id)
     assert restored is not None
@@ -167,13 +168,13 @@ async def test_the_newest_state_wins_in_every_order(
 async def test_states_written_at_once_leave_the_newest(shared_archive: Archive) -> None:
     for _ in range(10):
         states = _history()
-        await asyncio.gather(*(shared_archive.write(unstored(live)) for live in states))
+        await asyncio.gather(*(bring(shared_archive, live) for live in states))
         restored = await shared_archive.rebuild(states[0].session.interview_id)
         assert restored is not None
         assert (restored.version, restored.turns) == (3, states[3].turns)
 
 
-async def test_a_history_that_took_another_course_is_refused(shared_archive: Archive) -> None:
+async def test_a_log_that_is_not_known_to_lead_on_is_refused(shared_archive: Archive) -> None:
     new = session()
     stored = state(new, 5, 9, turn(1))
     await shared_archive.write(unstored(stored))
@@ -182,11 +183,14 @@ async def test_a_history_that_took_another_course_is_refused(shared_archive: Arc
         replace(stored, version=6, head=EventId(9, 1)),
         replace(stored, version=6, head=EventId(8, 1)),
         replace(stored, version=4, head=EventId(12, 1)),
-        state(new, 7, 14, turn(1, "Another text.")),
+        replace(stored, version=4),
+        replace(stored, version=8, head=EventId(30, 1), stored=EventId(9, 1)),
     )
     for other in others:
-        with pytest.raises(DivergedError):
-            await shared_archive.write(unstored(other, ("c", "d a1-1")))
+        assert await shared_archive.write(unstored(other, ("c", "d a1-1"))) == stored.head
+    changed = replace(state(new, 7, 14, turn(1, "Another text.")), stored=stored.head)
+    with pytest.raises(DivergedError):
+        await shared_archive.write(unstored(changed, ("c", "d a1-1")))
     restored = await shared_archive.rebuild(new.interview_id)
     assert restored is not None
     assert (restored.version, restored.head, restored.commands) == (5, stored.head, ())

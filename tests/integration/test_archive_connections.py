@@ -16,7 +16,7 @@ from storage.postgres.archive import Archive
 from storage.postgres.migrate import migrate
 from storage.postgres.pool import Connection, Database
 from storage.postgres.records import Created
-from tests.support.interviews import archive_on, opened, session, state, turn, unstored
+from tests.support.interviews import archive_on, bring, opened, session, state, turn, unstored
 
 pytestmark = pytest.mark.anyio
 
@@ -99,7 +99,7 @@ async def test_writes_that_a_crash_cut_short_are_whole_or_absent(server: Postgre
     async with archive_on(server.url) as archive:
         new = session()
         writes = [
-            asyncio.create_task(archive.write(unstored(state(new, n, n, turn(1)), (f"c{n}", "d"))))
+            asyncio.create_task(bring(archive, state(new, n, n, turn(1)), (f"c{n}", "d")))
             for n in range(1, 40)
         ]
         await asyncio.wait(writes, return_when=asyncio.FIRST_COMPLETED)
@@ -114,7 +114,7 @@ async def test_writes_that_a_crash_cut_short_are_whole_or_absent(server: Postgre
         assert restored.version >= max(acknowledged)
         assert {f"c{n}" for n in acknowledged} <= {name for name, _ in restored.commands}
         for n in range(1, 40):
-            await archive.write(unstored(state(new, n, n, turn(1)), (f"c{n}", "d")))
+            await bring(archive, state(new, n, n, turn(1)), (f"c{n}", "d"))
         restored = await archive.rebuild(new.interview_id)
         assert restored is not None
         assert (restored.version, restored.turns) == (39, (turn(1),))

@@ -73,7 +73,7 @@ async def test_an_erasure_wins_over_whatever_is_under_way(
                 f"SELECT count(*) FROM {table} WHERE interview_id = '{new.interview_id}'",  # noqa: S608
             )
             assert left == [(0,)], table
-    assert outcomes <= {"bool", "NoneType", "ErasedError"}
+    assert outcomes <= {"EventId", "NoneType", "ErasedError"}
 
 
 async def test_a_write_that_waited_for_an_erasure_is_refused(

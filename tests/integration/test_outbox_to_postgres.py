@@ -155,7 +155,8 @@ async def test_the_same_delivery_again_writes_nothing_twice(
         await scene.store.enqueue_ledger(name, row)
     unstored = await scene.store.unstored(name)
     assert isinstance(unstored, Unstored)
-    assert await scene.archive.write(unstored)  # by an instance that died before it could say so
+    # By an instance that died before it could say so:
+    assert await scene.archive.write(unstored) is None
     await asyncio.gather(*(scene.another_writer().drain(partition_of(name)) for _ in range(3)))
     assert await scene.stored(name)
     counts = "SELECT (SELECT count(*) FROM turns), (SELECT count(*) FROM ledger)"

@@ -77,6 +77,14 @@ def unstored(of: State, *commands: tuple[str, str]) -> Unstored:
     return Unstored(of, commands)
 
 
+async def bring(archive: Archive, live: State, *commands: tuple[str, str]) -> bool:
+    """Write it; False for older states. Its log is taken to hold what the archive holds."""
+    held = await archive.write(unstored(live, *commands))
+    while held is not None and held.seq <= live.head.seq:
+        held = await archive.write(unstored(replace(live, stored=held), *commands))
+    return held is None
+
+
 def ledger_row(of: Session, name: str, **fields: Any) -> LedgerEntry:
     """A call's row in the ledger."""
     values: dict[str, Any] = {"outcome": "completed", "cost_micro_usd": 120, **fields}

@@ -8,11 +8,20 @@ from typing import Any, Literal
 import msgspec
 import pytest
 
-from protocol.ids import ORIGIN
+from protocol.ids import ORIGIN, EventId
 from protocol.ledger import LedgerEntry
 from server.writer import BATCH, IDLE_MS, RETRY_CAP_S, Writer
 from storage.errors import BackendDownError, BadDataError, ErasedError, StorageError
-from storage.live import MAX_TRIES, Commit, Committed, Restore, Unstored, partition_of
+from storage.live import (
+    MAX_TRIES,
+    Commit,
+    Committed,
+    Missing,
+    Restore,
+    State,
+    Unstored,
+    partition_of,
+)
 from storage.twin import Twin, TwinServer
 from tests.support.interviews import interview_id, ledger_row, session
 from tests.support.virtual_time import run_virtual
@@ -35,16 +44,17 @@ class Clock:
 
 
 class FakeArchive:
-    """Keeps the newest version by interview. ``faults`` are raised instead, by id or ledger row."""
+    """Keeps the newest state by interview. ``faults`` are raised instead, by id or ledger row."""
 
     def __init__(self) -> None:
         self.faults: dict[str, StorageError] = {}
         self.versions: dict[str, int] = {}
+        self.heads: dict[str, EventId] = {}
         self.rows: Counter[str] = Counter()
         self.writes = 0
         self.at_once = self.most_at_once = 0
 
-    async def write(self, unstored: Unstored) -> bool:
+    async def write(self, unstored: Unstored) -> EventId | None:
         name = unstored.state.session.interview_id
         self.writes += 1
         self.at_once += 1
@@ -54,10 +64,11 @@ class FakeArchive:
         finally:
             self.at_once -= 1
         self._fail(name)
-        if unstored.state.version < self.versions.get(name, 0):
-            return False
-        self.versions[name] = unstored.state.version
-        return True
+        held, state = self.heads.get(name, ORIGIN), unstored.state
+        if held not in (state.stored, state.head) or state.version < self.versions.get(name, 0):
+            return held
+        self.versions[name], self.heads[name] = state.version, state.head
+        return None
 
     async def write_ledger(self, rows: Sequence[LedgerEntry]) -> None:
         for row in rows:
@@ -95,7 +106,7 @@ class Scene:
         await self.change(new.interview_id, 0)
         return new.interview_id
 
-    async def change(self, name: str, version: int) -> None:
+    async def change(self, name: str, version: int, event: str = EVENT) -> None:
         """Change the interview by a command, and queue it."""
         commit = Commit(
             id=name,
@@ -105,7 +116,7 @@ class Scene:
             digest="d",
             session=msgspec.json.encode(session(name)).decode(),
             store=True,
-            events=(EVENT,),
+            events=(event,),
         )
         assert isinstance(await self.store.commit(commit), Committed)
 
@@ -414,6 +425,45 @@ def test_another_instance_takes_over_what_a_dead_one_left() -> None:
         assert not await scene.stored(name)  # it may be under way yet
         await asyncio.sleep(IDLE_MS / 1000)
         await scene.writers[1].drain(partition_of(name))
+        assert await scene.stored(name)
+
+    run_virtual(main())
+
+
+def test_a_session_that_lost_what_was_stored_is_dropped_and_rebuilt() -> None:
+    async def main() -> None:
+        scene = Scene()
+        name = await scene.interview()
+        partition = partition_of(name)
+        for version in range(1, 4):
+            await scene.change(name, version)
+        await scene.writer.drain(partition)
+        stored = scene.archive.heads[name]
+        held = await scene.store.load(name)
+        assert isinstance(held, State)
+        scene.server.fail_over(6)  # the last change, and that it was stored
+        lost = await scene.store.load(name)
+        assert isinstance(lost, State)
+        assert lost.head.seq < stored.seq
+        await scene.change(name, lost.version, EVENT.replace("1", "2"))
+        await scene.change(name, lost.version + 1)  # longer than what is stored, and another course
+        await scene.writer.drain(partition)
+        assert isinstance(await scene.store.load(name), Missing)
+        assert (scene.archive.heads[name], scene.archive.versions[name]) == (stored, held.version)
+        assert (scene.dead(), scene.ends["failed"]) == ([], 0)
+
+    run_virtual(main())
+
+
+def test_a_crash_before_redis_knew_what_was_stored_is_made_good() -> None:
+    async def main() -> None:
+        scene = Scene()
+        name = await scene.interview()
+        unstored = await scene.store.unstored(name)
+        assert isinstance(unstored, Unstored)
+        assert await scene.archive.write(unstored) is None
+        await scene.change(name, 1)
+        await scene.writer.drain(partition_of(name))
         assert await scene.stored(name)
 
     run_virtual(main())
