@@ -48,9 +48,21 @@ _REASONS = {
     Close.ABUSE: "too many messages that do not fit their schema",
 }
 
+STANDARD = {
+    1001: "going away",
+    1002: "protocol error",
+    1003: "unsupported kind of frame",
+    1006: "the connection was lost without a close frame",
+    1007: "text is not UTF-8",
+    1008: "policy violation",
+    1009: "the frame is too big",
+    1011: "internal error",
+    1012: "service restart",
+}
+"""The codes of RFC 6455, §7.4.1, and its registry that the contract names, with their meanings."""
+
 _STANDARD_RECONNECT = frozenset((1001, 1006, 1011, 1012))
-"""Going away, no close frame, internal error, service restart: the contract's standard codes that
-ask for a reconnect. Every other standard code does not."""
+"""The standard codes that ask for a reconnect. Every other standard code does not."""
 
 
 def may_reconnect(code: int) -> bool:

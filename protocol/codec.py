@@ -72,8 +72,9 @@ _lenient_json = msgspec.json.Decoder(_LENIENT)
 _lenient_msgpack = msgspec.msgpack.Decoder(_LENIENT)
 _commands_json = msgspec.json.Decoder[Command](Command)
 _commands_msgpack = msgspec.msgpack.Decoder[Command](Command)
-_hello_json = msgspec.json.Decoder(Hello)
-_hello_msgpack = msgspec.msgpack.Decoder(Hello)
+# All that a client may send: of a single Struct msgspec would not ask for the type.
+_first_json = msgspec.json.Decoder[Hello | Command](Hello | Command)
+_first_msgpack = msgspec.msgpack.Decoder[Hello | Command](Hello | Command)
 _durable_json = msgspec.json.Decoder[DurableEvent](DurableEvent)
 _server_json = msgspec.json.Decoder[ServerMessage](ServerMessage)
 _server_msgpack = msgspec.msgpack.Decoder[ServerMessage](ServerMessage)
@@ -88,8 +89,11 @@ def decode_hello(frame: str | bytes, encoding: Encoding) -> Hello:
         UndecodableError: close 4500.
         MismatchError: answer ``error``; a hello may still follow in time.
     """
-    decoder = _hello_json if encoding == "json" else _hello_msgpack
-    return _decode(decoder, frame, encoding)
+    decoder = _first_json if encoding == "json" else _first_msgpack
+    message = _decode(decoder, frame, encoding)
+    if not isinstance(message, Hello):
+        raise MismatchError("the first message of a socket is hello")
+    return message
 
 
 def decode_command(frame: str | bytes, encoding: Encoding) -> Command:

@@ -20,6 +20,7 @@ from protocol.scalars import (
     Ordinal,
     Outcome,
     Phase,
+    Position,
     Role,
     Source,
     Speaker,
@@ -34,7 +35,7 @@ class _Message(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field=
 class Event(_Message, frozen=True, kw_only=True):
     """A durable event. ``id`` is empty until the log has given it one."""
 
-    id: str = ""
+    id: Position = ""
 
 
 class InterviewStarted(Event, frozen=True, kw_only=True, tag="interview.started"):
@@ -241,7 +242,7 @@ class Welcome(_Message, frozen=True, kw_only=True, tag="welcome"):
     interview_id: str
     role: Role
     recovered: bool
-    head: str
+    head: Position
     resume_token: str
     heartbeat_ms: Milliseconds
     limits: Limits
@@ -251,13 +252,13 @@ class Welcome(_Message, frozen=True, kw_only=True, tag="welcome"):
 class Live(_Message, frozen=True, kw_only=True, tag="live"):
     """The client has caught up to ``id``; live events follow."""
 
-    id: str
+    id: Position
 
 
 class Stored(_Message, frozen=True, kw_only=True, tag="stored"):
     """Everything up to ``id`` is committed in PostgreSQL."""
 
-    id: str
+    id: Position
 
 
 class PartialHeard(_Message, frozen=True, kw_only=True, tag="speech.partial"):
@@ -284,7 +285,7 @@ class Accepted(_Message, frozen=True, kw_only=True, tag="accepted"):
     """The log holds the command's effect, the last event of which is ``id``."""
 
     command_id: str
-    id: str
+    id: Position
     duplicate: bool
 
 

@@ -23,6 +23,9 @@ lone surrogates."""
 CommandId = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{1,64}\Z")]
 """A client's idempotency key."""
 
+Position = Annotated[str, Meta(pattern=r"\A(0|[1-9][0-9]{0,15})-(0|[1-9][0-9]{0,15})\Z")]
+"""An event id, ``<seq>-<check>`` in decimal (:mod:`protocol.ids`)."""
+
 Name = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"\A[^\x00]*\Z")]
 """A short identifier that a client chooses, such as an utterance's."""
 

@@ -12,7 +12,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
 from server.api.deps import Deps
-from server.api.health import live, metrics_route, ready
+from server.api.health import contract, live, metrics_route, ready
 from server.api.interviews import Interviews
 from server.auth import Authenticator
 from server.guards import BODY_BYTES, Guards
@@ -40,6 +40,7 @@ def create_app(instance: Instance) -> Guards:
             Interviews,
             live,
             ready,
+            contract,
             metrics_route(instance.meters.registry),
             socket_route(lambda: backends, instance.connections, instance.admits),
             _static.create_static_files_router("/", [WEB], html_mode=True, include_in_schema=False),

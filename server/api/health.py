@@ -1,12 +1,16 @@
 """Liveness, readiness, metrics, and the machine-readable contract."""
 
 import asyncio
+import functools
 from typing import Any
 
+import msgspec
 from litestar import MediaType, Response, get
+from litestar.params import FromQuery
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from protocol.schema import View, asyncapi
 from server.api.deps import Deps
 from storage.errors import StorageError
 
@@ -35,6 +39,17 @@ async def ready(deps: Deps) -> Response[dict[str, Any]]:
         "interviewer": deps.interviewer,
     }
     return Response(body, status_code=200 if fine else 503, headers={"Cache-Control": "no-store"})
+
+
+@get("/asyncapi.json", include_in_schema=False, sync_to_thread=False)
+def contract(view: FromQuery[View] = "server") -> Response[bytes]:
+    """Show the socket's AsyncAPI 3 document, as the server sees it or, asked for, a client."""
+    return Response(_document(view), media_type=MediaType.JSON)
+
+
+@functools.cache
+def _document(view: View) -> bytes:
+    return msgspec.json.encode(asyncapi(view))
 
 
 async def _state(deps: Deps, name: str) -> str:

@@ -216,3 +216,10 @@ def test_hello_is_strict_and_the_server_may_say_more_than_clients_know(encoding:
     assert decode_server(live, encoding) == decode_server(
         frame({"type": "live", "id": "1-1"}, encoding), encoding
     )
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("value", [{"credential": "t"}, {"type": "ping", "nonce": 1}])
+def test_only_a_message_that_says_hello_is_one(value: Any, encoding: Encoding) -> None:
+    with pytest.raises(MismatchError):
+        decode_hello(frame(value, encoding), encoding)
