@@ -1,0 +1,219 @@
+"""The generated parts of docs/reference, taken from the code they describe.
+
+A page is written by hand around places that are marked ``<!-- generated: NAME -->`` … ``<!-- end
+-->``. ``python -m server.reference`` fills them anew; the tests tell when that is due.
+"""
+
+import argparse
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import msgspec
+
+from protocol import commands as c
+from protocol import events as e
+from protocol.closes import STANDARD, Close, may_reconnect
+from protocol.limits import LIMITS
+from protocol.plan import Plan
+from protocol.scalars import MAX_INTEGER, Position
+from server.cli import COMMANDS, Command
+from server.settings import reference
+
+PAGES = Path(__file__).parents[1] / "docs" / "reference"
+
+_PLACE = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_DURABLE = get_args(e.DurableEvent)
+_PARTS = (e.Snapshot, e.ClockView, e.PlanView, e.TurnView, e.OpenView, e.Segment, c.Consent)
+
+
+def filled(page: str) -> str:
+    """Return a page with its generated places filled.
+
+    Raises:
+        KeyError: a place asks for something that is not generated.
+    """
+    return _PLACE.sub(lambda place: f"{place[1]}\n{SOURCES[place[2]]()}\n{place[3]}", page)
+
+
+def main() -> None:
+    """Fill every page of docs/reference; print the names of those that changed."""
+    for path in sorted(PAGES.glob("*.md")):
+        page = path.read_text(encoding="utf-8")
+        new = filled(page)
+        if new != page:
+            path.write_text(new, encoding="utf-8")
+            print(path.name)  # noqa: T201  # a command of the developers
+
+
+# --- messages ------------------------------------------------------------------------------------
+
+
+def _messages(kinds: Iterable[type[msgspec.Struct]]) -> str:
+    return "\n".join(_described(f"`{kind.__struct_config__.tag}`", kind) for kind in kinds)
+
+
+def _parts() -> str:
+    return "\n".join(_described(f"{kind.__name__}", kind) for kind in _PARTS)
+
+
+def _described(title: str, kind: type[msgspec.Struct]) -> str:
+    lines = [f"### {title}", "", _prose(kind.__doc__), ""]
+    rows = _fields(kind)
+    if rows:
+        lines += [*_table(("field", "type", ""), rows), ""]
+    return "\n".join(lines)
+
+
+def _fields(kind: type[msgspec.Struct]) -> list[tuple[str, str, str]]:
+    hints = get_type_hints(kind, include_extras=True)
+    return [
+        (f"`{field.encode_name}`", _type(hints[field.name]), _presence(field))
+        for field in msgspec.structs.fields(kind)
+        if not (kind in _DURABLE and field.name == "id")
+    ]
+
+
+def _presence(field: msgspec.structs.FieldInfo) -> str:
+    if field.required:
+        return "required"
+    default = field.default
+    return "optional" if default in (None, (), "", msgspec.NODEFAULT) else f"default `{default}`"
+
+
+def _type(hint: Any) -> str:
+    return _words(msgspec.inspect.type_info(hint))
+
+
+def _words(kind: Any) -> str:
+    if isinstance(kind, msgspec.inspect.Metadata):
+        return _words(kind.type)
+    return _WORDS[type(kind)](kind)
+
+
+def _integer(kind: msgspec.inspect.IntType) -> str:
+    if kind.le is not None and kind.le < MAX_INTEGER:
+        return f"integer, {kind.ge} … {kind.le}"
+    return f"integer, {kind.ge} or more"
+
+
+def _text(kind: msgspec.inspect.StrType) -> str:
+    pattern = (kind.pattern or _ANY).removeprefix(r"\A").removesuffix(r"\Z")
+    if kind.pattern == _POSITION:
+        return "event id, `<seq>-<check>`"
+    if not pattern.startswith(_ANY):
+        return f"text, `{pattern}`"
+    if kind.max_length is None:
+        return "text"
+    return f"text, {kind.min_length or 0} … {kind.max_length} characters"
+
+
+def _union(kind: msgspec.inspect.UnionType) -> str:
+    given = [each for each in kind.types if not isinstance(each, msgspec.inspect.NoneType)]
+    return " or ".join(_words(each) for each in given)
+
+
+_ANY = r"[^\x00]*"
+_POSITION = get_args(Position)[1].pattern
+_WORDS: dict[type, Callable[[Any], str]] = {
+    msgspec.inspect.BoolType: lambda _: "`true` or `false`",
+    msgspec.inspect.DictType: lambda _: "object",
+    msgspec.inspect.FloatType: lambda kind: f"number, {kind.ge:g} … {kind.le:g}",
+    msgspec.inspect.IntType: _integer,
+    msgspec.inspect.ListType: lambda kind: f"list of {_words(kind.item_type)}",
+    msgspec.inspect.LiteralType: lambda kind: " ".join(f"`{value}`" for value in kind.values),
+    msgspec.inspect.StrType: _text,
+    msgspec.inspect.StructType: lambda kind: f"[{kind.cls.__name__}](#{kind.cls.__name__.lower()})",
+    msgspec.inspect.UnionType: _union,
+    msgspec.inspect.VarTupleType: lambda kind: f"list of {_words(kind.item_type)}",
+}
+"""How each type is told; a message with any other one needs an entry here."""
+
+
+def _plan() -> str:
+    return "\n".join([*_table(("field", "type", ""), _fields(Plan)), ""])
+
+
+def _limits() -> str:
+    rows = [(f"`{name}`", str(value)) for name, value in msgspec.structs.asdict(LIMITS).items()]
+    return "\n".join([*_table(("limit", "value"), rows), ""])
+
+
+# --- close codes, command line -------------------------------------------------------------------
+
+
+def _closes(*, reconnect: bool) -> str:
+    meanings = STANDARD | {int(close): close.reason for close in Close}
+    rows = [
+        (str(code), meanings[code]) for code in sorted(meanings) if may_reconnect(code) == reconnect
+    ]
+    return "\n".join([*_table(("code", "meaning"), rows), ""])
+
+
+class _Options(argparse.ArgumentParser):
+    """Collects what a subcommand declares, so that no version of argparse decides its look."""
+
+    def __init__(self) -> None:
+        super().__init__(add_help=False)
+        self.rows: list[tuple[str, str]] = []
+
+    def add_argument(self, *names: str, **given: Any) -> argparse.Action:
+        """Note the option, and declare it."""
+        action = super().add_argument(*names, **given)
+        choices = given.get("choices") or ()
+        value = given.get("metavar") or "|".join(choices) or action.dest.upper()
+        need = " (required)" if action.required else ""
+        meaning = (action.help or "") % {"default": action.default}
+        self.rows.append((f"`{names[0]} {value}`".replace("|", r"\|"), f"{meaning}{need}"))
+        return action
+
+
+def _command_line() -> str:
+    return "\n".join(_subcommand(command) for command in COMMANDS if command.present)
+
+
+def _subcommand(command: Command) -> str:
+    options = _Options()
+    command.add_options(options)
+    lines = [f"### `viva {command.name}`", "", _sentence(command.summary), ""]
+    if options.rows:
+        lines += [*_table(("option", "meaning"), options.rows), ""]
+    return "\n".join(lines)
+
+
+# --- Markdown ------------------------------------------------------------------------------------
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return [f"| {' | '.join(cells)} |" for cells in lines]
+
+
+def _sentence(summary: str) -> str:
+    return f"{summary[0].upper()}{summary[1:]}."
+
+
+def _prose(docstring: str | None) -> str:
+    return " ".join((docstring or "").replace("``", "`").split())
+
+
+SOURCES: dict[str, Callable[[], str]] = {
+    "settings": reference,
+    "hello": lambda: _messages((c.Hello,)),
+    "commands": lambda: _messages(get_args(c.DurableCommand)),
+    "signals": lambda: _messages((c.SpeechPartial, c.Ack, c.Ping)),
+    "events": lambda: _messages(_DURABLE),
+    "controls": lambda: _messages(get_args(e.EphemeralMessage)),
+    "parts": _parts,
+    "limits": _limits,
+    "plan": _plan,
+    "closes-reconnect": lambda: _closes(reconnect=True),
+    "closes-stay": lambda: _closes(reconnect=False),
+    "command-line": _command_line,
+}
+"""What each place is filled with, by its name."""
+
+
+if __name__ == "__main__":
+    main()
