@@ -90,10 +90,11 @@ class Transition(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """What an input does in a status, and the statuses it may lead to."""
+    """What an input does in a status, the statuses it may lead to, and how the docs put it."""
 
     apply: Callable[["_Step", Any], None]
-    leads_to: tuple[Status, ...]
+    leads_to: tuple[Status, ...] = ()
+    told: str = "applied"
 
 
 def transition(session: Session, happened: Input) -> Transition:
@@ -460,20 +461,20 @@ _OVER: tuple[Status, ...] = ("completed", "abandoned", "expired", "terminated")
 
 _ROWS: tuple[tuple[tuple[Status, ...], type, Rule], ...] = (
     (("created",), c.InterviewStart, Rule(_start, ("live",))),
-    (("created",), c.SpeechFinal, Rule(_no_answer, ())),
+    (("created",), c.SpeechFinal, Rule(_no_answer, told="`no_open_answer`")),
     (("created",), c.InterviewEnd, Rule(_finish_early, ("terminated",))),
-    (("created", *_LIVE, "paused"), c.TurnCancel, Rule(_cancel, ("completed",))),
-    ((*_LIVE, "paused"), c.SpeechFinal, Rule(_record, ())),
-    ((*_LIVE, "paused"), c.AnswerSubmit, Rule(_submit, ())),
-    (_LIVE, c.HintRequest, Rule(_hint, ())),
+    ((*_LIVE, "paused"), c.TurnCancel, Rule(_cancel, ("completed",))),
+    ((*_LIVE, "paused"), c.SpeechFinal, Rule(_record)),
+    ((*_LIVE, "paused"), c.AnswerSubmit, Rule(_submit)),
+    (_LIVE, c.HintRequest, Rule(_hint)),
     (_LIVE, c.InterviewPause, Rule(_pause, ("paused",))),
     (("paused",), c.InterviewResume, Rule(_resume, ("live",))),
     ((*_LIVE, "paused"), c.InterviewEnd, Rule(_finish_early, ("completed",))),
     ((*_LIVE, "paused"), Finished, Rule(_generated, ("completed",))),
-    ((*_LIVE, "paused"), Lost, Rule(_again, ())),
-    (_LIVE, Ticked, Rule(_tick, ())),
-    (("created", *_LIVE, "paused", *_OVER), Noted, Rule(_note, ())),
-    (_OVER, c.TurnCancel, Rule(_cancel, ())),
+    ((*_LIVE, "paused"), Lost, Rule(_again)),
+    (_LIVE, Ticked, Rule(_tick)),
+    (("created", *_LIVE, "paused", *_OVER), Noted, Rule(_note)),
+    (_OVER, c.TurnCancel, Rule(_cancel)),
 )
 
 _COMMANDS: tuple[type, ...] = (
@@ -486,15 +487,13 @@ _COMMANDS: tuple[type, ...] = (
     c.InterviewResume,
     c.InterviewEnd,
 )
+_REFUSED = Rule(_wrong_state, told="`wrong_state`")
+_TOO_LATE = Rule(_no_effect, told="no effect")
 STATUSES: tuple[Status, ...] = ("created", *_LIVE, "paused", *_OVER)
 
 TABLE: dict[tuple[Status, type], Rule] = {
-    **{(status, kind): Rule(_wrong_state, ()) for status in STATUSES for kind in _COMMANDS},
-    **{
-        (status, kind): Rule(_no_effect, ())
-        for status in STATUSES
-        for kind in (Finished, Lost, Ticked)
-    },
+    **{(status, kind): _REFUSED for status in STATUSES for kind in _COMMANDS},
+    **{(status, kind): _TOO_LATE for status in STATUSES for kind in (Finished, Lost, Ticked)},
     **{(status, kind): rule for statuses, kind, rule in _ROWS for status in statuses},
 }
 """What each input does in each status, and which statuses it may lead to besides staying."""
