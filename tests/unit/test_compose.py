@@ -9,12 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 import yaml
+from redis.backoff import ConstantBackoff
+from redis.retry import Retry
 
 from server.drain import GOODBYE_S
+from server.embedded.ports import free_port
 from server.serving import CLOSE_S
 from server.settings import DECLARED, read_settings
 from tests.e2e.balancers import binary, haproxy_environment, rendered_nginx
+from tests.support.redis_binaries import redis_binaries
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "compose.yaml"
@@ -159,19 +164,38 @@ def test_only_the_balancer_can_be_reached(services: dict[str, Any]) -> None:
         assert ("inside" in service["networks"]) == (name != "balancer")
 
 
-def test_redis_keeps_what_it_acknowledged(services: dict[str, Any]) -> None:
-    words = services["redis"]["command"][-1].split()
-    options = dict(zip(words[2::2], words[3::2], strict=True))
-    assert words[:2] == ["exec", "redis-server"]
-    assert options == {
-        "--appendonly": "yes",
-        "--appendfsync": "everysec",
-        "--save": "''",
-        "--maxmemory": "1gb",
-        "--maxmemory-policy": "noeviction",
-        "--crash-log-enabled": "no",
-        "--requirepass": '"$REDISCLI_AUTH"',
+@pytest.mark.parametrize("server", redis_binaries().values(), ids=redis_binaries())
+def test_redis_keeps_what_it_acknowledged(
+    services: dict[str, Any], server: Path, tmp_path: Path
+) -> None:
+    shell, option, script = services["redis"]["command"]
+    (tmp_path / "redis-server").symlink_to(server)
+    port = free_port()
+    here = f"--bind 127.0.0.1 --port {port} --dir {tmp_path}"
+    password = services["redis"]["environment"]["REDISCLI_AUTH"]
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "REDISCLI_AUTH": password}
+    process = subprocess.Popen(
+        [shell, option, f"{script} {here}"], env=environment, stdout=subprocess.DEVNULL
+    )
+    retry = Retry(ConstantBackoff(0.05), 100)
+    try:
+        client: Any = redis.Redis(port=port, password=password, retry=retry)
+        with client:
+            client.ping()
+            found = client.config_get("*")
+    finally:
+        process.terminate()
+        process.wait(10)
+    wanted = {
+        "appendonly": "yes",
+        "appendfsync": "everysec",
+        "save": "",
+        "maxmemory": str(2**30),
+        "maxmemory-policy": "noeviction",
+        "crash-log-enabled": "no",
+        "requirepass": password,
     }
+    assert {name: found[name] for name in wanted} == wanted
     assert services["redis"]["volumes"] == ["redis:/data"]
 
 
