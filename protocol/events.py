@@ -219,6 +219,7 @@ class OpenView(Struct, frozen=True, kw_only=True):
     speaker: Speaker
     kind: Kind
     question_id: str | None = None
+    started_at: Milliseconds = 0
     text: str
     segments: tuple[Segment, ...] = ()
 

@@ -174,6 +174,7 @@ def _open_view(turn: OpenTurn, text: str) -> OpenView:
         speaker=turn.speaker,
         kind=turn.kind,
         question_id=turn.question_id,
+        started_at=turn.started_at,
         text=text,
         segments=turn.segments,
     )

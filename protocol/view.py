@@ -17,7 +17,7 @@ class CorruptTurnError(Exception):
 
 
 class View:
-    """One client's picture of one interview. Times are not kept: they are the server's."""
+    """One client's picture of one interview. Its clock is not kept: that is the server's."""
 
     def __init__(self) -> None:
         self.head: EventId = ORIGIN
@@ -27,7 +27,6 @@ class View:
         self.open: e.OpenView | None = None
         self.notices: list[e.Notice] = []
         self.report: e.ReportReady | e.ReportFailed | None = None
-        self._opened_at = 0
 
     @property
     def over(self) -> bool:
@@ -84,13 +83,13 @@ class View:
 
     def _turn(self, event: e.TurnStarted | e.TurnDelta | e.TurnReset | e.TurnCompleted) -> None:
         if isinstance(event, e.TurnStarted):
-            self._opened_at = event.at
             self.open = e.OpenView(
                 turn=event.turn,
                 attempt=event.attempt,
                 speaker=event.speaker,
                 kind=event.kind,
                 question_id=event.question_id,
+                started_at=event.at,
                 text="",
             )
             return
@@ -121,7 +120,7 @@ class View:
                 sha256=event.sha256,
                 outcome=event.outcome,
                 source=event.source,
-                started_at=self._opened_at,
+                started_at=held.started_at,
                 ended_at=event.at,
             )
         )

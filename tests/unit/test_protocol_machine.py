@@ -1,0 +1,118 @@
+"""The state machine by the million, and every pair of state and input.
+
+`VIVA_MACHINE_SEED` repeats a run that failed; pytest shows the seed it printed.
+"""
+
+import os
+import random
+from collections import Counter
+
+import pytest
+
+from protocol import commands as c
+from protocol.machine import STATUSES, TABLE, Finished, Lost, Noted, Ticked
+from protocol.scalars import Status
+from tests.support.walks import Walk, walk
+
+TRANSITIONS = 1_000_000
+STEPS = 400
+"""The longest interview; most end earlier."""
+SEED = int(os.environ.get("VIVA_MACHINE_SEED", "1"))
+
+INPUTS: tuple[type, ...] = (
+    c.InterviewStart,
+    c.SpeechFinal,
+    c.AnswerSubmit,
+    c.TurnCancel,
+    c.HintRequest,
+    c.InterviewPause,
+    c.InterviewResume,
+    c.InterviewEnd,
+    Finished,
+    Lost,
+    Ticked,
+    Noted,
+)
+_CREATED = "a r r r r r r a i i i ai"
+_TALKING = "r air ar air ar ar ar a ai ai ai ai"
+_OVER = "r r r ir r r r r i i i ai"
+PHASES = {
+    "consent": _CREATED,
+    "warmup": _TALKING,
+    "core": _TALKING,
+    "candidate_questions": _TALKING,
+    "wrap_up": "r r r air r ar ar a ai ai ai ai",
+    "closed": _OVER,
+}
+"""What an input can do in each phase: be applied, ignored, refused. Nothing leads to `lobby`."""
+STANDING: dict[Status, str] = {
+    "created": _CREATED,
+    "live": "r air ar air ar a r a ai ai ai ai",
+    "disconnected": "r air ar air ar a r a ai ai ai ai",
+    "paused": "r air ar air r r a a ai ai i ai",
+    "completed": _OVER,
+    "abandoned": _OVER,
+    "expired": _OVER,
+    "terminated": "r r r r r r r r i i i ai",
+}
+"""The same by status. What was terminated had no turn yet that could be cancelled too late."""
+
+
+def found(seen: "Counter[tuple[str, ...]]", state: str) -> str:
+    """What the inputs were seen to do, written like the tables above."""
+    return " ".join(
+        "".join(
+            verdict[0]
+            for verdict in ("applied", "ignored", "refused")
+            if seen[state, kind.__name__, verdict]
+        )
+        for kind in INPUTS
+    )
+
+
+def test_the_table_answers_every_input_in_every_status() -> None:
+    assert set(TABLE) == {(status, kind) for status in STATUSES for kind in INPUTS}
+    assert set(STANDING) == set(STATUSES)
+
+
+def test_a_million_transitions() -> None:
+    print(f"VIVA_MACHINE_SEED={SEED}")  # noqa: T201  # pytest shows it where the walk fails
+    draw = random.Random(SEED)
+    seen: Counter[tuple[str, ...]] = Counter()
+    made = 0
+    while made < TRANSITIONS:
+        made += walk(draw, seen, STEPS)
+    assert {phase: found(seen, phase) for phase in PHASES} == PHASES
+    for status in ("created", "live", "paused", "completed", "terminated"):
+        assert found(seen, status) == STANDING[status], status
+        for kind in INPUTS:
+            for target in TABLE[status, kind].leads_to:
+                assert seen[status, kind.__name__, target], "an edge that nobody walked"
+
+
+@pytest.mark.parametrize("status", ["disconnected", "abandoned", "expired"])
+def test_statuses_that_nothing_leads_to_yet(status: Status) -> None:
+    draw = random.Random(SEED)
+    seen: Counter[tuple[str, ...]] = Counter()
+    stand_in = "live" if status == "disconnected" else "completed"
+    for _ in range(1_500):
+        made = Walk(draw, seen)
+        while made.session.status != stand_in and not made.session.over:
+            made.step()
+        for _ in range(draw.randrange(30) if stand_in == "live" else 0):
+            made.step()
+        if made.session.status == stand_in:
+            made.pretend(status)
+        for _ in range(15):
+            made.step()
+    assert found(seen, status) == STANDING[status]
+
+
+def test_small_walks_find_every_pair() -> None:
+    """Every pair needs no luck: a thousand short interviews are enough."""
+    draw = random.Random(SEED)
+    seen: Counter[tuple[str, ...]] = Counter()
+    for _ in range(1_000):
+        walk(draw, seen, 120)
+    pairs = {(state, kind) for state, kind, *_ in seen}
+    assert pairs >= {(phase, kind.__name__) for phase in PHASES for kind in INPUTS}
