@@ -1,0 +1,1 @@
+"""The question bank: what the interviewer says when no model speaks."""

@@ -1,0 +1,120 @@
+"""What the question bank is made of. The entries themselves are the TOML files beside this one."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from protocol.scalars import Difficulty, InterviewType
+
+_SENTENCE = r"\A[^\x00-\x20\x7f][^\x00-\x1f\x7f\u2028\u2029]*[.?!]\Z"
+"""One line that can be spoken: no control character, no space around it, a full stop behind it."""
+
+_WORDS = r"\A[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?\Z"
+
+Sentence = Annotated[str, Meta(min_length=8, max_length=300, pattern=_SENTENCE)]
+QuestionText = Annotated[str, Meta(min_length=48, max_length=420, pattern=_SENTENCE)]
+QuestionId = Annotated[str, Meta(pattern=r"\A[a-z]+(-[a-z0-9]+)+\Z", max_length=60)]
+Label = Annotated[str, Meta(pattern=_WORDS, max_length=40)]
+Cue = Annotated[str, Meta(pattern=_WORDS, max_length=40)]
+"""Words to look for in an answer; with a ``*`` at its end, whatever begins like this."""
+
+Variants = Annotated[tuple[Sentence, ...], Meta(min_length=2)]
+
+
+class Probe(Struct, frozen=True, forbid_unknown_fields=True):
+    """A follow-up. ``cues`` are the words of an answer that make it the fitting one."""
+
+    text: Sentence
+    cues: tuple[Cue, ...] = ()
+
+
+class Anchors(
+    Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    rename={"one": "1", "three": "3", "five": "5"},
+):
+    """What an answer is like that rates 1, 3 and 5 of 5."""
+
+    one: Sentence
+    three: Sentence
+    five: Sentence
+
+
+class Question(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A main question with all that may follow it.
+
+    ``id`` is stable: the wording may be improved under it, another question needs another id.
+    """
+
+    id: QuestionId
+    difficulty: Difficulty
+    competency: Label
+    text: QuestionText
+    probes: Annotated[tuple[Probe, ...], Meta(min_length=3)]
+    hints: Annotated[tuple[Sentence, ...], Meta(min_length=2)]
+    anchors: Anchors
+
+
+class Replies(Struct, frozen=True, forbid_unknown_fields=True):
+    """What is said to a candidate's questions, by the mode, and where there was none."""
+
+    practice: Variants
+    assessment: Variants
+    none: Variants
+
+
+class Hints(Struct, frozen=True, forbid_unknown_fields=True):
+    """Hints that fit whatever was asked."""
+
+    any: Variants
+    warmup: Variants
+    invitation: Variants
+
+
+class Words(Struct, frozen=True, forbid_unknown_fields=True):
+    """What to recognise in answers.
+
+    ``unknown``: the candidate has no answer. ``no_question``: nothing to ask. ``fillers`` open a
+    clause and ``loose_ends`` close a cut one, both without meaning.
+    """
+
+    unknown: tuple[Cue, ...]
+    no_question: tuple[Cue, ...]
+    fillers: frozenset[Cue]
+    loose_ends: frozenset[Cue]
+
+
+class Phrases(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """All that is said around the main questions, in several wordings each."""
+
+    kinds: dict[InterviewType, Label]
+    language_note: Sentence
+    warmup: Annotated[tuple[Sentence, ...], Meta(min_length=4)]
+    into_core: Variants
+    onward: Variants
+    onward_blank: Variants
+    again: Variants
+    blank_probes: Variants
+    invitation: Variants
+    closing: Variants
+    hints: Hints
+    replies: Replies
+    words: Words
+    probes: Annotated[tuple[Probe, ...], Meta(min_length=8)]
+
+
+class Bank(Struct, frozen=True):
+    """The whole bank, checked. ``questions`` are in the order of their files."""
+
+    questions: Mapping[InterviewType, tuple[Question, ...]]
+    phrases: Phrases
+
+    @property
+    def by_id(self) -> Mapping[str, Question]:
+        """Every question under its id."""
+        return MappingProxyType(
+            {question.id: question for group in self.questions.values() for question in group}
+        )
