@@ -20,6 +20,9 @@ class Limits(Struct, frozen=True, kw_only=True):
 
 LIMITS = Limits()
 
+SEGMENTS_PER_ANSWER = 1_000
+"""Final segments of one answer: each costs room in every snapshot, even an empty one."""
+
 HELLO_TIMEOUT_S = 5.0
 HEARTBEAT_MS = 15_000
 HEARTBEATS_MISSED = 2.25

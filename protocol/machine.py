@@ -24,7 +24,7 @@ from msgspec.structs import replace
 from protocol import commands as c
 from protocol import events as e
 from protocol.effects import Effect, Emit, Keep, Reject, Run, Stop, Store
-from protocol.limits import LIMITS
+from protocol.limits import LIMITS, SEGMENTS_PER_ANSWER
 from protocol.plan import PROBES_PER_QUESTION
 from protocol.scalars import EndReason, Kind, NoticeCode, Outcome, Phase, Source, Speaker, Status
 from protocol.session import OpenTurn, Session, Turn
@@ -319,7 +319,7 @@ def _record(step: _Step, received: Received) -> None:
     recorded = turn.record(command)
     if recorded is None:
         return
-    _fits(recorded.spoken)
+    _fits(recorded.spoken, len(recorded.segments))
     step.change(open=recorded)
     step.emit(
         e.SpeechRecorded(
@@ -451,9 +451,11 @@ def _candidates_turn(step: _Step, received: Received) -> OpenTurn:
     return turn
 
 
-def _fits(text: str) -> None:
+def _fits(text: str, segments: int = 0) -> None:
     if len(text.encode()) > LIMITS.answer_bytes:
         raise _Refusal("too_large", f"an answer holds at most {LIMITS.answer_bytes} bytes")
+    if segments > SEGMENTS_PER_ANSWER:
+        raise _Refusal("too_large", f"an answer holds at most {SEGMENTS_PER_ANSWER} segments")
 
 
 _LIVE: tuple[Status, ...] = ("live", "disconnected")

@@ -1,0 +1,357 @@
+"""Interviews told step by step: the agenda, barge-in, hints, pauses, time, and what is refused."""
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from protocol import commands as c
+from protocol import events as e
+from protocol.effects import Emit, Keep, Reject, Run, Stop
+from protocol.limits import LIMITS, SEGMENTS_PER_ANSWER
+from protocol.machine import (
+    HINTS_PER_QUESTION,
+    TIME_LOW_MS,
+    Finished,
+    Input,
+    Lost,
+    Received,
+    Ticked,
+    next_tick,
+    transition,
+)
+from protocol.plan import Plan
+from protocol.session import Session, Turn
+
+AT = 1_700_000_000_000
+CONSENT = c.Consent(version="1", at=AT)
+
+
+class Story:
+    """One interview and the effects of its last input."""
+
+    def __init__(self, **plan: Any) -> None:
+        fields: dict[str, Any] = {"type": "technical", "role": "r", "duration_minutes": 15} | plan
+        agreed = Plan(**fields)
+        self.session = Session(interview_id="i", user_id="u", created_at=AT, plan=agreed)
+        self.effects: tuple[Any, ...] = ()
+        self.turns: list[Turn] = []
+        self.at = AT
+
+    def take(self, happened: Input) -> None:
+        self.session, self.effects = transition(self.session, happened)
+        self.turns += [effect.turn for effect in self.effects if isinstance(effect, Keep)]
+
+    def send(self, command: c.DurableCommand, logged: str = "") -> None:
+        self.take(Received(command=command, at=self.at, logged=logged))
+
+    def start(self) -> None:
+        self.send(c.InterviewStart(id="s", consent=CONSENT))
+
+    def say(self, text: str = "Why?") -> None:
+        turn, attempt = self.open.turn, self.open.attempt
+        self.take(Finished(turn=turn, attempt=attempt, text=text, at=self.at, source="model"))
+
+    def hear(self, text: str, **how: Any) -> None:
+        heard: dict[str, Any] = {"id": "f", "utterance_id": "u", "revision": 1, "text": text}
+        self.send(c.SpeechFinal(**(heard | how)))
+
+    def answer(self, text: str | None = "Because.") -> None:
+        self.send(c.AnswerSubmit(id="a", text=text))
+
+    @property
+    def open(self) -> Any:
+        assert self.session.open is not None
+        return self.session.open
+
+    @property
+    def events(self) -> list[Any]:
+        return [effect.event for effect in self.effects if isinstance(effect, Emit)]
+
+    @property
+    def reject(self) -> Reject:
+        (effect,) = self.effects
+        assert isinstance(effect, Reject)
+        return effect
+
+
+def begun() -> Story:
+    """The candidate is to answer the warm-up question."""
+    story = Story()
+    story.start()
+    story.say()
+    return story
+
+
+def test_the_whole_agenda() -> None:
+    story = Story()
+    story.start()
+    assert story.session.consent == CONSENT
+    while not story.session.over:
+        if story.open.speaker == "interviewer":
+            story.say(f"Words of turn {story.session.turn}.")
+        else:
+            story.answer()
+    said = [(turn.kind, turn.question_id) for turn in story.turns if turn.speaker == "interviewer"]
+    assert said == [
+        ("question", "warmup"),
+        ("question", "core-1"),
+        ("probe", "core-1"),
+        ("question", "core-2"),
+        ("probe", "core-2"),
+        ("question", "candidate-questions"),
+        ("reply", "candidate-questions"),
+        ("closing", None),
+    ]
+    answers = [turn for turn in story.turns if turn.speaker == "candidate"]
+    assert [turn.question_id for turn in answers] == [name for _, name in said[:6]]
+    assert story.session.status == "completed"
+    assert [type(event) for event in story.events] == [
+        e.TurnCompleted,
+        e.PhaseChanged,
+        e.InterviewEnded,
+        e.ReportFailed,
+    ]
+    assert next_tick(story.session) is None
+
+
+def test_an_answer_is_told_by_its_text_and_has_no_source() -> None:
+    story = begun()
+    story.answer("Weil 🦁.")
+    delta, completed, phase, question = story.events
+    assert (delta.turn, delta.attempt, delta.offset, delta.text) == (2, 1, 0, "Weil 🦁.")
+    assert (completed.turn, completed.length, completed.source) == (2, 7, None)
+    assert phase == e.PhaseChanged(phase="core")
+    assert (question.turn, question.kind, question.speaker) == (3, "question", "interviewer")
+    assert Run(3, 1) in story.effects
+
+
+def test_an_empty_answer_has_no_delta() -> None:
+    story = begun()
+    story.answer(None)
+    assert isinstance(story.events[0], e.TurnCompleted)
+    assert story.turns[-1].text == ""
+
+
+def test_segments_make_the_answer_by_start_then_by_arrival() -> None:
+    story = begun()
+    story.hear("late", utterance_id="d", start_ms=900)
+    story.hear("unknown one", utterance_id="x")
+    story.hear("early", utterance_id="b", start_ms=0)
+    story.hear("unknown two", utterance_id="y")
+    story.hear("too", utterance_id="c", start_ms=900)
+    story.answer(None)
+    assert story.turns[-1].text == "early late too unknown one unknown two"
+
+
+def test_the_text_of_the_command_stands_in_for_the_segments() -> None:
+    story = begun()
+    story.hear("spoken")
+    story.answer("typed")
+    assert story.turns[-1].text == "typed"
+
+
+def test_a_higher_revision_replaces_and_a_lower_one_has_no_effect() -> None:
+    story = begun()
+    story.hear("one", utterance_id="a")
+    story.hear("two", utterance_id="b")
+    story.hear("ONE", utterance_id="a", revision=2)
+    assert story.events[0].revision == 2
+    for revision in (2, 1, 0):
+        story.hear("no", utterance_id="a", revision=revision)
+        assert story.effects == ()
+    story.answer(None)
+    assert story.turns[-1].text == "ONE two"
+
+
+@pytest.mark.parametrize(
+    ("heard", "kept", "unheard"),
+    [(None, "Hello 🦁!", ""), (0, "", "Hello 🦁!"), (7, "Hello 🦁", "!"), (10**9, "Hello 🦁!", "")],
+)
+def test_barge_in_keeps_what_was_heard(heard: int | None, kept: str, unheard: str) -> None:
+    story = Story()
+    story.start()
+    story.send(c.TurnCancel(id="x", turn=1, attempt=1, heard=heard), logged="Hello 🦁!")
+    turn = story.turns[-1]
+    assert (turn.text, turn.unheard, turn.outcome) == (kept, unheard, "interrupted")
+    assert Stop(1) in story.effects
+    assert story.open.speaker == "candidate"
+    story.send(c.TurnCancel(id="y", turn=1, attempt=1, heard=heard), logged="")
+    assert story.effects == ()
+
+
+def test_what_cannot_be_cancelled() -> None:
+    story = Story()
+    story.start()
+    story.send(c.TurnCancel(id="x", turn=2, attempt=1))
+    assert story.reject.code == "wrong_state"
+    story.send(c.TurnCancel(id="x", turn=1, attempt=2))
+    assert story.reject.code == "wrong_state"
+    story.take(Lost(turn=1, attempt=1, reason="stalled", at=AT))
+    assert story.events == [e.TurnReset(turn=1, attempt=2, reason="stalled")]
+    assert Run(1, 2) in story.effects
+    story.send(c.TurnCancel(id="x", turn=1, attempt=1))
+    assert story.effects == ()
+    story.say()
+    story.send(c.TurnCancel(id="x", turn=2, attempt=1))
+    assert story.reject.code == "wrong_state"
+    assert not story.reject.retryable
+
+
+def test_hints_keep_the_answer_so_far_and_run_out() -> None:
+    story = begun()
+    story.answer()
+    story.say()
+    for _ in range(HINTS_PER_QUESTION):
+        story.hear("So far")
+        story.send(c.HintRequest(id="h"))
+        assert (story.turns[-1].text, story.turns[-1].outcome) == ("So far", "interrupted")
+        assert (story.open.kind, story.open.question_id) == ("hint", "core-1")
+        story.say("Think of lions.")
+        assert (story.open.kind, story.open.question_id) == ("answer", "core-1")
+    story.send(c.HintRequest(id="h"))
+    assert story.reject.code == "wrong_state"
+    story.answer()
+    assert (story.open.kind, story.open.question_id) == ("probe", "core-1")
+
+
+def test_an_assessment_gives_no_hints() -> None:
+    story = Story(mode="assessment")
+    story.start()
+    story.say()
+    story.send(c.HintRequest(id="h"))
+    assert story.reject.code == "wrong_state"
+
+
+def test_a_pause_lets_what_was_begun_finish_and_begins_nothing() -> None:
+    story = Story()
+    story.start()
+    story.at += 1_000
+    story.send(c.InterviewPause(id="p"))
+    assert next_tick(story.session) is None
+    story.at += 10**6
+    story.say()
+    story.answer()
+    assert story.session.open is None
+    story.send(c.InterviewResume(id="r"))
+    assert story.session.elapsed(story.at) == 1_000
+    assert story.open.question_id == "core-1"
+
+
+def test_a_reply_that_ends_in_a_pause_is_followed_by_the_closing() -> None:
+    story = begun()
+    while story.open.kind != "reply":
+        story.say() if story.open.speaker == "interviewer" else story.answer()
+    story.send(c.InterviewPause(id="p"))
+    story.say()
+    assert story.session.open is None
+    story.send(c.InterviewResume(id="r"))
+    assert (story.session.phase, story.open.kind) == ("wrap_up", "closing")
+
+
+def test_warnings_come_once_and_the_last_answer_is_followed_by_the_closing() -> None:
+    story = begun()
+    due = next_tick(story.session) or 0
+    low = min(TIME_LOW_MS, story.session.plan.duration_ms // 5)
+    assert due == AT + story.session.plan.duration_ms - low
+    story.take(Ticked(at=due - 1))
+    assert story.effects == ()
+    story.take(Ticked(at=due))
+    assert [event.code for event in story.events] == ["time_low"]
+    story.at = AT + story.session.plan.duration_ms
+    assert next_tick(story.session) == story.at
+    story.take(Ticked(at=story.at))
+    assert [event.code for event in story.events] == ["time_up"]
+    assert next_tick(story.session) is None
+    story.answer()
+    assert (story.session.phase, story.open.kind) == ("wrap_up", "closing")
+    story.say()
+    assert story.session.status == "completed"
+
+
+def test_a_late_tick_gives_both_warnings_at_once() -> None:
+    story = begun()
+    story.take(Ticked(at=AT + 10**9))
+    assert [event.code for event in story.events] == ["time_low", "time_up"]
+
+
+@pytest.mark.parametrize("status", ["created", "asked", "answering", "paused"])
+def test_an_interview_can_be_ended_at_any_time(status: str) -> None:
+    story = Story()
+    if status != "created":
+        story.start()
+    if status in ("answering", "paused"):
+        story.say()
+        story.hear("So far")
+    if status == "paused":
+        story.send(c.InterviewPause(id="p"))
+    story.send(c.InterviewEnd(id="e"), logged="Why")
+    reason = "terminated" if status == "created" else "completed"
+    assert e.InterviewEnded(reason=reason) in story.events
+    assert story.session.status == reason
+    kept = {"created": [], "asked": ["Why"]}.get(status, ["Why?", "So far"])
+    assert [turn.text for turn in story.turns] == kept
+    assert (Stop(1) in story.effects) == (status == "asked")
+
+
+def test_an_answer_holds_so_much() -> None:
+    story = begun()
+    story.answer("é" * (LIMITS.answer_bytes // 2) + "x")
+    assert (story.reject.code, story.reject.retryable) == ("too_large", False)
+    story.hear("é" * (LIMITS.answer_bytes // 2), utterance_id="a")
+    story.hear("", utterance_id="b")
+    assert story.reject.code == "too_large"  # the space between them is one byte too many
+    story.answer(None)
+    assert len(story.turns[-1].text.encode()) == LIMITS.answer_bytes
+
+
+def test_an_answer_holds_so_many_segments() -> None:
+    story = begun()
+    for number in range(SEGMENTS_PER_ANSWER):
+        story.hear("", utterance_id=f"u{number}")
+        assert story.events
+    story.hear("", utterance_id="one more")
+    assert story.reject.code == "too_large"
+    story.hear("corrected", utterance_id="u0", revision=2)
+    assert story.events
+
+
+@pytest.mark.parametrize("began", [False, True])
+def test_speech_without_an_open_answer_may_be_sent_again(began: bool) -> None:  # noqa: FBT001
+    story = Story()
+    if began:
+        story.start()
+    story.hear("early")
+    assert (story.reject.code, story.reject.retryable) == ("no_open_answer", True)
+
+
+def test_an_answer_sent_again_waits_for_the_question_of_a_rebuilt_interview() -> None:
+    story = Story()
+    story.start()
+    story.answer()
+    assert (story.reject.code, story.reject.retryable) == ("wrong_state", False)
+    story.session = replace(story.session, rebuilt=True)
+    for command in (c.AnswerSubmit(id="a"), c.HintRequest(id="h")):
+        story.send(command)
+        assert (story.reject.code, story.reject.retryable) == ("no_open_answer", True)
+    story.say()
+    story.answer()
+    assert story.turns[-1].text == "Because."
+    story.send(c.InterviewPause(id="p"))
+    story.say()
+    story.answer()
+    story.answer()
+    assert (story.reject.code, story.reject.retryable) == ("wrong_state", False)
+
+
+def test_what_comes_too_late_has_no_effect() -> None:
+    story = begun()
+    for late in (
+        Finished(turn=1, attempt=1, text="late", at=AT, source="model"),
+        Finished(turn=2, attempt=1, text="no", at=AT, source="model"),
+        Lost(turn=1, attempt=1, reason="late", at=AT),
+        Lost(turn=2, attempt=1, reason="no", at=AT),
+    ):
+        before = story.session
+        story.take(late)
+        assert (story.session, story.effects) == (before, ())
