@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 from uuid import uuid4
 
@@ -24,7 +24,13 @@ PATIENCE_S = 20.0
 class Candidate:
     """`ClientSession` over real sockets; what it saw is kept for the test."""
 
-    def __init__(self, url: str, interview_id: str, ticket: str, encoding: Encoding) -> None:
+    def __init__(
+        self,
+        url: str,
+        interview_id: str,
+        tickets: Callable[[], Awaitable[str]],
+        encoding: Encoding,
+    ) -> None:
         self.session = ClientSession(encoding, client="candidate")
         self.closes: list[int] = []
         self.held = 0
@@ -34,7 +40,7 @@ class Candidate:
         self._answered = 0
         self._url = f"{url.replace('http', 'ws', 1)}/api/interviews/{interview_id}/socket"
         self._encoding = encoding
-        self._ticket: str | None = ticket
+        self._tickets = tickets
         self._socket: ClientConnection | None = None
         self._changed = asyncio.Condition()
 
@@ -103,12 +109,15 @@ class Candidate:
             await self._out(self._socket, frames)
 
     async def _stay(self) -> None:
+        ticket: str | None = await self._tickets()
         while True:
-            after = self.session.connection_closed(await self._connection(), random.random())
+            code = await self._connection(ticket)
+            after = self.session.connection_closed(code, random.random())
             assert isinstance(after, Reconnect), after
             await asyncio.sleep(after.after_s)
+            ticket = await self._tickets() if after.needs_ticket else None
 
-    async def _connection(self) -> int:
+    async def _connection(self, ticket: str | None) -> int:
         """Have one connection; how it was closed."""
         offered: Any = [f"interview.v1.{self._encoding}"]
         try:
@@ -116,8 +125,7 @@ class Candidate:
                 self._url, subprotocols=offered, compression=None, proxy=None, open_timeout=5
             ) as socket:
                 self._socket = socket
-                await self._out(socket, self.session.connection_opened(self._ticket))
-                self._ticket = None
+                await self._out(socket, self.session.connection_opened(ticket))
                 with contextlib.suppress(ConnectionClosed):  # its code is read below
                     while True:
                         await self._take(socket, await socket.recv())

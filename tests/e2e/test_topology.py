@@ -91,9 +91,13 @@ async def join(balancer: Balancer, encoding: Encoding) -> tuple[str, Candidate]:
     status, made = await asyncio.to_thread(call, balancer.url, "/api/interviews", PLAN)
     assert status == 201
     path = f"/api/interviews/{made['id']}"
-    _, ticket = await asyncio.to_thread(call, balancer.url, f"{path}/tickets", {})
-    assert ticket["socket_url"] == f"ws://{balancer.host}{path}/socket"
-    return path, Candidate(balancer.url, made["id"], ticket["ticket"], encoding)
+
+    async def ticket() -> str:
+        _, issued = await asyncio.to_thread(call, balancer.url, f"{path}/tickets", {})
+        assert issued["socket_url"] == f"ws://{balancer.host}{path}/socket"
+        return issued["ticket"]
+
+    return path, Candidate(balancer.url, made["id"], ticket, encoding)
 
 
 @pytest.mark.anyio
