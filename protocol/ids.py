@@ -9,6 +9,8 @@ import hashlib
 import re
 from typing import NamedTuple
 
+from protocol.scalars import MAX_INTEGER
+
 _FORM = re.compile(r"(0|[1-9][0-9]{0,15})-(0|[1-9][0-9]{0,15})")
 
 
@@ -44,6 +46,7 @@ def parse_event_id(text: str) -> EventId:
         ValueError: the text is not ``<seq>-<check>`` in plain decimal.
     """
     match = _FORM.fullmatch(text)
-    if match is None:
+    found = EventId(int(match[1]), int(match[2])) if match else None
+    if found is None or max(found) > MAX_INTEGER:
         raise ValueError("an event id is <seq>-<check> in decimal")
-    return EventId(int(match[1]), int(match[2]))
+    return found
