@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from ai.attempt import Model
+from ai.bank.compose import compose
 from ai.booking import Ledger
 from ai.errands import Errands
 from ai.interviewer import Interviewer
@@ -21,7 +22,7 @@ def build_interviewer(settings: AiSettings, sink: LedgerSink, clock: Clock) -> I
     Opens no connection; close it with `Interviewer.aclose`.
     """
     provider = None if settings.api_key is None else Provider(settings)
-    return assemble(settings, sink, clock, provider, _compose)
+    return assemble(settings, sink, clock, provider, compose)
 
 
 def assemble(
@@ -46,7 +47,3 @@ def assemble(
             abandon=lambda response_id: errands.run(provider.forget(response_id)),
         )
     return Interviewer(model=model, voice=voice, errands=errands)
-
-
-def _compose(request: TurnRequest) -> str:
-    raise NotImplementedError(request.turn)

@@ -2,6 +2,8 @@
 
 import hashlib
 import re
+from collections.abc import Iterable
+from itertools import chain
 from typing import get_args
 
 from ai.bank.entries import Bank, Question
@@ -28,15 +30,12 @@ def agenda(bank: Bank, interview_id: str, plan: Plan) -> tuple[Question, ...]:
     """
     drawn = MIXED if plan.type == "mixed" else (plan.type,)
     groups = [_sorted(bank.questions[kind], interview_id, plan) for kind in drawn]
-    rest = [
-        question for kind, group in bank.questions.items() if kind not in drawn for question in group
-    ]
-    return (*_taking_turns(groups), *_sorted(rest, interview_id, plan))
+    others = [group for kind, group in bank.questions.items() if kind not in drawn]
+    rest = _sorted(chain.from_iterable(others), interview_id, plan)
+    return (*_taking_turns(groups), *rest)
 
 
-def _sorted(
-    questions: list[Question] | tuple[Question, ...], interview_id: str, plan: Plan
-) -> list[Question]:
+def _sorted(questions: Iterable[Question], interview_id: str, plan: Plan) -> list[Question]:
     wanted = _words(" ".join(plan.competencies))
     level = _DIFFICULTIES.index(plan.difficulty)
 

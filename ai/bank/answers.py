@@ -12,7 +12,14 @@ READ = 4_000
 UNKNOWN_WORDS = 14
 """An answer of more words than this says something, whatever its words."""
 
-_APOSTROPHES = str.maketrans({"’": "'", "`": "'", "´": "'"})
+_APOSTROPHES = str.maketrans({"’": "'", "`": "'", "´": "'"})  # noqa: RUF001  # as people type them
+_QUESTION_MARKS = "?？؟"  # noqa: RUF001  # of three scripts
+
+
+def readable(answers: Iterable[str]) -> str:
+    """Return what is looked at of the answers to one question: whole words, `READ` at most."""
+    text = "\n".join(answers)
+    return text if len(text) <= READ else text[:READ].rsplit(maxsplit=1)[0]
 
 
 def first_hits(cues: Iterable[str], answer: str) -> list[int]:
@@ -33,7 +40,7 @@ def asks_nothing(answer: str, words: Words) -> bool:
     """Whether a candidate who was invited to ask had no question."""
     if not any(map(str.isalnum, answer)):
         return True
-    if any(mark in answer for mark in "?？؟"):
+    if any(mark in answer for mark in _QUESTION_MARKS):
         return False
     return _is_short(answer) and bool(first_hits(words.no_question, answer))
 

@@ -1,15 +1,15 @@
 """A short phrase of the candidate's answer, fit to be said back inside a sentence.
 
-The answer is whatever somebody typed or a recogniser understood, in any script. What comes out is one
-line without quotation marks, controls, bidirectional overrides or halves of characters, of at most
-`WORDS` whole words and `LENGTH` code points. Where a script has no spaces, a long clause is cut
-between graphemes (nearly UAX #29) and marked with an ellipsis.
+The answer is whatever somebody typed or a recogniser understood, in any script. What comes out is
+one line without quotation marks, controls, bidirectional overrides or halves of characters, of at
+most `WORDS` whole words and `LENGTH` code points. Where a script has no spaces, a long clause is
+cut between graphemes (nearly UAX #29) and marked with an ellipsis.
 """
 
 import re
 import unicodedata
+from functools import lru_cache
 
-from ai.bank.answers import READ
 from ai.bank.entries import Words
 
 WORDS = 9
@@ -18,21 +18,21 @@ UNSPACED = 30
 """Where a word longer than `LENGTH`, so probably a sentence of a script without spaces, is cut."""
 
 _BREAK = re.compile(
-    r"[\n\r\v\f\x85\u2028\u2029。、！？；：，．।؟۔؛،「」『』()\[\]]"
-    r"|[.,;:!?…]+(?=\s|\Z)|\s[-–—]+\s"  # noqa: RUF001  # dashes are meant
+    r"[\n\r\v\f\x85\u2028\u2029。、！？；：，．।؟۔؛،「」『』()\[\]]"  # noqa: RUF001  # what ends a clause
+    r"|[.,;:!?…]+(?=\s|\Z)|\s[-–—]+\s"  # noqa: RUF001  # and dashes
 )
-_QUOTES = frozenset("\"“”„‟«»＂`‹›")
+_QUOTES = frozenset('"“”„‟«»＂`‹›')  # noqa: RUF001  # all that may stand around a quotation
+_FLAGS = "".join(map(chr, range(0x1F1E6, 0x1F200)))
 _JOINERS = frozenset("\u200c\u200d")
-_EDGES = " '’‘.,;:!?…-–—"  # noqa: RUF001
+_EDGES = " '’‘.,;:!?…-–—"  # noqa: RUF001  # apostrophes and dashes too
 
 
 def quote(answer: str, near: int | None, words: Words) -> str:
     """Return a phrase of ``answer``; around the offset ``near`` where one is given.
 
-    Empty only where the answer's first `READ` code points hold no letter and no digit.
+    Empty only where the answer holds no letter and no digit.
     """
-    answer = answer[: _whole(answer, READ)]
-    if near is not None and near < len(answer):
+    if near is not None:
         phrase = _around(answer, near, words)
         if phrase:
             return phrase
@@ -49,6 +49,7 @@ def clean(text: str) -> str:
     return " ".join("".join(map(_cleaned, text)).split())
 
 
+@lru_cache(4096)
 def _cleaned(char: str) -> str:
     if char.isascii():
         return " " if char < " " or char == "\x7f" else "" if char in _QUOTES else char
@@ -115,7 +116,7 @@ def _cut(word: str) -> str:
 
 
 def _whole(text: str, limit: int) -> int:
-    """Return the last offset up to ``limit`` that does not part what is one character to a reader."""
+    """Return the last offset up to ``limit`` that does not part what readers see as one."""
     if len(text) <= limit:
         return len(text)
     cut = limit
@@ -128,14 +129,7 @@ def _joined(text: str, cut: int) -> bool:
     after = text[cut]
     if text[cut - 1] == "\u200d" or after == "\u200d":
         return True
-    if _is_flag(after):
+    if after in _FLAGS:
         flags = len(text[:cut]) - len(text[:cut].rstrip(_FLAGS))
         return flags % 2 == 1
     return unicodedata.category(after)[0] == "M" or "\U0001f3fb" <= after <= "\U0001f3ff"
-
-
-_FLAGS = "".join(map(chr, range(0x1F1E6, 0x1F200)))
-
-
-def _is_flag(char: str) -> bool:
-    return char in _FLAGS

@@ -1,7 +1,6 @@
 """What the question bank is made of. The entries themselves are the TOML files beside this one."""
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -111,10 +110,3 @@ class Bank(Struct, frozen=True):
 
     questions: Mapping[InterviewType, tuple[Question, ...]]
     phrases: Phrases
-
-    @property
-    def by_id(self) -> Mapping[str, Question]:
-        """Every question under its id."""
-        return MappingProxyType(
-            {question.id: question for group in self.questions.values() for question in group}
-        )

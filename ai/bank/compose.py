@@ -1,0 +1,222 @@
+"""What the question bank says in a turn: a function of the interview's finished turns alone.
+
+Any instance, at any attempt, must say the same, because it may have to go on in the middle of a
+word that another one began. So nothing here draws on time, on the attempt, or on chance that is not
+SHA-256 of the interview's id. What the bank said before is found by going through the turns again:
+for each of the interviewer's, what the bank would have said then counts as used, and so does every
+question whose words stand in the turn, whoever spoke them.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from ai.bank.agenda import agenda, rank
+from ai.bank.answers import asks_nothing, first_hits, is_blank, readable
+from ai.bank.echo import clean, quote
+from ai.bank.entries import Bank, Probe, Question
+from ai.bank.loading import STEM, load_bank
+from ai.bank.templates import fill, slots
+from ai.prompts import question_number
+from ai.speech import TurnRequest
+from protocol.plan import Plan
+from protocol.scalars import Kind
+from protocol.session import Turn
+
+
+def compose(request: TurnRequest) -> str:
+    """Return all of a turn's text: one line, without NUL or lone surrogates.
+
+    Raises:
+        ValueError: the turn is the candidate's.
+    """
+    retelling = Retelling(load_bank(), request.interview_id, request.plan)
+    for turn in request.turns:
+        retelling.take(turn)
+    return retelling.say(request.turn, request.kind, request.question_id).text
+
+
+class Saying(NamedTuple):
+    """What the bank says; ``keys`` name the entries it took, ``question`` is the one it asks."""
+
+    text: str
+    keys: tuple[str, ...]
+    question: Question | None = None
+
+
+class _FollowUp(NamedTuple):
+    """A probe that fits. ``near`` is where the answer has the first of its cues, if it has one."""
+
+    order: tuple[int, bool, bytes]
+    key: str
+    text: str
+    near: int | None
+
+
+class Retelling:
+    """The interview so far, as the bank needs to know it: what is used, asked and answered."""
+
+    def __init__(self, bank: Bank, interview_id: str, plan: Plan) -> None:
+        self._phrases = bank.phrases
+        self._interview_id = interview_id
+        self._plan = plan
+        self._role = clean(plan.role)
+        self._agenda = agenda(bank, interview_id, plan)
+        self._used: set[str] = set()
+        self._asked: dict[str, Question] = {}
+        self._cut: Question | None = None
+        self._answers: list[str] = []
+        # The bank has one language, and tells those who asked for another, once.
+        self._noted = plan.language.partition("-")[0].casefold() in {"en", "eng"}
+
+    def take(self, turn: Turn) -> None:
+        """Go on by one finished turn."""
+        if turn.speaker == "candidate":
+            self._answers.append(turn.text)
+            return
+        saying = self.say(turn.turn, turn.kind, turn.question_id)
+        self._used.update(saying.keys)
+        self._noted = self._noted or self._phrases.language_note[:STEM] in turn.text
+        if turn.kind == "question" and turn.question_id:
+            self._take_question(turn, turn.question_id, saying)
+        if turn.kind != "hint":  # an answer goes on behind a hint
+            self._answers.clear()
+
+    def say(self, turn: int, kind: Kind, question_id: str | None) -> Saying:
+        """Return what the bank says in this turn, after all that was taken.
+
+        Raises:
+            ValueError: ``kind`` is the candidate's.
+        """
+        saying = self._say(turn, kind, question_id)
+        if self._noted:
+            return saying
+        return saying._replace(text=f"{self._phrases.language_note} {saying.text}")
+
+    def _say(self, turn: int, kind: Kind, question_id: str | None) -> Saying:
+        match kind:
+            case "question":
+                return self._question(turn, question_id)
+            case "probe":
+                return self._probe(turn, question_id)
+            case "hint":
+                return self._hint(turn, question_id)
+            case "reply":
+                return self._reply(turn)
+            case "closing":
+                return self._closing(turn)
+            case "answer":
+                raise ValueError("the bank does not speak for the candidate")
+
+    def _take_question(self, turn: Turn, question_id: str, saying: Saying) -> None:
+        found = [entry for entry in self._agenda if _heard(self._fill(entry.text), turn)]
+        self._used.update(question.id for question in found)
+        if saying.question in found:
+            self._asked[question_id] = saying.question
+        elif found:
+            self._asked[question_id] = max(found, key=lambda question: len(question.text))
+        cut = turn.outcome == "interrupted" and turn.text != saying.text
+        self._cut = saying.question if cut and saying.text.startswith(turn.text) else None
+
+    def _question(self, turn: int, question_id: str | None) -> Saying:
+        if question_id == "warmup":
+            kind = self._phrases.kinds[self._plan.type]
+            return self._phrase(turn, "warmup", self._phrases.warmup, kind=kind)
+        number = question_number(question_id)
+        if number is None:
+            return self._phrase(turn, "invitation", self._phrases.invitation)
+        unused = (question for question in self._agenda if question.id not in self._used)
+        question = next(unused, self._agenda[number % len(self._agenda)])
+        lead = self._lead(turn, number)
+        text = f"{lead.text} {self._fill(question.text)}"
+        return Saying(text, (question.id, *lead.keys), question)
+
+    def _lead(self, turn: int, number: int) -> Saying:
+        if number == 1:
+            return self._phrase(turn, "into_core", self._phrases.into_core)
+        if is_blank(self._answer, self._phrases.words):
+            return self._phrase(turn, "onward_blank", self._phrases.onward_blank)
+        return self._phrase(turn, "onward", self._phrases.onward)
+
+    def _probe(self, turn: int, question_id: str | None) -> Saying:
+        if is_blank(self._answer, self._phrases.words):
+            if self._cut is not None:  # the candidate never heard all of it
+                lead = self._phrase(turn, "again", self._phrases.again)
+                return Saying(f"{lead.text} {self._fill(self._cut.text)}", lead.keys)
+            return self._phrase(turn, "blank_probes", self._phrases.blank_probes)
+        question = self._asked.get(question_id or "")
+        ranked = self._fitting(turn, "probes", self._phrases.probes)
+        if question is not None:
+            ranked = self._fitting(turn, question.id, question.probes) + ranked
+        follow_up = next((entry for entry in ranked if entry.key not in self._used), ranked[0])
+        echo = quote(self._answer, follow_up.near, self._phrases.words)
+        return Saying(self._fill(follow_up.text, echo=echo), (follow_up.key,))
+
+    def _fitting(self, turn: int, name: str, probes: tuple[Probe, ...]) -> list[_FollowUp]:
+        """Return the ``probes`` that fit the answer, the best first.
+
+        That is the one it has most cues for, then what needs no cue and quotes the answer.
+        """
+        found: list[_FollowUp] = []
+        for place, probe in enumerate(probes):
+            hits, key = first_hits(probe.cues, self._answer), f"{name}/{place}"
+            if hits or not probe.cues:
+                quoting = "echo" in slots(probe.text)
+                order = (-len(hits), not quoting, rank(self._interview_id, turn, key))
+                found.append(_FollowUp(order, key, probe.text, min(hits, default=None)))
+        return sorted(found)
+
+    def _hint(self, turn: int, question_id: str | None) -> Saying:
+        hints = self._phrases.hints
+        if question_id == "warmup":
+            return self._phrase(turn, "hints.warmup", hints.warmup)
+        if question_number(question_id) is None:
+            return self._phrase(turn, "hints.invitation", hints.invitation)
+        question = self._asked.get(question_id or "")
+        for place, text in enumerate(question.hints if question else ()):
+            key = f"{question_id}/hints/{place}"
+            if key not in self._used:
+                return Saying(self._fill(text), (key,))
+        return self._phrase(turn, "hints.any", hints.any)
+
+    def _reply(self, turn: int) -> Saying:
+        replies = self._phrases.replies
+        if asks_nothing(self._answer, self._phrases.words):
+            return self._phrase(turn, "replies.none", replies.none)
+        if self._plan.mode == "practice":
+            return self._phrase(turn, "replies.practice", replies.practice)
+        return self._phrase(turn, "replies.assessment", replies.assessment)
+
+    def _closing(self, turn: int) -> Saying:
+        topics = [question.competency for question in self._asked.values()]
+        topic = min(topics, key=lambda topic: rank(self._interview_id, turn, topic), default="")
+        texts = self._phrases.closing
+        fitting = [text for text in texts if ("topic" in slots(text)) == bool(topic)]
+        return self._phrase(turn, "closing", fitting, topic=topic)
+
+    def _phrase(self, turn: int, name: str, texts: Iterable[str], **values: str) -> Saying:
+        """Return one of ``texts`` by chance, a new one while there is any."""
+        ranked = sorted(
+            ((f"{name}/{place}", text) for place, text in enumerate(texts)),
+            key=lambda entry: rank(self._interview_id, turn, entry[0]),
+        )
+        unused = (entry for entry in ranked if entry[0] not in self._used)
+        key, text = next(unused, ranked[0])
+        return Saying(self._fill(text, **values), (key,))
+
+    def _fill(self, template: str, **values: str) -> str:
+        return fill(template, {"role": self._role, **values})
+
+    @property
+    def _answer(self) -> str:
+        """What the candidate said since the last question or probe, as far as it is looked at."""
+        return readable(self._answers)
+
+
+def _heard(question: str, turn: Turn) -> bool:
+    """Whether ``turn`` asks ``question``, or was cut off behind the beginning that is its own."""
+    if question in turn.text:
+        return True
+    if turn.outcome != "interrupted":
+        return False
+    start = turn.text.find(question[:STEM])
+    return start >= 0 and question.startswith(turn.text[start:].rstrip())
