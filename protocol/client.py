@@ -211,11 +211,9 @@ class ClientSession:
     def _apply(self, event: e.DurableEvent) -> Misled | None:
         try:
             self.view.apply(event)
-        except GapError as gap:
-            return Misled(str(gap))
-        except CorruptTurnError as corrupt:
+        except (GapError, CorruptTurnError) as error:
             self._known = False  # only a snapshot can mend it
-            return Misled(str(corrupt))
+            return Misled(str(error))
         return None
 
     def _accept(self, accepted: e.Accepted) -> None:

@@ -28,10 +28,11 @@ from server.clock import Clock
 from server.cursor import Cursor
 from server.hub import Hub
 from server.joining import Admission, Door, RefusedError
+from server.leases import SUSPENDED_S
 from server.meters import SocketMeter
-from server.outlet import SETTLE_S, ClosedError, Outlet, Wire
+from server.outlet import ClosedError, Outlet, Wire
 from server.rates import CommandRate, ErrorCount
-from server.sessions import Followers, Sessions, Verdict
+from server.sessions import AstrayError, Followers, Sessions, Verdict
 from storage.errors import ErasedError, MissingError, StorageError
 from storage.live import LiveStore
 
@@ -77,6 +78,7 @@ class Connection:
         self._partial: c.SpeechPartial | None = None
         self._partial_due = now
         self._admission: Admission | None = None
+        self._cursor: Cursor | None = None
 
     async def run(self) -> Close | None:
         """Serve the socket; return the code to close it with, None where the peer went first."""
@@ -89,7 +91,7 @@ class Connection:
         except (ClosedError, RefusedError) as end:
             return end.code
         try:
-            admission = await self._shared.door.admit(grant, hello)
+            admission = await self._shared.door.admit(grant, hello, since=self._heard)
             return await self._serve(
                 admission, Cursor(self._shared.store, topic, admission.position)
             )
@@ -103,7 +105,9 @@ class Connection:
             async with asyncio.timeout(HELLO_TIMEOUT_S):
                 return await self._first_frame()
         except TimeoutError:
-            raise ClosedError(Close.NO_HELLO) from None
+            late = self._clock.monotonic() - self._heard > HELLO_TIMEOUT_S + SUSPENDED_S
+            # Where it was this process that slept, the client may come again.
+            raise ClosedError(Close.INTERNAL if late else Close.NO_HELLO) from None
 
     async def _first_frame(self) -> c.Hello:
         while True:
@@ -120,11 +124,11 @@ class Connection:
                     raise ClosedError(Close.ABUSE) from None
 
     async def _serve(self, admission: Admission, cursor: Cursor) -> Close | None:
-        self._admission = admission
+        self._admission, self._cursor = admission, cursor
         self._shared.meter.connected(admission.role, 1)
         session = admission.session
         if session.over:
-            self._outlet.over(SETTLE_S)
+            self._outlet.over()
         elif session.open is not None and session.open.speaker == "interviewer":
             self._shared.followers.run(self._interview_id)  # in case its lease has lapsed
         self._outlet.cover(admission.stored)
@@ -229,9 +233,13 @@ class Connection:
 
     async def _decide(self, command: c.DurableCommand) -> None:
         try:
-            verdict = await self._shared.sessions.command(self._interview_id, command)
+            verdict = await self._shared.sessions.command(
+                self._interview_id, command, self._cursor and self._cursor.position
+            )
         except (MissingError, ErasedError):
             raise ClosedError(Close.FORBIDDEN) from None
+        except AstrayError:
+            raise ClosedError(Close.RESYNCHRONISE) from None
         self._shared.meter.decided(str(command.__struct_config__.tag), _outcome(verdict))
         if verdict.rejected is not None:
             reject = verdict.rejected

@@ -66,8 +66,10 @@ class Topic:
         """Take entries that the log has acknowledged to a commit made on this instance."""
         if not entries:
             return
-        if self._ring and entries[0].id.seq != self._ring[-1].id.seq + 1:
-            self._ring.clear()  # others wrote in between: what follows is no continuation
+        first = entries[0]
+        if self._ring and self._ring[-1].id.after(first.body) != first.id:
+            # Others wrote in between, or Redis lost what came before: this is no continuation.
+            self._ring.clear()
         self._ring.extend(entries)
         self._advance(entries[-1].id)
 

@@ -16,7 +16,7 @@ from server.clock import Clock, backoff
 from server.credentials import CredentialError, Credentials, Grant
 from server.sessions import PATIENCE_S, ROUNDS, Sessions
 from storage.errors import BackendDownError, ErasedError, MissingError, OutOfMemoryError
-from storage.live import Erased, Join, Joined, LiveStore, Missing, Stale, State
+from storage.live import Erased, Join, Joined, LiveStore, Missing, Overtaken, Stale, State
 
 
 class RefusedError(Exception):
@@ -64,8 +64,8 @@ class Door:
             raise RefusedError(Close.FORBIDDEN)
         return grant
 
-    async def admit(self, grant: Grant, hello: Hello) -> Admission:
-        """Register the socket and find its place in the log.
+    async def admit(self, grant: Grant, hello: Hello, *, since: float) -> Admission:
+        """Register the socket and find its place in the log. ``hello`` came at ``since``.
 
         Raises:
             RefusedError: with the close code.
@@ -74,7 +74,7 @@ class Door:
         nonce, attempt = self._clock.nonce(), 0
         while True:
             try:
-                return await self._admit(grant, hello, nonce)
+                return await self._admit(grant, hello, nonce, since)
             except (MissingError, ErasedError):
                 raise RefusedError(Close.FORBIDDEN) from None
             except (BackendDownError, OutOfMemoryError):
@@ -83,7 +83,7 @@ class Door:
                 await backoff(self._clock, attempt)
                 attempt += 1
 
-    async def _admit(self, grant: Grant, hello: Hello, nonce: str) -> Admission:
+    async def _admit(self, grant: Grant, hello: Hello, nonce: str, since: float) -> Admission:
         if grant.kind == "ticket":
             redeemed = await self._store.redeem(grant.interview_id, grant.id, nonce, 2 * TICKET_S)
             if not redeemed:
@@ -97,6 +97,8 @@ class Door:
                 last_event_id=last_event_id(hello.last_event_id),
                 issued=grant.issued if grant.kind == "resume" else None,
                 now=now,
+                nonce=nonce,
+                age_ms=int((self._clock.monotonic() - since) * 1000),
             )
         )
         state = joined.state
@@ -118,11 +120,15 @@ class Door:
         for _ in range(ROUNDS):
             match await self._store.join(join):
                 case Joined() as joined:
-                    lost = join.last_event_id is not None and not joined.recovered
-                    if not lost or await self._sessions.reconcile(join.id):
+                    seen = join.last_event_id
+                    if joined.recovered or seen is None:
+                        return joined
+                    if await self._sessions.reconcile(join.id, seen):
                         return joined
                 case Stale():
                     raise RefusedError(Close.CREDENTIAL)
+                case Overtaken():  # its client has left it, or comes back and is the newer one
+                    raise RefusedError(Close.BACKEND_DOWN)
                 case Missing():
                     await self._sessions.rebuild(join.id)
                 case Erased():

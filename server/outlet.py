@@ -28,9 +28,6 @@ SEND_STALL_S = 10.0
 """A send that does not end for so long means that the client does not read."""
 READ_PATIENCE_S = 30.0
 """How long a socket stays open while Redis cannot be read."""
-SETTLE_S = 5.0
-"""How long a socket whose interview is over, its report told, waits for ``stored``."""
-
 _REPORT = b'{"type":"report.'
 _ENDED = b'{"type":"interview.ended"'
 
@@ -69,6 +66,7 @@ class Outlet:
         self._stored = EventId(0, 0)
         self._told = 0
         self._over_at: float | None = None
+        self._reported = False
         self._sending: float | None = None
 
     def wake(self) -> None:
@@ -93,10 +91,15 @@ class Outlet:
             self._stored = stored
             self._wake.set()
 
-    def over(self, linger_s: float = OVER_LINGER_S) -> None:
-        """Close the socket after at most ``linger_s``: its interview is over."""
-        limit = self._clock.monotonic() + linger_s
-        self._over_at = limit if self._over_at is None else min(self._over_at, limit)
+    def over(self, *, reported: bool = True) -> None:
+        """Close the socket: its interview is over.
+
+        That is as soon as its report is ``reported`` and all of it is stored: until then the client
+        may have to send again what a Redis that failed has lost. At the latest it is in a minute.
+        """
+        if self._over_at is None:
+            self._over_at = self._clock.monotonic() + OVER_LINGER_S
+        self._reported = self._reported or reported
         self._wake.set()
 
     def close(self, code: Close) -> None:
@@ -179,10 +182,8 @@ class Outlet:
             for event in merge([read_body(entry.body, entry.id) for entry in entries]):
                 await self.send(event)
         for entry in entries:
-            if entry.body.startswith(_ENDED):
-                self.over()
-            elif entry.body.startswith(_REPORT):
-                self.over(SETTLE_S)
+            if entry.body.startswith((_ENDED, _REPORT)):
+                self.over(reported=entry.body.startswith(_REPORT))
 
     async def _send_answers(self, position: EventId) -> None:
         while self._answers and self._answers[0][0] <= position.seq:
@@ -196,9 +197,8 @@ class Outlet:
     def _check_over(self, position: EventId) -> None:
         if self._over_at is None:
             return
-        left = self._over_at - self._clock.monotonic()
-        settled = left <= SETTLE_S and self._stored.seq >= position.seq
-        if settled or left <= 0:
+        settled = self._reported and self._stored.seq >= position.seq
+        if settled or self._clock.monotonic() >= self._over_at:
             raise ClosedError(Close.OVER)
 
     async def _send(self, frame: bytes) -> None:

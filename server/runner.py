@@ -53,7 +53,10 @@ class TurnRunner:
         """Own the turns' tasks for ever."""
         async with asyncio.TaskGroup() as group:
             self._group = group
-            await asyncio.Event().wait()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self._group = None  # a group that ends takes no more tasks
 
     def start(self, interview_id: str) -> None:
         """Generate the interview's open turn, if nobody does. Does not block."""

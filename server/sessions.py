@@ -16,6 +16,7 @@ from server.lineage import leads_on
 from storage.errors import BackendDownError, ErasedError, MissingError, OutOfMemoryError
 from storage.live import (
     Answer,
+    Astray,
     Commit,
     Committed,
     Conflict,
@@ -39,6 +40,10 @@ PATIENCE_S = 3.0
 """How long a command waits for a backend before its sender is asked to send it again."""
 
 _log = structlog.get_logger()
+
+
+class AstrayError(Exception):
+    """The log does not hold what the caller has seen: it lost its tail."""
 
 
 class Archive(Protocol):
@@ -88,22 +93,30 @@ class Sessions:
         self.followers: Followers | None = None
 
     async def load(
-        self, interview_id: str, *, command: str = "", turns: bool = False, entries: bool = False
+        self,
+        interview_id: str,
+        *,
+        command: str = "",
+        entries: bool = False,
+        seen: EventId | None = None,
     ) -> State:
         """Return the session; it is rebuilt from PostgreSQL where Redis does not hold it.
 
         Raises:
+            AstrayError: its log does not hold ``seen``.
             MissingError: there is no such interview.
             ErasedError: it was erased.
             BackendDownError: Redis, or PostgreSQL where it is needed, does not answer.
         """
         for _ in range(ROUNDS):
             found = await self._store.load(
-                interview_id, command=command, turns=turns, entries=entries
+                interview_id, command=command, entries=entries, seen=seen
             )
             match found:
                 case State():
                     return found
+                case Astray():
+                    raise AstrayError
                 case Erased():
                     raise ErasedError
                 case Missing():
@@ -127,34 +140,39 @@ class Sessions:
             raise ErasedError
         _log.info("session rebuilt", interview=interview_id, head=str(restore.head))
 
-    async def reconcile(self, interview_id: str) -> bool:
+    async def reconcile(self, interview_id: str, seen: EventId) -> bool:
         """Make sure that the live log leads on from what is stored; False where it was dropped.
 
-        For a client that holds an event which the log does not: a failover may have lost more.
-        While PostgreSQL is down the live session stands, until the writer finds out.
+        For a client that holds ``seen`` where the log does not, unless that was only trimmed away:
+        a failover may have lost more, even what was stored. Going on before that is known could
+        lose what is answered next.
 
         Raises:
-            MissingError, ErasedError: the interview is gone.
-            BackendDownError: Redis does not answer.
+            BackendDownError: Redis or PostgreSQL does not answer.
         """
-        version = (await self.load(interview_id)).version
-        try:
-            restore = await self._archive.rebuild(interview_id)
-        except BackendDownError:
+        if not isinstance(await self._store.load(interview_id, seen=seen), Astray):
             return True
+        version = (await self.load(interview_id)).version
+        restore = await self._archive.rebuild(interview_id)
         return restore is None or await leads_on(self._store, interview_id, version, restore.head)
 
-    async def command(self, interview_id: str, command: DurableCommand) -> Verdict:
+    async def command(
+        self, interview_id: str, command: DurableCommand, seen: EventId | None = None
+    ) -> Verdict:
         """Decide a durable command, once, however often and wherever it is sent.
 
+        ``seen`` is the newest event its sender was sent. On a log that lost it the command would
+        mean something else: an answer whose first words are gone must not be ended.
+
         Raises:
+            AstrayError: the log does not hold ``seen``; the sender has to resynchronise.
             MissingError, ErasedError: the interview is gone.
         """
         deadline = self._clock.monotonic() + PATIENCE_S
         attempt = 0
         while True:
             try:
-                return await self._decide(interview_id, command)
+                return await self._decide(interview_id, command, seen)
             except (BackendDownError, OutOfMemoryError) as error:
                 if self._clock.monotonic() > deadline:
                     _log.warning("command postponed", reason=type(error).__name__)
@@ -196,11 +214,13 @@ class Sessions:
                     state = None
         raise BackendDownError("the session changes faster than it can be followed")
 
-    async def _decide(self, interview_id: str, command: DurableCommand) -> Verdict:
+    async def _decide(
+        self, interview_id: str, command: DurableCommand, seen: EventId | None
+    ) -> Verdict:
         digest = digest_of(command)
         for _ in range(ROUNDS):
             before = await self.load(
-                interview_id, command=command.id, entries=isinstance(command, _CUTS)
+                interview_id, command=command.id, entries=isinstance(command, _CUTS), seen=seen
             )
             if before.answer is not None:
                 return _repeated(before.answer, digest)

@@ -29,6 +29,8 @@ LOG_LENGTH = 4096
 COMMAND_IDS = 10_000
 IDLE_MS = 3_600_000
 """How long a live interview rests before it is parked in PostgreSQL."""
+LATE_JOIN_MS = 1000
+"""A join this old may have been overtaken by a newer socket's."""
 TOMBSTONE_S = 86_400
 MAX_TRIES = 5
 """How often an outbox entry with bad data is tried."""
@@ -139,6 +141,10 @@ class Erased(Struct, frozen=True):
     """The interview was erased."""
 
 
+class Astray(Struct, frozen=True):
+    """The log does not hold what the caller has seen: it lost its tail."""
+
+
 class Held(Struct, frozen=True):
     """Another instance holds the turn."""
 
@@ -152,7 +158,8 @@ class Join(Struct, frozen=True, kw_only=True):
 
     ``slot`` is what at most one socket may hold (empty: any number), ``issued`` the time of issue
     of the resume token that was shown (None: it came with a ticket). ``last_event_id`` is None or
-    a well-formed id.
+    a well-formed id. ``nonce`` names the socket, for a call that is repeated, and ``age_ms`` tells
+    how long ago its ``hello`` came.
     """
 
     id: str
@@ -160,11 +167,17 @@ class Join(Struct, frozen=True, kw_only=True):
     last_event_id: EventId | None
     issued: int | None
     now: int
+    nonce: str
+    age_ms: int = 0
     grace_ms: int = RESUME_GRACE_MS
 
 
 class Stale(Struct, frozen=True):
     """The resume token was outlived by a newer one."""
+
+
+class Overtaken(Struct, frozen=True):
+    """A newer socket took the slot while this one waited."""
 
 
 class Joined(Struct, frozen=True):
@@ -256,16 +269,25 @@ class LiveStore(Protocol):
     """The live sessions. One implementation over Redis, one in memory."""
 
     async def load(
-        self, interview_id: str, *, command: str = "", turns: bool = False, entries: bool = False
-    ) -> State | Gone:
-        """Read the state; with ``command``, also what that command was answered."""
+        self,
+        interview_id: str,
+        *,
+        command: str = "",
+        turns: bool = False,
+        entries: bool = False,
+        seen: EventId | None = None,
+    ) -> State | Astray | Gone:
+        """Read the state; with ``command``, also what that command was answered.
+
+        With ``seen``, what the caller was told of last, only where the log leads on from that.
+        """
         ...
 
     async def create(self, restore: Restore) -> Literal["ok", "exists"] | Erased:
         """Put an interview in, unless it is there or was erased."""
         ...
 
-    async def join(self, join: Join) -> Joined | Stale | Gone:
+    async def join(self, join: Join) -> Joined | Stale | Overtaken | Gone:
         """Register a socket; with no recovery the state comes with turns and entries."""
         ...
 

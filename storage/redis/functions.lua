@@ -18,6 +18,9 @@ local DELTA = '^{"type":"turn%.delta","turn":(%d+),"attempt":(%d+),'
 -- How many slots for sockets an interview remembers, about.
 local SLOTS = 256
 
+-- A join that is this old when it arrives may have been overtaken by a newer socket's.
+local LATE_MS = 1000
+
 local function now_ms()
   local t = redis.call('TIME')
   return t[1] * 1000 + math.floor(t[2] / 1000)
@@ -102,10 +105,30 @@ local function describe(keys, command_id, with_turns, with_open)
     meta.stored, meta.touched, answer, turns, entries}
 end
 
--- load: ARGV command_id, turns?, open?  ->  state | missing | erased
+-- Whether `id` is, or was, in the log. What was trimmed away was there.
+local function logged(keys, head, id)
+  if id == head or id == '0-0' then
+    return true
+  end
+  if split(id) >= split(head) then
+    return false
+  end
+  local first = redis.call('XRANGE', keys[LOG], '-', '+', 'COUNT', 1)[1]
+  if not first or split(id) < split(first[1]) then
+    return true
+  end
+  return #redis.call('XRANGE', keys[LOG], id, id) == 1
+end
+
+-- load: `seen` is the newest event that the caller was told of, or ''.
+-- ARGV command_id, turns?, open?, seen  ->  state | astray | missing | erased
 local function load(keys, argv)
-  if redis.call('EXISTS', keys[META]) == 0 then
+  local head = redis.call('HGET', keys[META], 'head')
+  if not head then
     return {redis.call('EXISTS', keys[ERASED]) == 1 and 'erased' or 'missing'}
+  end
+  if argv[4] ~= '' and not logged(keys, head, argv[4]) then
+    return {'astray'}
   end
   return {'ok', describe(keys, argv[1], argv[2] == '1', argv[3] == '1')}
 end
@@ -170,12 +193,22 @@ end
 -- Sockets are numbered in the order they join, so that an old announcement never closes a newer socket:
 -- by the microsecond, so that the order outlives a rebuild.
 -- A slot is remembered while there are few: observers name theirs, and may name ever new ones.
--- ARGV slot, last_event_id, issued (of the resume token shown, or ''), now, grace_ms
--- -> ok, recovered, number, state | stale | missing | erased
+-- A call may be repeated, by its nonce. One that was held up for long may come behind a newer socket's:
+-- it must not replace that one, whose client would never come back.
+-- ARGV slot, last_event_id, issued (of the resume token shown, or ''), now, grace_ms, nonce, age_ms
+-- -> ok, recovered, number, state | stale | overtaken | missing | erased
 local function join(keys, argv)
   local slot, last, known = argv[1], argv[2], false
   if redis.call('EXISTS', keys[META]) == 0 then
     return {redis.call('EXISTS', keys[ERASED]) == 1 and 'erased' or 'missing'}
+  end
+  local time = redis.call('TIME')
+  local now = time[1] * 1000000 + time[2]
+  local holder = slot ~= '' and redis.call('HGET', keys[META], 'socket:' .. slot) or ''
+  local held, nonce = string.match(holder, '^(%d+) (.*)$')
+  local again = held and nonce == argv[6]
+  if held and not again and tonumber(argv[7]) >= LATE_MS and now - argv[7] * 1000 < tonumber(held) then
+    return {'overtaken'}
   end
   if slot ~= '' then
     local times = redis.call('HGET', keys[META], 'resume:' .. slot)
@@ -188,13 +221,12 @@ local function join(keys, argv)
       redis.call('HSET', keys[META], 'resume:' .. slot, issues)
     end
   end
-  local time = redis.call('TIME')
   local last_number = tonumber(redis.call('HGET', keys[META], 'joins') or 0)
-  local number = math.max(last_number + 1, time[1] * 1000000 + time[2])
-  redis.call('HSET', keys[META], 'joins', int(number))
+  local number = again and tonumber(held) or math.max(last_number + 1, now)
+  redis.call('HSET', keys[META], 'joins', int(math.max(last_number, number)))
   if slot ~= '' then
     if known then
-      redis.call('HSET', keys[META], 'socket:' .. slot, int(number))
+      redis.call('HSET', keys[META], 'socket:' .. slot, int(number) .. ' ' .. argv[6])
     end
     redis.call('PUBLISH', channel(keys), 'c' .. slot .. ' ' .. int(number))
   end
@@ -385,21 +417,6 @@ local function append(keys, argv)
   end
   redis.call('PUBLISH', channel(keys), 'e' .. id)
   return {'ok', id}
-end
-
--- Whether `id` is, or was, in the log. What was trimmed away was there.
-local function logged(keys, head, id)
-  if id == head or id == '0-0' then
-    return true
-  end
-  if split(id) >= split(head) then
-    return false
-  end
-  local first = redis.call('XRANGE', keys[LOG], '-', '+', 'COUNT', 1)[1]
-  if not first or split(id) < split(first[1]) then
-    return true
-  end
-  return #redis.call('XRANGE', keys[LOG], id, id) == 1
 end
 
 -- stored: PostgreSQL has committed everything up to `head` and the named commands. A head that is not in

@@ -1,6 +1,6 @@
 """What the functions answer, read into the Structs of `storage.live`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -82,7 +82,11 @@ def pulse(reply: Reply) -> live.Pulse | None:
     if head is None:
         return None
     slots = zip(("candidate", "transcriber"), sockets, strict=True)
-    return live.Pulse(event_id(head), event_id(stored), {slot: int(n) for slot, n in slots if n})
+    return live.Pulse(event_id(head), event_id(stored), _numbers(slots))
+
+
+def _numbers(slots: Iterable[tuple[str, bytes | None]]) -> dict[str, int]:
+    return {slot: int(holder.partition(b" ")[0]) for slot, holder in slots if holder}
 
 
 def appended(reply: Reply | Exception, body: bytes) -> live.Appended | live.Fenced:

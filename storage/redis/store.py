@@ -43,10 +43,19 @@ class RedisStore:
     # --- sessions ---------------------------------------------------------------------------------
 
     async def load(
-        self, interview_id: str, *, command: str = "", turns: bool = False, entries: bool = False
-    ) -> live.State | live.Gone:
+        self,
+        interview_id: str,
+        *,
+        command: str = "",
+        turns: bool = False,
+        entries: bool = False,
+        seen: EventId | None = None,
+    ) -> live.State | live.Astray | live.Gone:
         """See `LiveStore.load`."""
-        reply = await self._call("load", interview_id, command, _flag(turns), _flag(entries))
+        known = "" if seen is None else str(seen)
+        reply = await self._call("load", interview_id, command, _flag(turns), _flag(entries), known)
+        if reply[0] == b"astray":
+            return live.Astray()
         return replies.gone(reply) or replies.state(reply[1])
 
     async def create(self, restore: live.Restore) -> Literal["ok", "exists"] | live.Erased:
@@ -69,13 +78,14 @@ class RedisStore:
         reply = await self._call("create", session.interview_id, _pack(arguments))
         return live.Erased() if reply[0] == b"erased" else "ok" if reply[0] == b"ok" else "exists"
 
-    async def join(self, join: live.Join) -> live.Joined | live.Stale | live.Gone:
+    async def join(self, join: live.Join) -> live.Joined | live.Stale | live.Overtaken | live.Gone:
         """See `LiveStore.join`."""
         last = "" if join.last_event_id is None else str(join.last_event_id)
         issued = "" if join.issued is None else join.issued
-        reply = await self._call("join", join.id, join.slot, last, issued, join.now, join.grace_ms)
-        if reply[0] == b"stale":
-            return live.Stale()
+        times = (issued, join.now, join.grace_ms)
+        reply = await self._call("join", join.id, join.slot, last, *times, join.nonce, join.age_ms)
+        if reply[0] in _REFUSED:
+            return _REFUSED[reply[0]]
         return replies.gone(reply) or live.Joined(
             reply[1] == b"1", reply[2], replies.state(reply[3])
         )
@@ -327,6 +337,9 @@ def _args(name: str, count: int, interview_id: str, *arguments: Any) -> tuple[An
 
 
 _READ_ONLY = frozenset(("load", "unstored"))
+
+
+_REFUSED = {b"stale": live.Stale(), b"overtaken": live.Overtaken()}
 
 
 def _flag(value: bool) -> str:  # noqa: FBT001  # Lua has no booleans among its arguments

@@ -20,16 +20,16 @@ class TwinNotifier:
         self._server = server
         self._deliver = deliver
         self._listener: Listener | None = None
-        self._watched: set[str] = set()
+        self._watched: dict[str, None] = {}  # in order: a simulation must be repeatable
 
     async def watch(self, interview_id: str) -> None:
         """See `Notifier.watch`. The watch outlives an outage."""
-        self._watched.add(interview_id)
+        self._watched[interview_id] = None
         await self._server.call("notifier", "watch", lambda: None)
 
     async def unwatch(self, interview_id: str) -> None:
         """See `Notifier.unwatch`."""
-        self._watched.discard(interview_id)
+        self._watched.pop(interview_id, None)
 
     async def run(self, listener: Listener) -> None:
         """Deliver to ``listener`` until cancelled, as `RedisNotifier.run` does."""

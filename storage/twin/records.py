@@ -34,7 +34,7 @@ class Interview:
     commands: dict[str, str] = field(default_factory=dict[str, str])
     pending: dict[str, None] = field(default_factory=dict[str, None])
     resumes: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
-    sockets: dict[str, int] = field(default_factory=dict[str, int])
+    sockets: dict[str, tuple[int, str]] = field(default_factory=dict[str, tuple[int, str]])
 
     def copy(self) -> "Interview":
         """Return a copy that changes to this one do not reach."""

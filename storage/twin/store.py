@@ -38,14 +38,22 @@ class Twin:
     # --- sessions ---------------------------------------------------------------------------------
 
     async def load(
-        self, interview_id: str, *, command: str = "", turns: bool = False, entries: bool = False
-    ) -> live.State | live.Gone:
+        self,
+        interview_id: str,
+        *,
+        command: str = "",
+        turns: bool = False,
+        entries: bool = False,
+        seen: EventId | None = None,
+    ) -> live.State | live.Astray | live.Gone:
         """See `LiveStore.load`."""
 
-        def load() -> live.State | live.Gone:
+        def load() -> live.State | live.Astray | live.Gone:
             held = self._held(interview_id)
             if not isinstance(held, Interview):
                 return held
+            if seen is not None and not held.was_logged(seen):
+                return live.Astray()
             return held.describe(command, turns=turns, entries=entries)
 
         return await self._call("load", load)
@@ -69,21 +77,25 @@ class Twin:
 
         return await self._write("create", name, create, adds=True)
 
-    async def join(self, join: live.Join) -> live.Joined | live.Stale | live.Gone:
+    async def join(self, join: live.Join) -> live.Joined | live.Stale | live.Overtaken | live.Gone:
         """See `LiveStore.join`."""
 
-        def act() -> live.Joined | live.Stale | live.Gone:
+        def act() -> live.Joined | live.Stale | live.Overtaken | live.Gone:
             held = self._held(join.id)
             if not isinstance(held, Interview):
                 return held
             known: bool | None = False
+            holder = held.sockets.get(join.slot)
+            again = holder is not None and holder[1] == join.nonce
+            if holder is not None and not again and self._late(join, holder[0]):
+                return live.Overtaken()
             if join.slot:
                 known = held.enlist(join.slot, join.issued, join.now, join.grace_ms)
                 if known is None:
                     return live.Stale()
-            number = self._server.number()
+            number = holder[0] if holder is not None and again else self._server.number()
             if known:
-                held.sockets[join.slot] = number
+                held.sockets[join.slot] = (number, join.nonce)
             if join.slot:
                 self._server.publish(join.id, f"c{join.slot} {number}")
             held.touched = self._server.clock()
@@ -273,7 +285,7 @@ class Twin:
             if held is None:
                 return None
             slots = ("candidate", "transcriber")
-            sockets = {slot: held.sockets[slot] for slot in slots if slot in held.sockets}
+            sockets = {slot: held.sockets[slot][0] for slot in slots if slot in held.sockets}
             return live.Pulse(held.head, held.stored, sockets)
 
         return await self._call("pulse", lambda: [pulse(name) for name in interviews])
@@ -434,6 +446,10 @@ class Twin:
         )
 
     # --- calls ------------------------------------------------------------------------------------
+
+    def _late(self, join: live.Join, number: int) -> bool:
+        came = (self._server.clock() - join.age_ms) * 1000
+        return join.age_ms >= live.LATE_JOIN_MS and came < number
 
     def _held(self, interview_id: str) -> Interview | live.Gone:
         held = self._server.interviews.get(interview_id)

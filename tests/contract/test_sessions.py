@@ -1,5 +1,5 @@
 import asyncio
-from itertools import islice
+from itertools import count, islice
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ from protocol.machine import Received, transition
 from protocol.session import Turn
 from storage.live import (
     Answer,
+    Astray,
     Committed,
     Conflict,
     Due,
@@ -19,6 +20,7 @@ from storage.live import (
     Join,
     Joined,
     Missing,
+    Overtaken,
     Stale,
     State,
     Unstored,
@@ -239,6 +241,38 @@ async def test_joining_numbers_sockets_upwards_also_over_a_rebuild(backend: Back
     assert third.number > second.number
 
 
+async def test_a_join_that_is_repeated_is_the_same_socket(backend: Backend) -> None:
+    store = backend.store()
+    await store.create(restore_of())
+    first = await _joined(store, _join(nonce="a"))
+    again = await _joined(store, _join(nonce="a", age_ms=5_000))
+    assert again.number == first.number
+    assert (await _joined(store, _join(nonce="b"))).number > first.number
+
+
+async def test_a_join_that_was_held_up_does_not_replace_a_newer_socket(backend: Backend) -> None:
+    store = backend.store()
+    await store.create(restore_of())
+    newer = await _joined(store, _join(nonce="newer"))
+    assert await store.join(_join(nonce="older", age_ms=60_000)) == Overtaken()
+    (pulse,) = await store.pulse([NAME])
+    assert pulse is not None
+    assert pulse.sockets == {"candidate": newer.number}
+    for join in (_join(age_ms=60_000, slot="transcriber"), _join(age_ms=60_000, slot="")):
+        assert isinstance(await store.join(join), Joined)  # there is none to replace
+    assert isinstance(await store.join(_join(nonce="in time", age_ms=900)), Joined)
+
+
+async def test_what_was_seen_must_be_in_the_log(backend: Backend) -> None:
+    store = backend.store()
+    state = await started(store)
+    for entry in await store.read(NAME, ORIGIN, 100):
+        assert isinstance(await store.load(NAME, seen=entry.id), State)
+    assert isinstance(await store.load(NAME, seen=ORIGIN), State)
+    for lost in (EventId(state.head.seq, 1), EventId(1, 1), EventId(state.head.seq + 1, 1)):
+        assert await store.load(NAME, seen=lost) == Astray()
+
+
 async def test_a_client_is_recovered_only_by_an_id_of_the_log(backend: Backend) -> None:
     store = backend.store(max_log=8)
     state = await started(store)
@@ -420,7 +454,12 @@ def _neighbours(count: int) -> list[str]:
 
 
 def _join(slot: str = "candidate", **changes: Any) -> Join:
-    return replace(Join(id=NAME, slot=slot, last_event_id=None, issued=None, now=AT), **changes)
+    fresh = f"socket-{next(_sockets)}"
+    join = Join(id=NAME, slot=slot, last_event_id=None, issued=None, now=AT, nonce=fresh)
+    return replace(join, **changes)
+
+
+_sockets = count()
 
 
 async def _joined(store: Any, join: Join) -> Joined:

@@ -281,6 +281,7 @@ async def _look(trace: Trace) -> None:
     name, draw = trace.name, trace.draw
     await trace.both("read", name, draw.choice(trace.heads[name]), draw.choice((1, 5, 500)))
     await trace.both("pulse", list(NAMES))
+    await trace.both("load", name, seen=draw.choice(trace.heads[name]))
     await trace.both("due", draw.choice((1, 10)))
     await trace.both("unstored", name)
 
@@ -295,6 +296,8 @@ async def _join(trace: Trace) -> None:
             last_event_id=draw.choice((None, *trace.heads[name][-3:])),
             issued=draw.choice((None, AT, AT + draw.randrange(1000))),
             now=AT + draw.randrange(2000),
+            nonce=draw.choice("stuvw"),
+            age_ms=draw.choice((0, 0, 100, 3_600_000)),
             grace_ms=500,
         ),
     )
