@@ -26,7 +26,7 @@ from tests.e2e.instances import SECRET
 
 ORIGIN = "https://interviews.example"
 PACE = {"VIVA_BANK_PACE": "400", "VIVA_ORIGINS": ORIGIN}
-SLOWER = {**PACE, "VIVA_BANK_PACE": "60"}
+SLOWER = {**PACE, "VIVA_BANK_PACE": "120"}
 """Words a second: slow enough for a question to be interrupted in its middle."""
 PLAN = {"type": "technical", "role": "Engineer", "duration_minutes": 15}
 TAKEN_OVER_S = 8.0
