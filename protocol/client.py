@@ -135,25 +135,11 @@ class ClientSession:
         """
         message = decode_server(frame, self._encoding)
         misled: Misled | None = None
-        match message:
-            case e.Welcome():
-                self._welcome(message)
-            case e.Live():
-                self.live = True
-                self._attempt = 0
-            case e.Stored(id=covered):
-                self._store(parse_event_id(covered))
-            case e.Accepted():
-                self._accept(message)
-            case e.Rejected(command_id=command_id, retryable=retryable):
-                if not retryable:
-                    self._kept.pop(command_id, None)
-            case e.Draining(reconnect_after_ms=pause):
-                self._draining_s = pause / 1000
-            case e.Event():
-                misled = self._apply(message)
-            case _:
-                pass
+        try:
+            self._take(message)
+        except (GapError, CorruptTurnError, ValueError) as error:
+            self._known = False  # only a snapshot can mend it
+            misled = Misled(str(error))
         due = isinstance(message, e.Welcome | e.Accepted | e.Rejected | e.TurnStarted)
         return Received(message, self._due() if due else [], misled)
 
@@ -170,6 +156,35 @@ class ClientSession:
         self._draining_s = None
         self._attempt += 1
         return Reconnect(pause, self.resume_token is None)
+
+    def _take(self, message: e.ServerMessage) -> None:
+        """Change what is held by what the server says.
+
+        Raises:
+            GapError, CorruptTurnError: the event does not continue the view.
+            ValueError: an id that no log could have given, or a snapshot is missing.
+        """
+        match message:
+            case e.Welcome():
+                self._welcome(message)
+            case e.Live():
+                self.live = True
+                self._attempt = 0
+            case e.Stored(id=covered):
+                self._store(parse_event_id(covered))
+            case e.Accepted():
+                self._accept(message)
+            case e.Rejected(command_id=command_id, retryable=retryable):
+                if not retryable:
+                    self._kept.pop(command_id, None)
+            case e.Draining(reconnect_after_ms=pause):
+                self._draining_s = pause / 1000
+            case e.RatingReady(id=""):
+                pass  # in assessment mode: told to observers, no part of the log
+            case e.Event():
+                self.view.apply(message)
+            case _:
+                pass
 
     def _due(self) -> list[bytes]:
         """Return what is to be sent now of the commands that have no answer."""
@@ -204,17 +219,11 @@ class ClientSession:
             for kept in self._kept.values():
                 kept.effect = None
             self.stored = ORIGIN  # what it covered may be gone too, and its numbers used again
+        elif not (welcome.recovered and self._known):
+            raise ValueError("a client that holds nothing needs a snapshot")
         for kept in self._kept.values():
             kept.sent = False
         self._known = True
-
-    def _apply(self, event: e.DurableEvent) -> Misled | None:
-        try:
-            self.view.apply(event)
-        except (GapError, CorruptTurnError) as error:
-            self._known = False  # only a snapshot can mend it
-            return Misled(str(error))
-        return None
 
     def _accept(self, accepted: e.Accepted) -> None:
         kept = self._kept.get(accepted.command_id)
