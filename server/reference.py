@@ -15,6 +15,7 @@ import msgspec
 from protocol import commands as c
 from protocol import events as e
 from protocol.closes import STANDARD, Close, may_reconnect
+from protocol.diagram import page as states
 from protocol.limits import LIMITS
 from protocol.plan import Plan
 from protocol.scalars import MAX_INTEGER, Position
@@ -38,10 +39,10 @@ def filled(page: str) -> str:
 
 
 def main() -> None:
-    """Fill every page of docs/reference; print the names of those that changed."""
+    """Bring every page of docs/reference up to date; print the names of those that changed."""
     for path in sorted(PAGES.glob("*.md")):
         page = path.read_text(encoding="utf-8")
-        new = filled(page)
+        new = states() if path.name == "states.md" else filled(page)
         if new != page:
             path.write_text(new, encoding="utf-8")
             print(path.name)  # noqa: T201  # a command of the developers
