@@ -5,6 +5,9 @@ decides commands one by one, in the order they came.
 """
 
 import asyncio
+from collections import deque
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
@@ -25,8 +28,9 @@ from protocol.ids import EventId
 from protocol.limits import HEARTBEAT_MS, HEARTBEATS_MISSED, HELLO_TIMEOUT_S, LIMITS
 from protocol.scalars import Role
 from server.clock import Clock
+from server.credentials import Grant
 from server.cursor import Cursor
-from server.hub import Hub
+from server.hub import Hub, Topic
 from server.joining import Admission, Door, RefusedError
 from server.leases import SUSPENDED_S
 from server.meters import SocketMeter
@@ -40,6 +44,8 @@ COMMANDS_WAITING = 64
 """Commands of one socket that wait for their decision; more are refused as too many."""
 HEARTBEAT_S = HEARTBEAT_MS / 1000 * HEARTBEATS_MISSED
 PARTIAL_S = 1 / LIMITS.partials_per_second
+
+T = TypeVar("T")
 
 _log = structlog.get_logger()
 
@@ -79,26 +85,50 @@ class Connection:
         self._partial_due = now
         self._admission: Admission | None = None
         self._cursor: Cursor | None = None
+        self._topic: Topic | None = None
+        self._early: deque[str | bytes] = deque()
 
     async def run(self) -> Close | None:
         """Serve the socket; return the code to close it with, None where the peer went first."""
         try:
             hello = await self._hello()
             grant = self._shared.door.identify(self._interview_id, hello)
-            topic = await self._shared.hub.enter(self._interview_id, self)
+            admission, topic = await self._while_present(self._enter(grant, hello, self._heard))
+            return await self._serve(
+                admission, Cursor(self._shared.store, topic, admission.position)
+            )
         except StorageError:
             return Close.BACKEND_DOWN
         except (ClosedError, RefusedError) as end:
             return end.code
-        try:
-            admission = await self._shared.door.admit(grant, hello, since=self._heard)
-            return await self._serve(
-                admission, Cursor(self._shared.store, topic, admission.position)
-            )
-        except RefusedError as refused:
-            return refused.code
         finally:
-            await self._shared.hub.leave(topic, self)
+            if self._topic is not None:
+                await self._shared.hub.leave(self._topic, self)
+
+    async def _enter(self, grant: Grant, hello: c.Hello, since: float) -> tuple[Admission, Topic]:
+        topic = self._topic = await self._shared.hub.enter(self._interview_id, self)
+        return await self._shared.door.admit(grant, hello, since=since), topic
+
+    async def _while_present(self, work: Coroutine[Any, Any, T]) -> T:
+        """Await ``work`` unless the peer leaves, perhaps long ago: it slept, or this process did.
+
+        A socket that nobody holds any more must not replace its own client's newer one.
+        """
+        working, listening = asyncio.ensure_future(work), asyncio.ensure_future(self._listen())
+        try:
+            await asyncio.wait((working, listening), return_when=asyncio.FIRST_COMPLETED)
+            if listening.done():
+                listening.result()
+            return await working
+        finally:
+            working.cancel()
+            listening.cancel()
+            await asyncio.gather(working, listening, return_exceptions=True)
+
+    async def _listen(self) -> None:
+        """Keep what comes before the welcome; a peer that sends very much is not listened to."""
+        while len(self._early) < COMMANDS_WAITING:
+            self._early.append(await self._receive())
 
     async def _hello(self) -> c.Hello:
         try:
@@ -147,6 +177,9 @@ class Connection:
 
     # --- in ---
 
+    async def _next_frame(self) -> str | bytes:
+        return self._early.popleft() if self._early else await self._receive()
+
     async def _receive(self) -> str | bytes:
         frame = await self._wire.receive()
         if frame is None:
@@ -156,7 +189,7 @@ class Connection:
 
     async def _read_all(self, role: Role) -> None:
         while True:
-            frame = await self._receive()
+            frame = await self._next_frame()
             try:
                 command = decode_command(frame, self._encoding)
             except UndecodableError:
