@@ -1,0 +1,54 @@
+"""What goes wrong, as data: which call, and how."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+Kind = Literal[
+    "status", "quota", "slow", "stall", "cut", "no_end", "malformed", "surrogate", "nul", "empty",
+    "refused", "failed",
+]  # fmt: skip
+
+
+class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One rule; the first that fits a call is applied.
+
+    ``status``: an HTTP error of ``status`` with ``retry_after``. ``quota``: 429
+    insufficient_quota. ``slow``: the first token after ``seconds``. ``stall``: silence for
+    ``seconds`` behind ``tokens``. ``cut``: the connection is reset behind ``tokens``. ``no_end``:
+    the body ends behind ``tokens`` as if it were whole. ``malformed``: a chunk that is no JSON.
+    ``surrogate``: an emoji split in two halves. ``nul``: a NUL in the text. ``empty``: no token at
+    all. ``refused``: stopped by the content filter. ``failed``: an error event in the stream.
+    """
+
+    kind: Kind
+    every: int = 1
+    """Each so many calls; 1 is all."""
+    count: int | None = None
+    """At most so often; None is without end."""
+    tokens: int = 0
+    seconds: float = 30.0
+    status: int = 500
+    retry_after: str | None = None
+
+
+class Faults:
+    """The rules in force."""
+
+    def __init__(self) -> None:
+        self._rules: list[Fault] = []
+        self._used: list[int] = []
+
+    def set(self, rules: list[Fault]) -> None:
+        """Replace all rules."""
+        self._rules = rules
+        self._used = [0] * len(rules)
+
+    def of(self, call: int) -> Fault | None:
+        """Return what happens to the ``call``-th call."""
+        for place, rule in enumerate(self._rules):
+            left = rule.count is None or self._used[place] < rule.count
+            if left and call % rule.every == 0:
+                self._used[place] += 1
+                return rule
+        return None

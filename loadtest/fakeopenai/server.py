@@ -1,0 +1,298 @@
+"""The server: routes, streams, and the controls that a harness turns."""
+
+import asyncio
+import contextlib
+import json
+import random
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from msgspec import Struct
+
+from loadtest.fakeopenai import chat
+from loadtest.fakeopenai.bill import Bill, Call
+from loadtest.fakeopenai.faults import Fault, Faults
+from loadtest.fakeopenai.responses import Response
+from loadtest.fakeopenai.script import tokens_of
+from loadtest.fakeopenai.speech import Broken, Pace, speak
+
+KEPT = 10_000
+"""Stored responses; the oldest are forgotten."""
+_SSE = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
+_STATUS_CODES = {429: "rate_limit_exceeded", 401: "invalid_api_key"}
+
+
+class Options(Struct, frozen=True, kw_only=True):
+    """How the model speaks. ``tokens`` is the mean length of a reply; times in seconds."""
+
+    seed: int = 7
+    tokens: int = 40
+    tokens_per_second: float = 30.0
+    first_token_s: float = 0.1
+
+
+class FakeOpenAI:
+    """One fake provider. ``faults`` and ``bill`` may be used directly, or over HTTP."""
+
+    def __init__(self, options: Options | None = None) -> None:
+        self.options = options or Options()
+        self.faults = Faults()
+        self.bill = Bill()
+        self.port = 0
+        self._calls = 0
+        self._draw = random.Random(self.options.seed)
+        self._stored: dict[str, Response] = {}
+        self._group: asyncio.TaskGroup | None = None
+
+    @property
+    def url(self) -> str:
+        """What to set `OPENAI_BASE_URL` to."""
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    @contextlib.asynccontextmanager
+    async def running(self, port: int = 0) -> AsyncGenerator["FakeOpenAI"]:
+        """Serve while the body runs."""
+        runner = web.AppRunner(self._app(), access_log=None, handler_cancellation=True)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", port, backlog=1024)
+        await site.start()
+        self.port = runner.addresses[0][1]
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                yield self
+                for response in self._stored.values():
+                    if response.task is not None:
+                        response.task.cancel()
+        finally:
+            await runner.cleanup()
+
+    def _app(self) -> web.Application:
+        app = web.Application(middlewares=[_authorised])
+        app.add_routes(
+            [
+                web.post("/v1/chat/completions", self._chat),
+                web.post("/v1/responses", self._respond),
+                web.get("/v1/responses/{id}", self._retrieve),
+                web.post("/v1/responses/{id}/cancel", self._cancel),
+                web.delete("/v1/responses/{id}", self._delete),
+                web.get("/_control/bill", self._show_bill),
+                web.post("/_control/faults", self._set_faults),
+                web.get("/_control/health", _healthy),
+            ]
+        )
+        return app
+
+    # --- Chat Completions ---
+
+    async def _chat(self, request: web.Request) -> web.StreamResponse:
+        asked = await request.json()
+        call, tokens, fault = self._begin("chat", asked)
+        refusal = self._refuse(call, fault)
+        if refusal is not None:
+            return refusal
+        if not asked.get("stream"):
+            _count(call, "".join(tokens), len(tokens))
+            call.outcome = "completed"
+            return web.json_response(chat.whole(call))
+        reply = web.StreamResponse(headers=_SSE)
+        try:
+            await reply.prepare(request)
+            async for piece in self._chat_chunks(call, tokens, fault, asked):
+                await reply.write(piece)
+            await reply.write_eof()
+        except Broken as broken:
+            if broken.how == "cut" and request.transport is not None:
+                request.transport.abort()
+        finally:
+            if call.outcome == "running":
+                call.outcome = "aborted"
+        return reply
+
+    async def _chat_chunks(
+        self, call: Call, tokens: list[str], fault: Fault | None, asked: dict[str, Any]
+    ) -> AsyncIterator[bytes]:
+        yield chat.chunk(call, {"role": "assistant", "content": ""})
+        finish = "stop"
+        try:
+            async for token in self._speak(tokens, fault):
+                _count(call, token)
+                yield chat.chunk(call, {"content": token})
+        except Broken as broken:
+            call.outcome = "failed"
+            match broken.how:
+                case "malformed":
+                    yield b"data: {not json\n\n"
+                case "failed":
+                    yield chat.event({"error": _error("server_error", "The model failed.")})
+                case "refused":
+                    finish = "content_filter"
+                case "no_end":
+                    return
+                case _:
+                    raise
+        yield chat.chunk(call, {}, finish)
+        options: dict[str, Any] = asked.get("stream_options") or {}
+        if options.get("include_usage"):
+            yield chat.usage(call)
+        yield chat.DONE
+        if call.outcome == "running":
+            call.outcome = "completed"
+
+    # --- Responses ---
+
+    async def _respond(self, request: web.Request) -> web.StreamResponse:
+        asked = await request.json()
+        call, tokens, fault = self._begin("responses", asked)
+        refusal = self._refuse(call, fault)
+        if refusal is not None:
+            return refusal
+        response = Response(call)
+        response.begin()
+        work = self._generate(response, tokens, fault)
+        assert self._group is not None  # noqa: S101 - routes are served while it runs
+        response.task = self._group.create_task(work)
+        if asked.get("background") or asked.get("store"):
+            self._keep(response)
+            return await self._stream(request, response, -1)
+        try:
+            return await self._stream(request, response, -1)
+        finally:
+            response.task.cancel()
+
+    async def _generate(self, response: Response, tokens: list[str], fault: Fault | None) -> None:
+        call = response.call
+        try:
+            async for token in self._speak(tokens, fault):
+                _count(call, token)
+                response.say(token)
+            call.outcome = "completed"
+            response.end("completed")
+        except Broken as broken:
+            call.outcome = "failed"
+            match broken.how:
+                case "malformed":
+                    response.raw(b"data: {not json\n\n")
+                    response.end("completed")
+                case "failed":
+                    response.end("failed")
+                case "refused":
+                    response.end("incomplete")
+                case _:
+                    response.stop()
+        finally:
+            if call.outcome == "running":
+                call.outcome = "aborted"
+
+    async def _retrieve(self, request: web.Request) -> web.StreamResponse:
+        response = self._stored.get(request.match_info["id"])
+        if response is None:
+            return _problem(404, "not_found", "No such response.")
+        if request.query.get("stream", "").lower() != "true":
+            return web.json_response(response.shown())
+        response.call.taken_up += 1
+        return await self._stream(request, response, int(request.query.get("starting_after", -1)))
+
+    async def _cancel(self, request: web.Request) -> web.StreamResponse:
+        response = self._stored.get(request.match_info["id"])
+        if response is None:
+            return _problem(404, "not_found", "No such response.")
+        if not response.over and response.task is not None:
+            response.task.cancel()
+            response.end("cancelled")
+        return web.json_response(response.shown())
+
+    async def _delete(self, request: web.Request) -> web.StreamResponse:
+        response = self._stored.pop(request.match_info["id"], None)
+        if response is None:
+            return _problem(404, "not_found", "No such response.")
+        if response.task is not None:
+            response.task.cancel()
+        return web.json_response({"id": response.call.id, "object": "response", "deleted": True})
+
+    async def _stream(
+        self, request: web.Request, response: Response, after: int
+    ) -> web.StreamResponse:
+        reply = web.StreamResponse(headers=_SSE)
+        await reply.prepare(request)
+        async for event in response.read(after):
+            await reply.write(event)
+        await reply.write_eof()
+        return reply
+
+    def _keep(self, response: Response) -> None:
+        self._stored[response.call.id] = response
+        while len(self._stored) > KEPT:
+            self._stored.pop(next(iter(self._stored)))
+
+    # --- both ---
+
+    def _begin(self, api: Any, asked: dict[str, Any]) -> tuple[Call, list[str], Fault | None]:
+        self._calls += 1
+        number, options = self._calls, self.options
+        prompt = json.dumps(asked.get("messages") or asked.get("input") or "")
+        call = Call(
+            id=f"{'chatcmpl' if api == 'chat' else 'resp'}_{options.seed}_{number}",
+            api=api,
+            model=str(asked.get("model", "fake")),
+            prompt_tokens=len(prompt.split()),
+        )
+        length = max(1, round(self._draw.uniform(0.5, 1.5) * options.tokens))
+        return call, tokens_of(options.seed, number, length), self.faults.of(number)
+
+    def _refuse(self, call: Call, fault: Fault | None) -> web.Response | None:
+        """Put the call on the bill, or refuse it with an HTTP error."""
+        if fault is not None and fault.kind in ("status", "quota"):
+            self.bill.refused += 1
+            if fault.kind == "quota":
+                return _problem(429, "insufficient_quota", "You exceeded your current quota.")
+            code = _STATUS_CODES.get(fault.status, "server_error")
+            reply = _problem(fault.status, code, "The fault was asked for.")
+            if fault.retry_after is not None:
+                reply.headers["Retry-After"] = fault.retry_after
+            return reply
+        self.bill.open(call)
+        return None
+
+    def _speak(self, tokens: list[str], fault: Fault | None) -> AsyncIterator[str]:
+        pace = Pace(self.options.tokens_per_second, self.options.first_token_s)
+        return speak(tokens, pace, fault, self._draw)
+
+    async def _show_bill(self, _request: web.Request) -> web.Response:
+        body = {"calls": list(self.bill.calls), "refused": self.bill.refused}
+        return web.Response(body=msgspec.json.encode(body), content_type="application/json")
+
+    async def _set_faults(self, request: web.Request) -> web.Response:
+        try:
+            self.faults.set(msgspec.json.decode(await request.read(), type=list[Fault]))
+        except msgspec.ValidationError as error:
+            return _problem(400, "bad_fault", str(error))
+        return web.json_response({})
+
+
+def _count(call: Call, text: str, tokens: int = 1) -> None:
+    call.tokens += tokens
+    # Halves of a pair become one code point, as they do for everyone who reads them.
+    call.text = (call.text + text).encode("utf-16", "surrogatepass").decode("utf-16", "ignore")
+
+
+@web.middleware
+async def _authorised(request: web.Request, handler: Any) -> web.StreamResponse:
+    if request.path.startswith("/v1/") and not request.headers.get("Authorization"):
+        return _problem(401, "invalid_api_key", "No API key was sent.")
+    reply: web.StreamResponse = await handler(request)
+    return reply
+
+
+async def _healthy(_request: web.Request) -> web.Response:
+    return web.json_response({})
+
+
+def _error(code: str, message: str) -> dict[str, Any]:
+    return {"code": code, "type": code, "message": message, "param": None}
+
+
+def _problem(status: int, code: str, message: str) -> web.Response:
+    return web.json_response({"error": _error(code, message)}, status=status)
