@@ -16,7 +16,7 @@ from server.api.resources import Listing, Ticket, Transcript, as_csv, as_markdow
 from server.auth import Caller
 from server.ids import uuid7
 from server.problems import ProblemError, absent
-from storage.errors import StorageError
+from storage.errors import ErasedError, StorageError
 from storage.live import State
 from storage.postgres.records import Existing, Interview, KeyReused
 
@@ -124,7 +124,13 @@ class Interviews(Controller):
     @delete("/{interview_id:str}")
     async def erase(self, deps: Deps, caller: Caller, interview_id: str) -> None:
         """Erase an interview everywhere; nothing that arrives late brings it back."""
-        interview = await self._permitted(deps, caller, interview_id)
+        interview = await deps.archive.get(interview_id)
+        if interview is None and await _tombstoned(deps, interview_id):
+            # Somebody erased it, perhaps on an instance that died before it came to Redis.
+            await deps.store.erase(interview_id)
+            return
+        if interview is None or not (caller.reviews or interview.user_id == caller.user):
+            raise absent()
         if caller.role == "reviewer" and interview.user_id != caller.user:
             raise ProblemError(403, "forbidden", "Reviewers may not erase interviews.")
         # The tombstone in PostgreSQL comes first: from then on no late write is taken.
@@ -217,6 +223,14 @@ class Interviews(Controller):
 _NO_ASSESSOR = ProblemError(
     503, "assessor_unavailable", "No assessor is part of this deployment; there is no report."
 )
+
+
+async def _tombstoned(deps: Deps, interview_id: str) -> bool:
+    try:
+        await deps.archive.rebuild(interview_id)
+    except ErasedError:
+        return True
+    return False
 
 
 def _listed(interview: Interview, fields: str | None) -> dict[str, Any]:
