@@ -169,6 +169,12 @@ def _chaos(sub: argparse.ArgumentParser) -> None:
         help="how often an instance is killed (default: %(default)s)",
     )
     sub.add_argument("--seed", type=int, help="repeat the run of this seed (default: a new one)")
+    sub.add_argument(
+        "--model",
+        choices=("bank", "chat", "responses"),
+        default="bank",
+        help="whose words are cut: the bank's, or a fake provider's (default: %(default)s)",
+    )
 
 
 def _nothing(_: argparse.ArgumentParser) -> None:

@@ -1,0 +1,48 @@
+"""`viva chaos`: kill instances under load and count what was lost."""
+
+import argparse
+import asyncio
+import random
+import sys
+import tempfile
+from pathlib import Path
+
+from loadtest.chaos import Chaos, Config, Report
+from loadtest.processes import ProcessError, services
+from loadtest.sources import speaking
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run it on embedded servers of its own; 0 where nothing was lost, 1 otherwise."""
+    seed = args.seed if args.seed is not None else random.SystemRandom().randrange(10**6)
+    try:
+        report = asyncio.run(_run(args.kills, seed, args.model))
+    except (ProcessError, ExceptionGroup) as error:
+        sys.stderr.write(f"the run with --seed {seed} failed: {error}\n")
+        return 1
+    sys.stdout.write(f"{report}\n")
+    return 1 if report.faults else 0
+
+
+async def _run(kills: int, seed: int, source: str) -> Report:
+    with tempfile.TemporaryDirectory(prefix="viva-chaos-") as name:
+        directory = Path(name)
+        async with (
+            services(directory / "services") as urls,
+            speaking(source) as (settings, _),  # type: ignore[arg-type]  # argparse holds it to these
+        ):
+            config = Config(
+                redis_url=urls["REDIS_URL"],
+                database_url=urls["DATABASE_URL"],
+                directory=directory,
+                kills=kills,
+                seed=seed,
+                settings=settings,
+                resumable=source != "chat",
+            )
+            return await Chaos(config, _tell).run()
+
+
+def _tell(progress: str) -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r{progress} ")
