@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jwt
@@ -25,7 +25,7 @@ from protocol.client import ClientSession, Reconnect, Stopped
 from protocol.closes import Close
 from protocol.codec import Encoding
 
-PLAN = {"type": "behavioral", "role": "Engineer", "duration_minutes": 15}
+PLAN: Mapping[str, Any] = {"type": "behavioral", "role": "Engineer", "duration_minutes": 15}
 RETRY_S = 0.3
 HEARTBEAT_S = 10.0
 HTTP_TIMEOUT = ClientTimeout(total=8.0)
@@ -45,7 +45,13 @@ class Given(Struct):
 class Candidate:
     """One interview, from its creation to its end. Times are the harness's monotonic seconds."""
 
-    def __init__(self, http: Http, urls: Callable[[], Sequence[str]], seed: str) -> None:
+    def __init__(
+        self,
+        http: Http,
+        urls: Callable[[], Sequence[str]],
+        seed: str,
+        plan: Mapping[str, Any] = PLAN,
+    ) -> None:
         self.draw = random.Random(seed)
         self.user = f"user-{seed.replace(' ', '-')}"
         self.encoding: Encoding = self.draw.choice(("json", "msgpack"))
@@ -60,6 +66,10 @@ class Candidate:
         self.over = asyncio.Event()
         self.heard: Callable[[e.ServerMessage], None] = lambda _: None
         self.leaves_after: int | None = None
+        self.silence_s = 0.0
+        """The longest time that the interviewer kept its candidate waiting for words."""
+        self._spoke = 0.0
+        self._plan = plan
         self._http = http
         self._urls = urls
         self._outgoing: asyncio.Queue[bytes] = asyncio.Queue()
@@ -75,7 +85,7 @@ class Candidate:
 
     async def run(self) -> None:
         """Have the interview, over as many connections as it takes."""
-        self.interview_id = (await self._ask("POST", "", json=PLAN))["id"]
+        self.interview_id = (await self._ask("POST", "", json=self._plan))["id"]
         try:
             while not self.over.is_set():
                 code = await self._connection()
@@ -158,6 +168,11 @@ class Candidate:
                 self._post(received.frames)
 
     def _note(self, message: e.ServerMessage) -> None:
+        if isinstance(message, e.Event):
+            now = time.monotonic()
+            if self.listening and self._spoke and not isinstance(message, e.TurnStarted):
+                self.silence_s = max(self.silence_s, now - self._spoke)
+            self._spoke = now
         match message:
             case e.Accepted(command_id=name):
                 self.given[name].accepted = True

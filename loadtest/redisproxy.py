@@ -66,6 +66,7 @@ class RedisProxy:
         self.port = 0
         self.calls: Counter[str] = Counter()
         self.seen: Callable[[str, Arguments], None] | None = None
+        self.answered: Callable[[str, Arguments, bytes], None] | None = None
         self._rules: list[Rule] = []
         self._mode: Mode = "pass"
         self._server: asyncio.Server | None = None
@@ -174,7 +175,7 @@ class _Connection:
         self._proxy = proxy
         self._reader, self._writer = reader, writer
         self._redis_reader, self._redis_writer = redis_reader, redis_writer
-        self._waiting: deque[Rule | None] = deque()
+        self._waiting: deque[tuple[str, Arguments, Rule | None]] = deque()
         self._subscribed = False
 
     async def run(self) -> None:
@@ -204,7 +205,7 @@ class _Connection:
         if rule is not None and rule.moment == "before":
             rule.fire()
             raise _Cut
-        self._waiting.append(rule)
+        self._waiting.append((name, values, rule))
         self._redis_writer.write(request)
 
     async def _replies(self) -> None:
@@ -219,7 +220,9 @@ class _Connection:
     async def _reply(self, reply: bytes) -> None:
         rule = None
         if not is_push(reply) and not self._subscribed and self._waiting:
-            rule = self._waiting.popleft()
+            name, values, rule = self._waiting.popleft()
+            if self._proxy.answered is not None:
+                self._proxy.answered(name, values, reply)
         if rule is not None and rule.moment == "instead":
             rule.fire()
             raise _Cut

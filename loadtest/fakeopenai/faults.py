@@ -1,5 +1,6 @@
 """What goes wrong, as data: which call, and how."""
 
+from collections import Counter
 from typing import Literal
 
 from msgspec import Struct
@@ -26,6 +27,8 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Each so many calls; 1 is all."""
     count: int | None = None
     """At most so often; None is without end."""
+    prompt: str = ""
+    """Only calls whose prompt holds this; they are counted apart."""
     tokens: int = 0
     seconds: float = 30.0
     status: int = 500
@@ -37,18 +40,22 @@ class Faults:
 
     def __init__(self) -> None:
         self._rules: list[Fault] = []
-        self._used: list[int] = []
+        self._met: list[int] = []
+        self.applied: Counter[str] = Counter()
 
     def set(self, rules: list[Fault]) -> None:
         """Replace all rules."""
         self._rules = rules
-        self._used = [0] * len(rules)
+        self._met = [0] * len(rules)
 
-    def of(self, call: int) -> Fault | None:
-        """Return what happens to the ``call``-th call."""
+    def of(self, prompt: str) -> Fault | None:
+        """Return what happens to a call."""
         for place, rule in enumerate(self._rules):
-            left = rule.count is None or self._used[place] < rule.count
-            if left and call % rule.every == 0:
-                self._used[place] += 1
+            if rule.prompt not in prompt:
+                continue
+            self._met[place] += 1
+            met = self._met[place]
+            if met % rule.every == 0 and (rule.count is None or met <= rule.count * rule.every):
+                self.applied[rule.kind] += 1
                 return rule
         return None

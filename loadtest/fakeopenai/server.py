@@ -232,7 +232,8 @@ class FakeOpenAI:
     def _begin(self, api: Any, asked: dict[str, Any]) -> tuple[Call, list[str], Fault | None]:
         self._calls += 1
         number, options = self._calls, self.options
-        prompt = json.dumps(asked.get("messages") or asked.get("input") or "")
+        asked_with = (asked.get("instructions"), asked.get("messages") or asked.get("input"))
+        prompt = json.dumps(asked_with)
         call = Call(
             id=f"{'chatcmpl' if api == 'chat' else 'resp'}_{options.seed}_{number}",
             api=api,
@@ -240,7 +241,7 @@ class FakeOpenAI:
             prompt_tokens=len(prompt.split()),
         )
         length = max(1, round(self._draw.uniform(0.5, 1.5) * options.tokens))
-        return call, tokens_of(options.seed, number, length), self.faults.of(number)
+        return call, tokens_of(options.seed, number, length), self.faults.of(prompt)
 
     def _refuse(self, call: Call, fault: Fault | None) -> web.Response | None:
         """Put the call on the bill, or refuse it with an HTTP error."""

@@ -1,0 +1,260 @@
+"""The fault table: what happens to running interviews when something beneath them fails."""
+
+import asyncio
+import contextlib
+import re
+import signal
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis.asyncio as redis
+
+from loadtest.fakeopenai import Options
+from loadtest.processes import migrate
+from loadtest.redisproxy import Mode
+from loadtest.rig import Config, Report, Rig
+from loadtest.sources import Source, speaking
+from server.embedded import PostgresServer, RedisServer
+from tests.support.interviews import rows_of
+
+pytestmark = pytest.mark.anyio
+
+SEATS = 6
+FENCE = re.compile(rb"(?<![0-9a-f])[0-9]+:[0-9a-f]{16}(?![0-9a-f])")
+RECOVERED_S = 5.0
+MODEL = Options(tokens=25, tokens_per_second=40.0)
+
+
+class Scene:
+    """Servers of its own that may be broken, two instances, and candidates in interviews."""
+
+    def __init__(self, rig: Rig, valkey: RedisServer, postgres: PostgresServer) -> None:
+        self.rig = rig
+        self.valkey = valkey
+        self.postgres = postgres
+
+    @contextlib.asynccontextmanager
+    async def interviews(self, seats: int = SEATS) -> AsyncGenerator[None]:
+        """Have interviews while the block runs; afterwards they go on to their end."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(seats):
+                group.create_task(self.rig.newcomer().run())
+            await asyncio.sleep(3.0)
+            yield
+
+    async def back(self) -> None:
+        """The fault is over: measure how long each interview takes to go on."""
+        self.rig.await_progress(self.rig.candidates)
+        await self.rig.progressed()
+
+    def redis(self) -> Any:
+        kind: Any = redis.Redis  # redis-py's commands are not typed strictly
+        return kind.from_url(self.valkey.url)
+
+
+@contextlib.asynccontextmanager
+async def scene(
+    directory: Path, source: Source = "bank", instances: int = 2, **settings: str
+) -> AsyncGenerator[Scene]:
+    valkey = RedisServer(directory / "valkey")
+    postgres = PostgresServer(directory / "postgres", password="x", durable=False)
+    await asyncio.gather(valkey.start(), postgres.start())
+    try:
+        urls = {"REDIS_URL": valkey.url, "DATABASE_URL": postgres.url}
+        await migrate(urls)
+        async with speaking(source, MODEL) as (spoken, _):
+            config = Config(
+                redis_url=valkey.url,
+                database_url=postgres.url,
+                directory=directory,
+                instances=instances,
+                settings={**spoken, **settings},
+            )
+            rig = Rig(config, Report(seed=1))
+            async with rig.running():
+                yield Scene(rig, valkey, postgres)
+                await rig.judge()
+        print(rig.report)  # noqa: T201 - the figures
+        assert rig.report.faults == []
+    finally:
+        await asyncio.gather(valkey.stop(), postgres.stop())
+
+
+async def _killed(it: Scene) -> None:
+    await it.valkey.kill()
+    await asyncio.sleep(1.0)
+    await it.valkey.start()
+
+
+async def _flushed(it: Scene) -> None:
+    async with it.redis() as client:
+        await client.flushall()
+
+
+async def _full(it: Scene) -> None:
+    async with it.redis() as client:
+        await client.config_set("maxmemory", 1)
+        await asyncio.sleep(4.0)
+        await client.config_set("maxmemory", 0)
+
+
+def _unreachable(mode: Mode, seconds: float) -> Callable[[Scene], Awaitable[None]]:
+    async def fault(it: Scene) -> None:
+        for proxy in it.rig.proxies:
+            await proxy.set_mode(mode)
+        await asyncio.sleep(seconds)
+        for proxy in it.rig.proxies:
+            await proxy.set_mode("pass")
+
+    return fault
+
+
+async def _tail_lost(it: Scene) -> None:
+    """As a crash of the machine does: the last second of the log of writes is gone."""
+    (log,) = (it.valkey.data / "appendonlydir").glob("*.incr.aof")
+    before = log.stat().st_size
+    await asyncio.sleep(1.0)
+    await it.valkey.kill()
+    with log.open("r+b") as file:
+        file.truncate(before)
+    await it.valkey.start()
+
+
+FAULTS: dict[str, Callable[[Scene], Awaitable[None]]] = {
+    "killed": _killed,
+    "refused": _unreachable("refuse", 10.0),
+    "swallowed": _unreachable("swallow", 10.0),
+    "full": _full,
+    "flushed": _flushed,
+    "tail lost": _tail_lost,
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
+async def test_redis_fails(fault: Callable[[Scene], Awaitable[None]], tmp_path: Path) -> None:
+    async with scene(tmp_path) as it:
+        async with it.interviews():
+            await fault(it)
+            await it.back()
+        assert it.rig.report.recoveries
+        assert it.rig.report.percentile(1.0) <= RECOVERED_S
+
+
+async def _postgres_down(directory: Path, seconds: float) -> None:
+    async with scene(directory) as it:
+        async with it.interviews():
+            await it.postgres.kill()
+            down = time.monotonic()
+            while time.monotonic() - down < seconds:
+                it.rig.await_progress(it.rig.candidates)  # the interviews go on meanwhile
+                await it.rig.progressed()
+            assert it.rig.report.percentile(1.0) <= RECOVERED_S
+            await it.postgres.start()
+            back = time.monotonic()
+        drained = max(0.0, time.monotonic() - back)
+        count = "SELECT count(*), count(DISTINCT (interview_id, turn)) FROM turns"
+        ((rows, distinct),) = rows_of(it.postgres.url, count)
+        print(f"{rows} turns stored; all interviews over {drained:.1f} s after")  # noqa: T201
+        assert rows == distinct
+
+
+async def test_postgres_is_down_for_a_while(tmp_path: Path) -> None:
+    await _postgres_down(tmp_path, 6.0)
+
+
+@pytest.mark.torture
+async def test_postgres_is_down_for_a_minute(tmp_path: Path) -> None:
+    await _postgres_down(tmp_path, 60.0)
+
+
+class Writes:
+    """What one instance writes under which fence, as its proxy sees it."""
+
+    def __init__(self) -> None:
+        self.fences: set[bytes] = set()
+        self.stale: set[bytes] = set()
+        self.taken = self.refused = 0
+
+    def answered(self, name: str, values: Sequence[bytes], reply: bytes) -> None:
+        fences = [value for value in values if FENCE.search(value)]
+        if name not in ("append", "finish") or not fences:
+            return
+        fence = FENCE.search(fences[0])
+        assert fence is not None
+        self.fences.add(fence[0])
+        if fence[0] in self.stale:
+            self.refused += b"fenced" in reply
+            self.taken += b"fenced" not in reply
+
+
+async def test_an_instance_that_was_stopped_writes_nothing_when_it_wakes(tmp_path: Path) -> None:
+    async with scene(tmp_path) as it:
+        writes = Writes()
+        async with it.interviews(10):
+            place = await _busiest(it.rig)
+            stopped, proxy = it.rig.served[place], it.rig.proxies[place]
+            proxy.answered = writes.answered
+            await asyncio.sleep(0.3)
+            running = [x.interview_id for x in it.rig.candidates if x.listening]
+            mine = [name for name in running if it.rig.runner.get(name) == place]
+            stopped.signal(signal.SIGSTOP)
+            await asyncio.sleep(4.6)  # three leases
+            taken_over = [name for name in mine if it.rig.runner[name] != place]
+            writes.stale = set(writes.fences)
+            stopped.signal(signal.SIGCONT)
+            await it.back()
+        print(  # noqa: T201
+            f"{len(taken_over)} turns taken over; writes of the woken instance under its old"
+            f" fences: {writes.taken} taken, {writes.refused} refused"
+        )
+        assert taken_over
+        assert writes.stale
+        assert writes.taken == 0
+
+
+async def _busiest(rig: Rig) -> int:
+    """Wait until some instance runs turns; which."""
+    while True:  # what the proxies saw is polled
+        running = [
+            rig.runner.get(candidate.interview_id)
+            for candidate in rig.candidates
+            if candidate.listening
+        ]
+        for place in range(len(rig.served)):
+            if running.count(place) >= 2:
+                return place
+        await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("seats", [40, pytest.param(200, marks=pytest.mark.torture)])
+async def test_sigterm_fails_no_turn(seats: int, tmp_path: Path) -> None:
+    async with scene(tmp_path, "chat", VIVA_MAX_CONNECTIONS="1000") as it:
+        leaving, staying = it.rig.served
+        it.rig.urls = lambda: [leaving.url]
+        async with asyncio.TaskGroup() as group:
+            for _ in range(seats):
+                group.create_task(it.rig.newcomer().run())
+            await _until(lambda: _listening(it.rig) >= 0.6 * seats)
+            running = _listening(it.rig)
+            it.rig.urls = lambda: [staying.url]
+            began = time.monotonic()
+            leaving.signal(signal.SIGTERM)
+            code = await leaving.ended()
+            took = time.monotonic() - began
+        resets = sum(candidate.resets for candidate in it.rig.candidates)
+        print(f"{running} turns ran; gone in {took:.1f} s, code {code}, {resets} resets")  # noqa: T201
+        assert (code, resets) == (0, 0)
+        assert took <= 30
+
+
+def _listening(rig: Rig) -> int:
+    return sum(candidate.listening for candidate in rig.candidates)
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not holds():  # noqa: ASYNC110 - what many candidates see is polled
+            await asyncio.sleep(0.02)
