@@ -29,30 +29,27 @@ def compose(request: TurnRequest) -> str:
     Raises:
         ValueError: the turn is the candidate's.
     """
-    retelling = Retelling(load_bank(), request.interview_id, request.plan)
+    retelling = _Retelling(load_bank(), request.interview_id, request.plan)
     for turn in request.turns:
         retelling.take(turn)
-    return retelling.say(request.turn, request.kind, request.question_id).text
+    return retelling.say(request.turn, request.kind, request.question_id)
 
 
-class Saying(NamedTuple):
-    """What the bank says; ``keys`` name the entries it took, ``question`` is the one it asks."""
+class _Choice(NamedTuple):
+    """What the bank says, before its slots are filled.
 
-    text: str
+    ``keys`` name the entries it takes, ``question`` is the one it asks, ``near`` is where the
+    answer has what it follows up on, if that is one place.
+    """
+
+    template: str
     keys: tuple[str, ...]
     question: Question | None = None
+    topic: str = ""
+    near: int | None = None
 
 
-class _FollowUp(NamedTuple):
-    """A probe that fits. ``near`` is where the answer has the first of its cues, if it has one."""
-
-    order: tuple[int, bool, bytes]
-    key: str
-    text: str
-    near: int | None
-
-
-class Retelling:
+class _Retelling:
     """The interview so far, as the bank needs to know it: what is used, asked and answered."""
 
     def __init__(self, bank: Bank, interview_id: str, plan: Plan) -> None:
@@ -73,26 +70,31 @@ class Retelling:
         if turn.speaker == "candidate":
             self._answers.append(turn.text)
             return
-        saying = self.say(turn.turn, turn.kind, turn.question_id)
-        self._used.update(saying.keys)
-        self._noted = self._noted or self._phrases.language_note[:STEM] in turn.text
+        choice = self._choose(turn.turn, turn.kind, turn.question_id)
+        self._used.update(choice.keys)
         if turn.kind == "question" and turn.question_id:
-            self._take_question(turn, turn.question_id, saying)
+            self._take_question(turn, turn.question_id, choice)
+        self._noted = self._noted or self._phrases.language_note[:STEM] in turn.text
         if turn.kind != "hint":  # an answer goes on behind a hint
             self._answers.clear()
 
-    def say(self, turn: int, kind: Kind, question_id: str | None) -> Saying:
+    def say(self, turn: int, kind: Kind, question_id: str | None) -> str:
         """Return what the bank says in this turn, after all that was taken.
 
         Raises:
             ValueError: ``kind`` is the candidate's.
         """
-        saying = self._say(turn, kind, question_id)
-        if self._noted:
-            return saying
-        return saying._replace(text=f"{self._phrases.language_note} {saying.text}")
+        return self._spoken(self._choose(turn, kind, question_id))
 
-    def _say(self, turn: int, kind: Kind, question_id: str | None) -> Saying:
+    def _spoken(self, choice: _Choice) -> str:
+        values = {"role": self._role, "topic": choice.topic}
+        values["kind"] = self._phrases.kinds[self._plan.type]
+        if "echo" in slots(choice.template):
+            values["echo"] = quote(self._answer, choice.near, self._phrases.words)
+        text = fill(choice.template, values)
+        return text if self._noted else f"{self._phrases.language_note} {text}"
+
+    def _choose(self, turn: int, kind: Kind, question_id: str | None) -> _Choice:
         match kind:
             case "question":
                 return self._question(turn, question_id)
@@ -107,65 +109,68 @@ class Retelling:
             case "answer":
                 raise ValueError("the bank does not speak for the candidate")
 
-    def _take_question(self, turn: Turn, question_id: str, saying: Saying) -> None:
-        found = [entry for entry in self._agenda if _heard(self._fill(entry.text), turn)]
+    def _take_question(self, turn: Turn, question_id: str, choice: _Choice) -> None:
+        role = {"role": self._role}
+        found = [entry for entry in self._agenda if _heard(fill(entry.text, role), turn)]
         self._used.update(question.id for question in found)
-        if saying.question in found:
-            self._asked[question_id] = saying.question
+        if choice.question in found:
+            self._asked[question_id] = choice.question
         elif found:
             self._asked[question_id] = max(found, key=lambda question: len(question.text))
-        cut = turn.outcome == "interrupted" and turn.text != saying.text
-        self._cut = saying.question if cut and saying.text.startswith(turn.text) else None
+        self._cut = None
+        if turn.outcome == "interrupted":
+            whole = self._spoken(choice)
+            self._cut = choice.question if whole.startswith(turn.text) else None
 
-    def _question(self, turn: int, question_id: str | None) -> Saying:
+    def _question(self, turn: int, question_id: str | None) -> _Choice:
         if question_id == "warmup":
-            kind = self._phrases.kinds[self._plan.type]
-            return self._phrase(turn, "warmup", self._phrases.warmup, kind=kind)
+            return self._phrase(turn, "warmup", self._phrases.warmup)
         number = question_number(question_id)
         if number is None:
             return self._phrase(turn, "invitation", self._phrases.invitation)
         unused = (question for question in self._agenda if question.id not in self._used)
         question = next(unused, self._agenda[number % len(self._agenda)])
         lead = self._lead(turn, number)
-        text = f"{lead.text} {self._fill(question.text)}"
-        return Saying(text, (question.id, *lead.keys), question)
+        return _Choice(f"{lead.template} {question.text}", (question.id, *lead.keys), question)
 
-    def _lead(self, turn: int, number: int) -> Saying:
+    def _lead(self, turn: int, number: int) -> _Choice:
         if number == 1:
             return self._phrase(turn, "into_core", self._phrases.into_core)
         if is_blank(self._answer, self._phrases.words):
             return self._phrase(turn, "onward_blank", self._phrases.onward_blank)
         return self._phrase(turn, "onward", self._phrases.onward)
 
-    def _probe(self, turn: int, question_id: str | None) -> Saying:
+    def _probe(self, turn: int, question_id: str | None) -> _Choice:
         if is_blank(self._answer, self._phrases.words):
-            if self._cut is not None:  # the candidate never heard all of it
+            if self._cut is not None:  # the candidate may not have heard what was asked
                 lead = self._phrase(turn, "again", self._phrases.again)
-                return Saying(f"{lead.text} {self._fill(self._cut.text)}", lead.keys)
+                return _Choice(f"{lead.template} {self._cut.text}", lead.keys)
             return self._phrase(turn, "blank_probes", self._phrases.blank_probes)
         question = self._asked.get(question_id or "")
-        ranked = self._fitting(turn, "probes", self._phrases.probes)
-        if question is not None:
-            ranked = self._fitting(turn, question.id, question.probes) + ranked
-        follow_up = next((entry for entry in ranked if entry.key not in self._used), ranked[0])
-        echo = quote(self._answer, follow_up.near, self._phrases.words)
-        return Saying(self._fill(follow_up.text, echo=echo), (follow_up.key,))
+        own = self._fitting(turn, question.id, question.probes) if question else []
+        for choice in own:
+            if self._used.isdisjoint(choice.keys):
+                return choice
+        others = self._fitting(turn, "probes", self._phrases.probes)
+        unused = (choice for choice in others if self._used.isdisjoint(choice.keys))
+        return next(unused, others[0])
 
-    def _fitting(self, turn: int, name: str, probes: tuple[Probe, ...]) -> list[_FollowUp]:
+    def _fitting(self, turn: int, name: str, probes: tuple[Probe, ...]) -> list[_Choice]:
         """Return the ``probes`` that fit the answer, the best first.
 
         That is the one it has most cues for, then what needs no cue and quotes the answer.
         """
-        found: list[_FollowUp] = []
+        found: list[tuple[tuple[int, bool, bytes], _Choice]] = []
         for place, probe in enumerate(probes):
             hits, key = first_hits(probe.cues, self._answer), f"{name}/{place}"
             if hits or not probe.cues:
                 quoting = "echo" in slots(probe.text)
                 order = (-len(hits), not quoting, rank(self._interview_id, turn, key))
-                found.append(_FollowUp(order, key, probe.text, min(hits, default=None)))
-        return sorted(found)
+                choice = _Choice(probe.text, (key,), near=min(hits, default=None))
+                found.append((order, choice))
+        return [choice for _, choice in sorted(found, key=lambda entry: entry[0])]
 
-    def _hint(self, turn: int, question_id: str | None) -> Saying:
+    def _hint(self, turn: int, question_id: str | None) -> _Choice:
         hints = self._phrases.hints
         if question_id == "warmup":
             return self._phrase(turn, "hints.warmup", hints.warmup)
@@ -175,10 +180,10 @@ class Retelling:
         for place, text in enumerate(question.hints if question else ()):
             key = f"{question_id}/hints/{place}"
             if key not in self._used:
-                return Saying(self._fill(text), (key,))
+                return _Choice(text, (key,))
         return self._phrase(turn, "hints.any", hints.any)
 
-    def _reply(self, turn: int) -> Saying:
+    def _reply(self, turn: int) -> _Choice:
         replies = self._phrases.replies
         if asks_nothing(self._answer, self._phrases.words):
             return self._phrase(turn, "replies.none", replies.none)
@@ -186,14 +191,14 @@ class Retelling:
             return self._phrase(turn, "replies.practice", replies.practice)
         return self._phrase(turn, "replies.assessment", replies.assessment)
 
-    def _closing(self, turn: int) -> Saying:
+    def _closing(self, turn: int) -> _Choice:
         topics = [question.competency for question in self._asked.values()]
         topic = min(topics, key=lambda topic: rank(self._interview_id, turn, topic), default="")
         texts = self._phrases.closing
         fitting = [text for text in texts if ("topic" in slots(text)) == bool(topic)]
-        return self._phrase(turn, "closing", fitting, topic=topic)
+        return self._phrase(turn, "closing", fitting)._replace(topic=topic)
 
-    def _phrase(self, turn: int, name: str, texts: Iterable[str], **values: str) -> Saying:
+    def _phrase(self, turn: int, name: str, texts: Iterable[str]) -> _Choice:
         """Return one of ``texts`` by chance, a new one while there is any."""
         ranked = sorted(
             ((f"{name}/{place}", text) for place, text in enumerate(texts)),
@@ -201,10 +206,7 @@ class Retelling:
         )
         unused = (entry for entry in ranked if entry[0] not in self._used)
         key, text = next(unused, ranked[0])
-        return Saying(self._fill(text, **values), (key,))
-
-    def _fill(self, template: str, **values: str) -> str:
-        return fill(template, {"role": self._role, **values})
+        return _Choice(text, (key,))
 
     @property
     def _answer(self) -> str:

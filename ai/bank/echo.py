@@ -14,6 +14,9 @@ from ai.bank.entries import Words
 
 WORDS = 9
 LENGTH = 60
+SHORTEST = 3
+"""Fewer words than these would not be recognised; a phrase is not shortened below it."""
+
 UNSPACED = 30
 """Where a word longer than `LENGTH`, so probably a sentence of a script without spaces, is cut."""
 
@@ -91,10 +94,19 @@ def _window(clause: list[str], first: int, words: Words) -> str:
     if not taken and first < len(clause):
         return _cut(clause[first])
     if first + len(taken) < len(clause):
+        taken = taken[: _joint(taken, words)]
         while len(taken) > 1 and _bare(taken[-1]) in words.loose_ends:
             taken.pop()
     phrase = " ".join(taken).strip(_EDGES)
     return phrase if any(map(str.isalnum, phrase)) else ""
+
+
+def _joint(taken: list[str], words: Words) -> int:
+    """Return where a phrase that was cut can end earlier, but before its clause's last joint."""
+    for place in range(len(taken) - 1, SHORTEST - 1, -1):
+        if _bare(taken[place]) in words.joints:
+            return place
+    return len(taken)
 
 
 def _bare(word: str) -> str:

@@ -77,13 +77,15 @@ class Words(Struct, frozen=True, forbid_unknown_fields=True):
     """What to recognise in answers.
 
     ``unknown``: the candidate has no answer. ``no_question``: nothing to ask. ``fillers`` open a
-    clause and ``loose_ends`` close a cut one, both without meaning.
+    clause and ``loose_ends`` close a cut one, both without meaning. A sentence can be cut before
+    ``joints``.
     """
 
     unknown: tuple[Cue, ...]
     no_question: tuple[Cue, ...]
     fillers: frozenset[Cue]
     loose_ends: frozenset[Cue]
+    joints: frozenset[Cue]
 
 
 class Phrases(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

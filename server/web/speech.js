@@ -102,16 +102,21 @@ export class Voice {
     this.changed();
   }
 
-  // Passes on the newest partial, now or when its time has come.
+  // Passes on the newest partial, at once where none went out lately, else when its time has come.
   offer(utterance) {
     this.newest = utterance;
-    this.timer ??= setTimeout(() => {
-      this.timer = undefined;
-      const { utterance_id, revision, text } = this.newest;
-      if ([...this.utterances.values()].includes(this.newest)) {
-        this.partial({ utterance_id, revision, text });
-      }
-    }, PARTIAL_EVERY_MS);
+    const wait = (this.offered ?? -PARTIAL_EVERY_MS) + PARTIAL_EVERY_MS - performance.now();
+    if (wait <= 0) this.pass();
+    else this.timer ??= setTimeout(() => this.pass(), wait);
+  }
+
+  pass() {
+    clearTimeout(this.timer);
+    this.timer = undefined;
+    if (![...this.utterances.values()].includes(this.newest)) return; // final by now
+    this.offered = performance.now();
+    const { utterance_id, revision, text } = this.newest;
+    this.partial({ utterance_id, revision, text });
   }
 
   settle(index) {

@@ -3,8 +3,9 @@
 import json
 import re
 import shutil
+import time
 import urllib.request
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import pytest
@@ -134,6 +135,14 @@ def transcript(url: str, interview_id: str, user: str = "ada") -> list[dict[str,
 def say(page: Page, index: int, words: str, *, final: bool = False) -> None:
     """Let the recogniser hear ``words`` as its result number ``index``."""
     page.evaluate(_SAY, [index, words, final])
+
+
+def eventually(page: Page, holds: Callable[[], bool]) -> None:
+    """Let the browser's events come in until ``holds()``; it does not within the patience: fail."""
+    deadline = time.monotonic() + PATIENCE_MS / 1000
+    while not holds():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        page.wait_for_timeout(20)
 
 
 def frames_sent(page: Page) -> list[dict[str, Any]]:

@@ -1,0 +1,198 @@
+"""The question bank: its data, what it refuses, and what it says in whole interviews."""
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ai.bank.compose import compose
+from ai.bank.loading import load_bank, read_bank
+from ai.speech import TurnRequest
+from protocol.commands import AnswerSubmit, Consent, DurableCommand, HintRequest, InterviewStart
+from protocol.effects import Keep, Run
+from protocol.machine import Finished, Received, transition
+from protocol.plan import Plan
+from protocol.scalars import Difficulty, InterviewType
+from protocol.session import Session, Turn
+
+TYPES = get_args(InterviewType)
+DIFFICULTIES = get_args(Difficulty)
+NAME = "0190a5c0-0000-7000-8000-00000000000a"
+FILES = Path(str(sys.modules["ai.bank.loading"].__file__)).parent / "questions"
+
+
+def interview(plan: Plan, answers: "Answers", name: str = NAME) -> list[Turn]:
+    """A whole interview with the bank as interviewer; ``answers`` gives each answer's text."""
+    session = Session(interview_id=name, user_id="u", created_at=1, plan=plan)
+    happened: Any = InterviewStart(id="c", consent=Consent(version="1", at=1))
+    turns: list[Turn] = []
+    for number in range(200):
+        done = transition(session, Received(command=happened, at=number))
+        session = done.session
+        turns += [effect.turn for effect in done.effects if isinstance(effect, Keep)]
+        while any(isinstance(effect, Run) for effect in done.effects):
+            opened = session.open
+            assert opened is not None
+            text = compose(request(session, turns))
+            finished = Finished(turn=opened.turn, attempt=1, text=text, at=number, source="bank")
+            done = transition(session, finished)
+            session = done.session
+            turns += [effect.turn for effect in done.effects if isinstance(effect, Keep)]
+        if session.over:
+            return turns
+        happened = answers(session, turns, f"c{number}")
+    raise AssertionError("the interview never ends")
+
+
+def request(session: Session, turns: list[Turn]) -> TurnRequest:
+    opened = session.open
+    assert opened is not None
+    return TurnRequest(
+        interview_id=session.interview_id,
+        user_id="u",
+        turn=opened.turn,
+        attempt=1,
+        kind=opened.kind,
+        question_id=opened.question_id,
+        phase=session.phase,
+        plan=session.plan,
+        turns=tuple(turns),
+    )
+
+
+Answers = Callable[[Session, list[Turn], str], DurableCommand]
+
+
+def saying(text: str) -> Answers:
+    def answer(_session: Session, _turns: list[Turn], name: str) -> DurableCommand:
+        return AnswerSubmit(id=name, text=text)
+
+    return answer
+
+
+def test_there_are_questions_of_every_type_and_difficulty() -> None:
+    bank = load_bank()
+    questions = [question for group in bank.questions.values() for question in group]
+    assert len(questions) >= 72
+    assert len({question.id for question in questions}) == len(questions)
+    assert len({question.text for question in questions}) == len(questions)
+    for kind in ("behavioral", "technical", "system_design"):
+        spread = Counter(question.difficulty for question in bank.questions[kind])
+        assert spread.total() >= 16
+        assert all(spread[difficulty] >= 4 for difficulty in DIFFICULTIES)
+    assert set(TYPES) - set(bank.questions) == {"mixed"}
+
+
+@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("difficulty", DIFFICULTIES)
+def test_no_question_comes_twice(kind: InterviewType, difficulty: Difficulty) -> None:
+    for minutes in (15, 30, 60):
+        plan = Plan(type=kind, role="Nurse", difficulty=difficulty, duration_minutes=minutes)
+        for name in (NAME, NAME.replace("a", "b")):
+            turns = interview(plan, saying("I measured it and it got better."), name)
+            said = [turn.text for turn in turns if turn.speaker == "interviewer"]
+            asked = [turn.text for turn in turns if turn.kind == "question"]
+            assert len(asked) == plan.main_questions + 2
+            assert len(set(said)) == len(said)
+            assert all(text.strip() == text and "{" not in text for text in said)
+
+
+def test_a_turn_is_the_same_wherever_it_is_spoken() -> None:
+    script = (
+        "from tests.unit.test_bank import *;"
+        "print([t.text for t in interview(Plan(type='mixed', role='Cook'), saying('We cooked.'))])"
+    )
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            check=True,
+            capture_output=True,
+            cwd=Path(__file__).parents[2],
+        ).stdout
+        for seed in ("0", "1")
+    }
+    assert len(said) == 1
+    assert b"cooked" in next(iter(said))
+
+
+def test_a_probe_follows_from_the_answer() -> None:
+    plan = Plan(type="technical", role="Engineer")
+    answers = ("We put a cache in front of the database.", "I don't know.", "")
+    probes = [
+        next(t.text for t in interview(plan, saying(answer)) if t.kind == "probe")
+        for answer in answers
+    ]
+    assert probes[0] not in probes[1:]
+    quoted = interview(plan, saying("Somebody painted the harbour wall bright orange."))
+    assert any("harbour" in turn.text for turn in quoted if turn.kind == "probe")
+
+
+def test_hints_come_in_order_and_end() -> None:
+    plan = Plan(type="behavioral", role="Engineer")
+
+    def asks(session: Session, _turns: list[Turn], name: str) -> DurableCommand:
+        if session.hints < 2:
+            return HintRequest(id=name)
+        return AnswerSubmit(id=name, text="I asked them.")
+
+    hints = [turn.text for turn in interview(plan, asks) if turn.kind == "hint"]
+    assert len(hints) >= 4
+    assert len(set(hints)) == len(hints)
+
+
+@settings(max_examples=30, deadline=None)
+@given(answer=st.text(max_size=300), role=st.text(min_size=1, max_size=40))
+def test_whatever_is_answered_is_only_ever_quoted(answer: str, role: str) -> None:
+    def fit(text: str) -> str:
+        return text.encode("utf-8", "ignore").decode().replace("\0", "")
+
+    plan = Plan(type="mixed", role=fit(role) or "r", duration_minutes=15)
+    for turn in interview(plan, saying(fit(answer))):
+        if turn.speaker == "interviewer":
+            assert "\0" not in turn.text
+            assert not any(ord(char) < 32 for char in turn.text)
+            assert len(turn.text) < 1_500
+
+
+@pytest.mark.parametrize("answer", ["{role} {echo} {0}", "%s %(x)s", "\u202e" * 40, "日本語" * 90])
+def test_hostile_answers_change_nothing(answer: str) -> None:
+    turns = interview(Plan(type="technical", role="{echo}", duration_minutes=15), saying(answer))
+    assert turns[-1].kind == "closing"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("[[questions]]", "[[questionz]]", "technical_easy.toml"),
+        ('difficulty = "easy"', 'difficulty = "trivial"', "difficulty"),
+        ("hints = [", "hint = [", "hint"),
+        ("the cause?", "the {nonsense} cause?", "nonsense"),
+    ],
+)
+def test_a_bad_file_is_refused_by_name(tmp_path: Path, old: str, new: str, told: str) -> None:
+    for file in FILES.glob("*.toml"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    broken = tmp_path / "technical_easy.toml"
+    text = broken.read_text(encoding="utf-8")
+    assert old in text
+    broken.write_text(text.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(ValueError, match="technical_easy") as caught:
+        read_bank(tmp_path)
+    assert told in str(caught.value)
+
+
+def test_an_id_is_used_once(tmp_path: Path) -> None:
+    for file in FILES.glob("*.toml"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    twin = (FILES / "technical_easy.toml").read_text(encoding="utf-8")
+    (tmp_path / "technical_easy2.toml").write_text(twin, encoding="utf-8")
+    with pytest.raises(ValueError, match="technical_easy2"):
+        read_bank(tmp_path)
