@@ -306,6 +306,7 @@ def _start(step: _Step, received: Received) -> None:
     assert isinstance(command, c.InterviewStart)  # noqa: S101
     step.change(status="live", consent=command.consent, running_since=step.at)
     step.emit(e.InterviewStarted(at=step.at))
+    step.effects.append(Store())
     step.enter("warmup")
     _ask(step, "question", "warmup")
 

@@ -14,17 +14,21 @@ from server.embedded import EmbeddedError
 from server.embedded.process import Child, Program
 
 READY_S = 30.0
-STOP_S = 32.0
-"""A little more than an instance may take to drain."""
+GOODBYE_S = 12.0
+"""How much longer than its turns may run on an instance may take to end."""
 POLL_S = 0.05
 RESTART_S = 1.0
+RESTART_CAP_S = 60.0
+"""An instance that keeps ending is started again after a second, two, four … up to so many."""
 LOG_TAIL_BYTES = 2_000
 
 
 class Member:
     """One instance on its port."""
 
-    def __init__(self, port: int, data_dir: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, port: int, data_dir: Path, environment: Mapping[str, str], stop_s: float
+    ) -> None:
         self.port = port
         self.log = data_dir / f"instance-{port}.log"
         self._program = Program(
@@ -37,6 +41,9 @@ class Member:
             argv0=sys.executable,
         )
         self._child: Child | None = None
+        self._stop_s = stop_s
+        self._started = 0.0
+        self._pause_s = RESTART_S
 
     @property
     def running(self) -> bool:
@@ -51,6 +58,19 @@ class Member:
     def start(self) -> None:
         """Start the process."""
         self._child = Child(self._program)
+        self._started = time.monotonic()
+
+    def due(self, now: float) -> bool:
+        """Whether a process that ended is to be started again."""
+        return not self.running and now >= self._started + self._pause_s
+
+    def start_again(self) -> float:
+        """Start the process anew; return when it would be started the next time, in seconds."""
+        lived = time.monotonic() - self._started
+        longer = min(RESTART_CAP_S, 2 * self._pause_s)
+        self._pause_s = RESTART_S if lived > RESTART_CAP_S else longer
+        self.start()
+        return self._pause_s
 
     async def ready(self) -> None:
         """Wait until the instance serves.
@@ -72,7 +92,7 @@ class Member:
         if self._child is None:
             return
         self._child.send(signal.SIGTERM)
-        if not await self._child.gone(STOP_S):
+        if not await self._child.gone(self._stop_s):
             self._child.kill()
 
     def _tail(self) -> str:
@@ -90,8 +110,12 @@ class Fleet:
         data_dir: Path,
         environment: Mapping[str, str],
         say: Callable[[str], None],
+        *,
+        drain_s: float,
     ) -> None:
-        self.members = [Member(port, data_dir, {**os.environ, **environment}) for port in ports]
+        whole = {**os.environ, **environment}
+        stop_s = drain_s + GOODBYE_S
+        self.members = [Member(port, data_dir, whole, stop_s) for port in ports]
         self._say = say
 
     async def start(self) -> None:
@@ -105,9 +129,12 @@ class Fleet:
         while True:
             await asyncio.sleep(RESTART_S)
             for member in self.members:
-                if not member.running:
-                    self._say(f"the server on port {member.port} ended; starting it again")
-                    member.start()
+                if member.due(time.monotonic()):
+                    pause = member.start_again()
+                    self._say(
+                        f"the server on port {member.port} ended and is started again, the next"
+                        f" time after {pause:.0f} s; its log is {member.log}"
+                    )
 
     async def stop(self) -> None:
         """Drain and end all."""

@@ -87,6 +87,10 @@ class Meters:
         """See `TurnMeter.turn_ended`."""
         self._turns.labels(outcome).inc()
 
+    def turns_running(self, turns: int) -> None:
+        """See `TurnMeter.turns_running`."""
+        self._running.set(turns)
+
     def first_words(self, seconds: float) -> None:
         """See `TurnMeter.first_words`."""
         self._first.observe(seconds)

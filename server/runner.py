@@ -16,6 +16,9 @@ from server.turn import TurnMeter, TurnWork
 from storage.errors import StorageError
 from storage.live import Acquired, LiveStore
 
+RELEASE_S = 5.0
+"""How long turns that were cancelled may take to give back their leases."""
+
 _log = structlog.get_logger()
 
 
@@ -67,6 +70,7 @@ class TurnRunner:
             return  # its lease lapses, and a sweeper gives it to an instance that can
         task = self._group.create_task(self._guarded(interview_id))
         self._tasks[interview_id] = task
+        self._meter.turns_running(len(self._tasks))
         self._empty.clear()
 
     def stop(self, interview_id: str) -> None:
@@ -85,8 +89,14 @@ class TurnRunner:
         except TimeoutError:
             for task in tuple(self._tasks.values()):
                 task.cancel()
-            async with asyncio.timeout(patience_s):
+            await self._released()
+
+    async def _released(self) -> None:
+        try:
+            async with asyncio.timeout(RELEASE_S):
                 await self._empty.wait()
+        except TimeoutError:
+            _log.warning("turns left to their leases", turns=len(self._tasks))
 
     async def _guarded(self, interview_id: str) -> None:
         """Keep one turn's failure from the others: a sweeper retries what is left undone."""
@@ -100,6 +110,7 @@ class TurnRunner:
             _log.exception("turn failed", interview=interview_id)
         finally:
             self._tasks.pop(interview_id, None)
+            self._meter.turns_running(len(self._tasks))
             self._stopped.discard(interview_id)
             if interview_id in self._again:
                 self._again.discard(interview_id)

@@ -64,18 +64,33 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     Raises:
         SettingsError: one is missing, wrong or unknown.
     """
-    known = {declared.variable for declared in DECLARED}
-    for variable in environ:
-        if variable.startswith("VIVA_") and variable not in known | OTHERS:
-            raise SettingsError(f"{variable} is no setting of viva; see docs/reference/settings.md")
+    _check_names(environ)
     values = {declared.field: _read(declared, environ) for declared in DECLARED}
     return Settings(**values)
+
+
+def read_setting(variable: str, environ: Mapping[str, str]) -> Any:
+    """Read one setting, for what needs no other.
+
+    Raises:
+        SettingsError: it is missing or wrong, or there is an unknown one.
+    """
+    _check_names(environ)
+    (declared,) = (declared for declared in DECLARED if declared.variable == variable)
+    return _read(declared, environ)
 
 
 def reference() -> str:
     """Return the settings as a Markdown table."""
     rows = [f"| `{d.variable}` | {_default(d)} | {d.meaning} |" for d in DECLARED]
     return "\n".join(["| variable | default | meaning |", "|---|---|---|", *rows, ""])
+
+
+def _check_names(environ: Mapping[str, str]) -> None:
+    known = {declared.variable for declared in DECLARED} | OTHERS
+    for variable in environ:
+        if variable.startswith("VIVA_") and variable not in known:
+            raise SettingsError(f"{variable} is no setting of viva; see docs/reference/settings.md")
 
 
 def _default(declared: Declared) -> str:
@@ -161,7 +176,11 @@ DECLARED: tuple[Declared, ...] = (
         "live sessions: `redis://`, `rediss://` or `redis+sentinel://`",
     ),
     Declared(
-        "CACHE_URL", "cache_url", _text, "", "caches; empty: the same server, bounded in bytes"
+        "CACHE_URL",
+        "cache_url",
+        _text,
+        "",
+        "caches, of which there are none yet; empty: the same server, bounded in bytes",
     ),
     Declared(
         "DATABASE_URL",

@@ -43,6 +43,9 @@ class TurnMeter(Protocol):
     def turn_ended(self, outcome: str) -> None:
         """Count one that ended as ``completed``, ``failed``, ``fenced`` or ``released``."""
 
+    def turns_running(self, turns: int) -> None:
+        """Set how many are generated here."""
+
     def first_words(self, seconds: float) -> None:
         """Observe the time from the lease to the first words."""
 

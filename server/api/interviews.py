@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import msgspec
 import structlog
 from litestar import Controller, MediaType, Request, Response, delete, get, post
-from litestar.params import Parameter
+from litestar.params import HeaderParameter, Parameter
 
 from protocol.plan import Plan
 from protocol.scalars import InterviewType, Role, Status
@@ -47,7 +47,7 @@ class Interviews(Controller):
         deps: Deps,
         caller: Caller,
         data: Plan,
-        idempotency_key: Annotated[str | None, Parameter(header="Idempotency-Key")] = None,
+        idempotency_key: Annotated[str | None, HeaderParameter(name="Idempotency-Key")] = None,
     ) -> Response[dict[str, Any]]:
         """Create an interview; a repeated `Idempotency-Key` gives the same one again."""
         if idempotency_key is not None and not 0 < len(idempotency_key) <= LONGEST_KEY:

@@ -5,7 +5,7 @@ import asyncio
 import os
 import sys
 
-from server.settings import SettingsError, read_settings
+from server.settings import SettingsError, read_setting
 from storage.errors import StorageError
 from storage.postgres.migrate import migrate
 
@@ -13,8 +13,7 @@ from storage.postgres.migrate import migrate
 def run(_: argparse.Namespace) -> int:
     """Migrate; 0 then, 1 with one sentence where it could not."""
     try:
-        settings = read_settings(os.environ)
-        asyncio.run(migrate(settings.database_url))
+        asyncio.run(migrate(read_setting("DATABASE_URL", os.environ)))
     except (SettingsError, StorageError) as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -16,6 +16,7 @@ from server.embedded import EmbeddedError, embedded
 from server.embedded.directory import write_durably
 from server.fleet import Fleet
 from server.serving import ListenError, listen
+from server.settings import SettingsError, read_setting
 from storage.errors import StorageError
 from storage.postgres.migrate import migrate
 
@@ -27,13 +28,14 @@ def run(args: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM; 0 then, 1 with one sentence where it could not."""
     try:
         return asyncio.run(_up(args))
-    except (EmbeddedError, ListenError, StorageError) as error:
+    except (EmbeddedError, ListenError, SettingsError, StorageError) as error:
         _say(str(error))
         return 1
 
 
 async def _up(args: argparse.Namespace) -> int:
     ports = [args.port + number for number in range(args.instances)]
+    drain_s = float(read_setting("VIVA_DRAIN_S", os.environ))
     for port in ports:
         listen("127.0.0.1", port).close()
     stop = _stop_event()
@@ -47,7 +49,7 @@ async def _up(args: argparse.Namespace) -> int:
             "VIVA_JWT_SECRET": secret,
             "VIVA_HOSTS": _hosts(ports),
         }
-        fleet = Fleet(ports, args.data_dir.absolute(), environment, _say)
+        fleet = Fleet(ports, args.data_dir.absolute(), environment, _say, drain_s=drain_s)
         try:
             _say("starting the server …")
             await _first(stop.wait(), fleet.start())
@@ -85,10 +87,13 @@ def _stop_event() -> asyncio.Event:
 
 
 def _secret(data_dir: Path) -> str:
-    """Return the environment's secret, else the data directory's own, made on first use."""
-    given = os.environ.get("VIVA_JWT_SECRET")
-    if given:
-        return given
+    """Return the environment's secret, else the data directory's own, made on first use.
+
+    Raises:
+        SettingsError: the environment's is too short.
+    """
+    if os.environ.get("VIVA_JWT_SECRET"):
+        return str(read_setting("VIVA_JWT_SECRET", os.environ))
     path = data_dir / "jwt.secret"
     if not path.exists():
         write_durably(path, secrets.token_urlsafe(48) + "\n")

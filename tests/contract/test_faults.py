@@ -60,9 +60,7 @@ async def test_out_of_memory_lets_everything_else_go_on(backend: Backend) -> Non
         assert (await store.pulse([NAME]))[0] is not None
         await store.publish(NAME, "t1")
         assert await store.redeem(NAME, "t1", "n", 60)
-        join = Join(
-            id=NAME, slot="candidate", last_event_id=None, issued=None, now=AT, nonce="n"
-        )
+        join = Join(id=NAME, slot="candidate", last_event_id=None, issued=None, now=AT, nonce="n")
         assert isinstance(await store.join(join), Joined)
         assert await store.renew([(NAME, fence)], LONG_MS) == [True]
         assert await store.release(NAME, fence)
