@@ -65,8 +65,10 @@ class Report(Struct, kw_only=True):
             f" p50 {self.percentile(0.5):.2f} s, p95 {self.percentile(0.95):.2f} s,"
             f" p99 {self.percentile(0.99):.2f} s, max {self.percentile(1.0):.2f} s"
         )
-        closes = f"closes: { {int(code): count for code, count in sorted(self.closes.items())} }"
-        return "\n".join((counts, recoveries, closes, f"faults: {self.faults or 'none'}"))
+        codes = {int(code): count for code, count in sorted(self.closes.items())}
+        return "\n".join(
+            (counts, recoveries, f"closes: {codes}", f"faults: {self.faults or 'none'}")
+        )
 
 
 class Rig:
@@ -144,8 +146,8 @@ class Rig:
         waited = time.monotonic() - struck
         if waited >= SETTLED_S:
             self.report.recoveries.append(waited)
-        elif not candidate.session.view.over:
-            return  # under way before
+        elif not isinstance(message, e.TurnCompleted) and not candidate.session.view.over:
+            return  # under way before; a turn that is complete had nothing to wait for
         del self._waiting[candidate.interview_id]
         if not self._waiting:
             self._calm.set()

@@ -149,6 +149,23 @@ def _url(sub: argparse.ArgumentParser) -> None:
     )
 
 
+def _talk(sub: argparse.ArgumentParser) -> None:
+    _url(sub)
+    sub.add_argument("--type", default="behavioral", help="default: %(default)s")
+    sub.add_argument("--role", default="Software engineer", help="default: %(default)s")
+    sub.add_argument("--level", default="mid", help="default: %(default)s")
+    sub.add_argument("--difficulty", default="medium", help="default: %(default)s")
+    sub.add_argument("--mode", default="practice", help="or assessment (default: %(default)s)")
+    sub.add_argument("--minutes", type=_count, default=15, help="default: %(default)s")
+    sub.add_argument("--resume", metavar="ID", help="go on with an interview")
+    sub.add_argument("--token", help="a JWT (default: VIVA_TOKEN, else one made for --user)")
+    sub.add_argument("--user", default="local", help="whose interview (default: %(default)s)")
+    _data_dir(sub)
+    sub.add_argument("--plain", action="store_true", help="plain lines, as in a pipe")
+    sub.add_argument("--yes", action="store_true", help="agree to the notice beforehand")
+    sub.add_argument("--save", type=Path, metavar="FILE", help="keep the transcript as Markdown")
+
+
 def _load(sub: argparse.ArgumentParser) -> None:
     _url(sub)
     sub.add_argument(
@@ -187,7 +204,7 @@ COMMANDS = (
     Command("services", "run only the embedded Valkey and PostgreSQL", _data_dir),
     Command("migrate", "bring the schema of DATABASE_URL up to date", _nothing),
     Command("token", "print a JWT signed with VIVA_JWT_SECRET", _token),
-    Command("talk", "have an interview in the terminal", _url),
+    Command("talk", "have an interview in the terminal", _talk),
     Command("load", "simulate candidates and report what they saw", _load, "loadtest.commands"),
     Command(
         "chaos", "kill instances under load and count what was lost", _chaos, "loadtest.commands"

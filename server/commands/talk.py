@@ -1,0 +1,115 @@
+"""`viva talk`: an interview in the terminal."""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from server.auth import sign
+from server.talk.api import Api, TalkError
+from server.talk.conversation import Conversation
+from server.talk.link import Link
+from server.talk.plain import Lines, PlainScreen
+from server.talk.plain import converse as plainly
+from server.talk.text import inert
+
+TOKEN_S = 24 * 3600
+LEAVE_S = 2.0
+"""How long what was given last may take to reach the server when the candidate leaves."""
+
+
+def run(args: argparse.Namespace) -> int:
+    """Talk until the interview is over or the candidate leaves; 0 then, 1 where it cannot be."""
+    failure = ""
+    try:
+        asyncio.run(_talk(args))
+    except* TalkError as group:
+        failure = _first(group)
+    if failure:
+        sys.stderr.write(f"{failure}\n")
+    return 1 if failure else 0
+
+
+async def _talk(args: argparse.Namespace) -> None:
+    api = Api(args.url, _token(args))
+    interview_id = args.resume or await api.create(_plan(args))
+    plain = args.plain or not (sys.stdin.isatty() and sys.stdout.isatty())
+    async with asyncio.TaskGroup() as group:
+        if plain:
+            link, talking = _plain(api, interview_id, args)
+        else:
+            link, talking = _pretty(api, interview_id, args)
+        running = group.create_task(link.run())
+        await talking
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LEAVE_S):
+                await link.settled()
+        if not link.over:
+            sys.stdout.write(f"\nThe interview waits: viva talk --resume {interview_id}\n")
+        running.cancel()
+    if link.over:
+        await _goodbye(api, link, interview_id, args.save)
+
+
+def _plain(api: Api, interview_id: str, args: argparse.Namespace) -> tuple[Link, Any]:
+    screen = PlainScreen(sys.stdout)
+    link = Link(api, interview_id, screen)
+    return link, plainly(Conversation(link, screen, agreed=args.yes), Lines(sys.stdin))
+
+
+def _pretty(api: Api, interview_id: str, args: argparse.Namespace) -> tuple[Link, Any]:
+    # Imported here: pipes and scripts do without it, and it takes a while.
+    from server.talk.terminal import TerminalScreen, converse  # noqa: PLC0415
+
+    screen = TerminalScreen()
+    link = Link(api, interview_id, screen)
+    return link, converse(Conversation(link, screen, agreed=args.yes), screen)
+
+
+async def _goodbye(api: Api, link: Link, interview_id: str, save: Path | None) -> None:
+    sys.stdout.write(f"\n{link.reason or 'The interview is over.'}\n")
+    if save is None:
+        sys.stdout.write(f"{len(link.view.turns)} turns are stored; --save FILE keeps a copy.\n")
+        return
+    text = await api.markdown(interview_id)
+    await asyncio.to_thread(save.write_text, inert(text), encoding="utf-8")
+    sys.stdout.write(f"The transcript is in {save}.\n")
+
+
+def _plan(args: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "type": args.type,
+        "role": args.role,
+        "level": args.level,
+        "difficulty": args.difficulty,
+        "mode": args.mode,
+        "duration_minutes": args.minutes,
+    }
+
+
+def _token(args: argparse.Namespace) -> str:
+    given = args.token or os.environ.get("VIVA_TOKEN")
+    if given:
+        return str(given)
+    secret = os.environ.get("VIVA_JWT_SECRET") or _own_secret(args.data_dir)
+    if not secret:
+        raise TalkError(
+            "no token: give --token or VIVA_TOKEN (`viva token --user NAME` makes one), or run this"
+            " where `viva up` keeps its data"
+        )
+    return sign(args.user, "candidate", secret, TOKEN_S)
+
+
+def _own_secret(data_dir: Path) -> str:
+    try:
+        return (data_dir / "jwt.secret").read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
+
+
+def _first(group: BaseExceptionGroup[TalkError]) -> str:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else str(error)

@@ -1,0 +1,196 @@
+"""`viva talk` as a process: through a pipe, and on a pseudo-terminal while the server is killed."""
+
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from server.auth import sign
+from tests.e2e.instances import ROOT, SECRET, Instance, clean_environment
+from tests.e2e.pages import transcript
+
+Start = Callable[..., Instance]
+ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
+PATIENCE_S = 30.0
+ANSWERS = [f"Answer {number}: naïve 日本 — I measured it." for number in range(12)]
+
+
+def _command(url: str, *options: str) -> list[str]:
+    return [sys.executable, "-m", "server", "talk", "--url", url, *options]
+
+
+def _environment(**more: str) -> dict[str, str]:
+    return {**clean_environment(), "VIVA_TOKEN": sign("ada", "candidate", SECRET, 600), **more}
+
+
+def _run(url: str, *options: str, lines: str = "", **more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        _command(url, *options),
+        input=lines,
+        env=_environment(**more),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_a_whole_interview_through_a_pipe(start: Start, tmp_path: Path) -> None:
+    instance = start(VIVA_BANK_PACE="400")
+    kept = tmp_path / "transcript.md"
+    lines = "\n".join(["y", "/nonsense", *ANSWERS]) + "\n"
+    done = _run(instance.url, "--minutes", "15", "--save", str(kept), lines=lines)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "The interview is over" in done.stdout
+    assert "/nonsense is no order" in done.stdout
+    created = _run(instance.url, "--plain", "--yes")  # at once at the end of its input
+    assert ID.search(created.stdout)
+    text = kept.read_text(encoding="utf-8")
+    given = [answer for answer in ANSWERS if answer in text]
+    assert len(given) >= 6
+    assert given == ANSWERS[: len(given)]
+    for line in text.splitlines():
+        if line.startswith("#") or not line.strip():
+            continue
+        words = line.strip("> *_")[:40]
+        assert words.split()[0] in text
+
+
+def test_leaving_and_coming_back(start: Start) -> None:
+    instance = start(VIVA_BANK_PACE="400")
+    first = _run(instance.url, "--yes", lines=f"{ANSWERS[0]}\n")
+    found = ID.search(first.stdout.split("--resume")[1])
+    assert found is not None
+    second = _run(instance.url, "--resume", found[0], lines=f"{ANSWERS[1]}\n/end\n")
+    assert (second.returncode, second.stderr) == (0, "")
+    turns = transcript(instance.url, found[0])
+    answers = [turn["text"] for turn in turns if turn["speaker"] == "candidate"]
+    assert answers[:2] == ANSWERS[:2]
+    for turn in turns:
+        assert (
+            turn["text"] in first.stdout or turn["text"] in second.stdout or turn["text"] in ANSWERS
+        )
+
+
+@pytest.mark.parametrize(
+    ("token", "options", "told"),
+    [
+        ("a.b.c", (), "viva token"),
+        (None, ("--resume", "0190a5c0-0000-7000-8000-00000000000a"), "no such interview"),
+        (None, ("--type", "nonsense"), "refused"),
+    ],
+)
+def test_what_cannot_be_is_told_in_a_sentence(
+    start: Start, token: str | None, options: tuple[str, ...], told: str
+) -> None:
+    instance = start(VIVA_BANK_PACE="400")
+    more = {} if token is None else {"VIVA_TOKEN": token}
+    done = _run(instance.url, *options, **more)
+    assert done.returncode == 1
+    assert told in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_no_server_and_no_token_are_told(tmp_path: Path) -> None:
+    done = _run("http://127.0.0.1:1")
+    assert (done.returncode, "make run" in done.stderr) == (1, True)
+    done = _run("http://127.0.0.1:1", "--data-dir", str(tmp_path), VIVA_TOKEN="")
+    assert (done.returncode, "viva token" in done.stderr) == (1, True)
+
+
+class Terminal:
+    """The other end of a pseudo-terminal."""
+
+    def __init__(self, process: subprocess.Popen[bytes], end: int) -> None:
+        self.process = process
+        self.screen = ""
+        self._end = end
+
+    def type(self, text: str) -> None:
+        os.write(self._end, text.encode())
+
+    def until(self, holds: Callable[[str], object], what: str) -> None:
+        """Read the screen until it holds; its escape sequences are left out."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not holds(self.screen):
+            assert time.monotonic() < deadline, f"{what} never came:\n{self.screen[-2000:]}"
+            self._read()
+
+    def ended(self) -> int:
+        deadline = time.monotonic() + PATIENCE_S
+        while self.process.poll() is None:
+            assert time.monotonic() < deadline, f"it does not end:\n{self.screen[-2000:]}"
+            self._read()
+        return self.process.returncode
+
+    def _read(self) -> None:
+        if not select.select([self._end], [], [], 0.1)[0]:
+            return
+        try:
+            data = os.read(self._end, 65_536).decode(errors="replace")
+        except OSError:  # the process has closed its end
+            return
+        if "\x1b[6n" in data:  # it asks where the cursor is
+            self.type("\x1b[1;1R")
+        self.screen += re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]|\x1b[()=>].?", "", data)
+
+
+@contextmanager
+def _terminal(url: str, *options: str) -> Generator[Terminal]:
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        _command(url, *options),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        cwd=ROOT,
+        env=_environment(TERM="xterm", COLUMNS="200", LINES="50"),
+        start_new_session=True,
+    )
+    os.close(theirs)
+    try:
+        yield Terminal(process, ours)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+
+def test_a_terminal_outlives_the_server(start: Start) -> None:
+    instance = start(VIVA_BANK_PACE="12")
+    with _terminal(instance.url, "--minutes", "15") as terminal:
+        terminal.until(lambda screen: "Do you agree?" in screen, "the notice")
+        terminal.type("y\r")
+        terminal.until(lambda screen: re.search(r"Question  \w+\W+\w+", screen), "the question")
+        instance.kill()
+        terminal.until(lambda screen: "reconnecting" in screen, "the outage")
+        instance.start()
+        terminal.until(lambda screen: "your turn" in screen, "the candidate's turn")
+        terminal.type("Kept alive.\r")
+        terminal.until(lambda screen: "Follow-up" in screen or "Question" in screen, "the next")
+        terminal.until(lambda screen: screen.count("Enter interrupts") > 1, "the next turn")
+        terminal.type("\r")  # nothing typed: it interrupts
+        terminal.until(lambda screen: screen.rstrip().count("your turn") > 1, "the turn after it")
+        terminal.type("/end\r")
+        assert terminal.ended() == 0
+        assert "turns are stored" in terminal.screen
+
+
+def test_ctrl_d_leaves_and_says_how_to_come_back(start: Start) -> None:
+    instance = start(VIVA_BANK_PACE="400")
+    with _terminal(instance.url, "--yes") as terminal:
+        terminal.until(lambda screen: "your turn" in screen, "the candidate's turn")
+        terminal.type("\x04")
+        assert terminal.ended() == 0
+        assert "viva talk --resume" in terminal.screen
+        assert terminal.process.returncode != -signal.SIGKILL
