@@ -56,6 +56,11 @@ class Instance:
                 raise AssertionError(f"the instance did not start:\n{self.log()}")
             time.sleep(0.05)
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "it was started"
+        return self._process.pid
+
     def kill(self) -> None:
         """SIGKILL: no goodbye."""
         self._end(signal.SIGKILL)

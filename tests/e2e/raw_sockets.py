@@ -85,7 +85,7 @@ class RawSocket:
         if self.binary:
             self.raw(frame(BINARY, msgspec.msgpack.encode(message)))
         else:
-            self.text(json.dumps(message))
+            self.text(json.dumps(message, ensure_ascii=False))
 
     def read(self) -> tuple[int, bytes]:
         """Return the next frame's opcode and payload; pings are answered, pongs left out."""
