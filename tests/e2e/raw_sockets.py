@@ -33,6 +33,10 @@ def frame(
     return head + key + masked
 
 
+class CutError(Exception):
+    """So many bytes were read as were to be read."""
+
+
 class RawSocket:
     """One connection to an instance. `abandon_all` ends those that a test left open."""
 
@@ -49,6 +53,9 @@ class RawSocket:
     ) -> None:
         self.binary = subprotocol == "interview.v1.msgpack"
         self._bytes = bytearray()
+        self.received = 0
+        self.left: int | None = None
+        """How many more bytes are read before `CutError`; None for all."""
         self.tcp = socket.socket()
         self._all.append(self)
         if receive_buffer is not None:
@@ -70,6 +77,7 @@ class RawSocket:
         self.tcp.sendall("\r\n".join([*lines, "", ""]).encode())
         head = self._until(b"\r\n\r\n").decode()
         self.status = int(head.split(" ", 2)[1])
+        self.received = len(self._bytes)
 
     def raw(self, data: bytes) -> None:
         """Send bytes as they are."""
@@ -123,6 +131,11 @@ class RawSocket:
                 assert len(payload) <= 125
                 return int(struct.unpack("!H", payload[:2])[0])
 
+    @property
+    def unread(self) -> bytes:
+        """What has come and was not read as frames yet."""
+        return bytes(self._bytes)
+
     def abandon(self) -> None:
         """Be gone without a word."""
         self.tcp.close()
@@ -148,7 +161,12 @@ class RawSocket:
         return found
 
     def _more(self) -> None:
-        data = self.tcp.recv(65_536)
+        if self.left == 0:
+            raise CutError
+        data = self.tcp.recv(65_536 if self.left is None else min(self.left, 65_536))
         if not data:
             raise ConnectionError("the server closed the TCP connection")
+        self.received += len(data)
+        if self.left is not None:
+            self.left -= len(data)
         self._bytes += data
