@@ -82,6 +82,8 @@ class Rig:
         self.candidates: list[Candidate] = []
         self.runner: dict[str, int] = {}
         """Which instance ran the turn of an interview last."""
+        self.away: set[int] = set()
+        """Instances that no client is sent to."""
         self._http: Http | None = None
         self._born = 0
         self._waiting: dict[str, float] = {}
@@ -114,7 +116,8 @@ class Rig:
 
     def urls(self) -> Sequence[str]:
         """Return where a balancer would send a client."""
-        return [served.url for served in self.served if served.running] or [self.served[0].url]
+        there = [x for place, x in enumerate(self.served) if x.running and place not in self.away]
+        return [served.url for served in there] or [self.served[0].url]
 
     # --- how long until it goes on ---
 

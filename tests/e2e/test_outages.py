@@ -25,6 +25,7 @@ pytestmark = pytest.mark.anyio
 SEATS = 6
 FENCE = re.compile(rb"(?<![0-9a-f])[0-9]+:[0-9a-f]{16}(?![0-9a-f])")
 RECOVERED_S = 5.0
+PATIENCE_S = 300.0
 MODEL = Options(tokens=25, tokens_per_second=40.0)
 
 
@@ -74,7 +75,7 @@ async def scene(
                 settings={**spoken, **settings},
             )
             rig = Rig(config, Report(seed=1))
-            async with rig.running():
+            async with rig.running(), asyncio.timeout(PATIENCE_S):
                 yield Scene(rig, valkey, postgres)
                 await rig.judge()
         print(rig.report)  # noqa: T201 - the figures
@@ -232,14 +233,14 @@ async def _busiest(rig: Rig) -> int:
 @pytest.mark.parametrize("seats", [40, pytest.param(200, marks=pytest.mark.torture)])
 async def test_sigterm_fails_no_turn(seats: int, tmp_path: Path) -> None:
     async with scene(tmp_path, "chat", VIVA_MAX_CONNECTIONS="1000") as it:
-        leaving, staying = it.rig.served
-        it.rig.urls = lambda: [leaving.url]
+        leaving, _ = it.rig.served
+        it.rig.away = {1}
         async with asyncio.TaskGroup() as group:
             for _ in range(seats):
                 group.create_task(it.rig.newcomer().run())
             await _until(lambda: _listening(it.rig) >= 0.6 * seats)
             running = _listening(it.rig)
-            it.rig.urls = lambda: [staying.url]
+            it.rig.away = {0}
             began = time.monotonic()
             leaving.signal(signal.SIGTERM)
             code = await leaving.ended()

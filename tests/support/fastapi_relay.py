@@ -1,0 +1,31 @@
+"""The peer of the CPU benchmark: what most would write. A socket, a stream, nothing kept.
+
+No log, no resume, no lease, no transcript: each piece of the model's stream is sent on as it comes.
+"""
+
+import os
+
+import uvicorn
+from fastapi import FastAPI, WebSocket
+from openai import AsyncOpenAI
+
+app = FastAPI()
+client = AsyncOpenAI(api_key=os.environ["OPENAI_API_KEY"], base_url=os.environ["OPENAI_BASE_URL"])
+
+
+@app.websocket("/relay")
+async def relay(socket: WebSocket) -> None:
+    """Relay one completion to one socket."""
+    await socket.accept()
+    prompt = await socket.receive_text()
+    stream = await client.chat.completions.create(
+        model="m", messages=[{"role": "user", "content": prompt}], stream=True
+    )
+    async for chunk in stream:
+        if chunk.choices and chunk.choices[0].delta.content:
+            await socket.send_json({"type": "delta", "text": chunk.choices[0].delta.content})
+    await socket.close()
+
+
+if __name__ == "__main__":
+    uvicorn.run(app, host="127.0.0.1", port=int(os.environ["PORT"]), log_level="warning")
