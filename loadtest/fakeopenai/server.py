@@ -151,14 +151,16 @@ class FakeOpenAI:
             return refusal
         response = Response(call)
         response.begin()
-        work = self._generate(response, tokens, fault)
+        # What breaks the connection does not break a response that the provider stores.
+        on_the_way = fault if fault and fault.kind in ("cut", "malformed") else None
+        work = self._generate(response, tokens, None if on_the_way else fault)
         assert self._group is not None  # noqa: S101 - routes are served while it runs
         response.task = self._group.create_task(work)
         if asked.get("background") or asked.get("store"):
             self._keep(response)
-            return await self._stream(request, response, -1)
+            return await self._stream(request, response, -1, on_the_way)
         try:
-            return await self._stream(request, response, -1)
+            return await self._stream(request, response, -1, on_the_way)
         finally:
             response.task.cancel()
 
@@ -173,9 +175,6 @@ class FakeOpenAI:
         except Broken as broken:
             call.outcome = "failed"
             match broken.how:
-                case "malformed":
-                    response.raw(b"data: {not json\n\n")
-                    response.end("completed")
                 case "failed":
                     response.end("failed")
                 case "refused":
@@ -213,11 +212,23 @@ class FakeOpenAI:
         return web.json_response({"id": response.call.id, "object": "response", "deleted": True})
 
     async def _stream(
-        self, request: web.Request, response: Response, after: int
+        self,
+        request: web.Request,
+        response: Response,
+        after: int,
+        fault: Fault | None = None,
     ) -> web.StreamResponse:
         reply = web.StreamResponse(headers=_SSE)
         await reply.prepare(request)
+        spoken = 0
         async for event in response.read(after):
+            spoken += b"output_text.delta" in event
+            if fault is not None and spoken > fault.tokens:
+                if fault.kind == "cut" and request.transport is not None:
+                    request.transport.abort()
+                    return reply
+                await reply.write(b"data: {not json\n\n")
+                fault = None
             await reply.write(event)
         await reply.write_eof()
         return reply
