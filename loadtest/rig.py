@@ -86,7 +86,7 @@ class Rig:
         """Instances that no client is sent to."""
         self._http: Http | None = None
         self._born = 0
-        self._waiting: dict[str, float] = {}
+        self._waiting: dict[str, tuple[float, float]] = {}
         self._calm = asyncio.Event()
         self._calm.set()
 
@@ -121,12 +121,17 @@ class Rig:
 
     # --- how long until it goes on ---
 
-    def await_progress(self, candidates: Sequence[Candidate]) -> None:
-        """From now on measure how long each of them gets nothing new."""
+    def await_progress(
+        self, candidates: Sequence[Candidate], *, settled_s: float = SETTLED_S
+    ) -> None:
+        """From now on measure how long each of them gets nothing new.
+
+        What arrives within ``settled_s`` is not new.
+        """
         now = time.monotonic()
         for candidate in candidates:
             if not candidate.session.view.over:
-                self._waiting[candidate.interview_id] = now
+                self._waiting[candidate.interview_id] = (now, settled_s)
                 self._calm.clear()
 
     async def progressed(self) -> None:
@@ -143,11 +148,12 @@ class Rig:
         self._calm.set()
 
     def _heard(self, candidate: Candidate, message: e.ServerMessage) -> None:
-        struck = self._waiting.get(candidate.interview_id)
-        if struck is None or not isinstance(message, e.Event):
+        waiting = self._waiting.get(candidate.interview_id)
+        if waiting is None or not isinstance(message, e.Event):
             return
+        struck, settled_s = waiting
         waited = time.monotonic() - struck
-        if waited >= SETTLED_S:
+        if waited >= settled_s:
             self.report.recoveries.append(waited)
         elif not isinstance(message, e.TurnCompleted) and not candidate.session.view.over:
             return  # under way before; a turn that is complete had nothing to wait for

@@ -21,6 +21,7 @@ from storage.live import (
     State,
     commit_of,
     digest_of,
+    partition_of,
 )
 
 AT = 1_700_000_000_000
@@ -71,9 +72,11 @@ async def apply(store: LiveStore, happened: Input, fence: str = "", name: str = 
 
 
 async def started(store: LiveStore, name: str = NAME) -> State:
-    """An interview whose first question is to be generated."""
+    """An interview that began, with nothing left in its outbox."""
     assert await store.create(restore_of(name)) == "ok"
     assert isinstance(await command(store, start(), name), Committed)
+    begun = await store.take(partition_of(name), "beginning", 10, 0)
+    await store.settle(partition_of(name), [entry.id for entry in begun])
     return await found(store, name)
 
 

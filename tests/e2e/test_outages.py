@@ -48,7 +48,7 @@ class Scene:
 
     async def back(self) -> None:
         """The fault is over: measure how long each interview takes to go on."""
-        self.rig.await_progress(self.rig.candidates)
+        self.rig.await_progress(self.rig.candidates, settled_s=0.0)
         await self.rig.progressed()
 
     def redis(self) -> Any:
@@ -150,7 +150,7 @@ async def _postgres_down(directory: Path, seconds: float) -> None:
             await it.postgres.kill()
             down = time.monotonic()
             while time.monotonic() - down < seconds:
-                it.rig.await_progress(it.rig.candidates)  # the interviews go on meanwhile
+                it.rig.await_progress(it.rig.candidates, settled_s=0.0)  # they go on meanwhile
                 await it.rig.progressed()
             assert it.rig.report.percentile(1.0) <= RECOVERED_S
             await it.postgres.start()
