@@ -17,6 +17,7 @@ import pytest
 from server.auth import sign
 from tests.e2e.instances import ROOT, SECRET, Instance, clean_environment
 from tests.e2e.pages import transcript
+from tests.support.fake_provider import fake_openai
 
 Start = Callable[..., Instance]
 ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -80,6 +81,24 @@ def test_leaving_and_coming_back(start: Start) -> None:
         assert (
             turn["text"] in first.stdout or turn["text"] in second.stdout or turn["text"] in ANSWERS
         )
+
+
+def test_a_whole_interview_with_a_model(start: Start) -> None:
+    with fake_openai("--tokens", "25", "--tokens-per-second", "200") as model:
+        instance = start(**model)
+        done = _run(instance.url, "--yes", lines="\n".join([*ANSWERS[:2], "/quit", ""]))
+        assert (done.returncode, done.stderr) == (0, "")
+        found = ID.search(done.stdout.split("--resume")[1])
+        assert found is not None
+        rest = _run(instance.url, "--resume", found[0], lines="\n".join([*ANSWERS[2:], ""]))
+        assert "The interview is over" in rest.stdout
+        turns = transcript(instance.url, found[0])
+    shown = done.stdout + rest.stdout
+    said = [turn for turn in turns if turn["speaker"] == "interviewer"]
+    assert {turn["source"] for turn in said} == {"model"}
+    assert all(turn["text"] in shown for turn in said)
+    given = [turn["text"] for turn in turns if turn["speaker"] == "candidate"]
+    assert given == ANSWERS[: len(given)]
 
 
 @pytest.mark.parametrize(
