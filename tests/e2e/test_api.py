@@ -1,0 +1,283 @@
+"""The HTTP API on a real instance: its answers, its refusals, and whose interview is whose."""
+
+import base64
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Generator
+from typing import Any
+
+import jwt
+import pytest
+
+from server.auth import UserRole, sign
+from tests.e2e.instances import SECRET, Instance
+from tests.support.databases import flush_redis, fresh_database
+from tests.support.migrations import migrated
+
+PLAN = {"type": "technical", "role": "=Engineer <b>", "duration_minutes": 15}
+ABSENT = "0190a5c0-0000-7000-8000-00000000000a"
+_jwt: Any = jwt
+
+
+@pytest.fixture(scope="module")
+def instance(services: Any, tmp_path_factory: pytest.TempPathFactory) -> Generator[Instance]:
+    flush_redis(services.redis_url)
+    with fresh_database(services.database_url) as database_url:
+        settings = {
+            "REDIS_URL": services.redis_url,
+            "DATABASE_URL": migrated(database_url),
+            "VIVA_MAX_INTERVIEWS_PER_USER": "12",
+        }
+        running = Instance(settings, tmp_path_factory.mktemp("instance"))
+        running.start()
+        yield running
+        running.stop()
+        assert "Traceback" not in running.log()
+
+
+class Reply:
+    def __init__(self, status: int, headers: Any, body: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    def problem(self, status: int, code: str) -> Any:
+        """Check that it is a problem of RFC 9457."""
+        assert (self.status, self.headers["Content-Type"]) == (status, "application/problem+json")
+        told = self.json
+        assert (told["status"], told["code"]) == (status, code)
+        assert told["type"].endswith(code)
+        assert told["title"]
+        assert "Traceback" not in told["detail"]
+        return told
+
+
+def ask(
+    instance: Instance,
+    method: str,
+    path: str,
+    body: Any = None,
+    *,
+    user: str = "ada",
+    role: UserRole = "candidate",
+    token: str | None = None,
+    **headers: str,
+) -> Reply:
+    token = sign(user, role, SECRET, 600) if token is None else token
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    request = urllib.request.Request(
+        f"{instance.url}{path}",
+        method=method,
+        data=None if body is None else content,
+        headers={
+            "Content-Type": "application/json",
+            **({"Authorization": f"Bearer {token}"} if token else {}),
+            **{name.replace("_", "-"): value for name, value in headers.items()},
+        },
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=10) as reply:
+            return Reply(reply.status, reply.headers, reply.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            return Reply(error.code, error.headers, error.read())
+
+
+@pytest.fixture(scope="module")
+def interview(instance: Instance) -> str:
+    created = ask(instance, "POST", "/api/interviews", PLAN)
+    assert created.status == 201
+    assert created.headers["Location"] == f"/api/interviews/{created.json['id']}"
+    assert (created.json["status"], created.json["type"]) == ("created", "technical")
+    return str(created.json["id"])
+
+
+def test_an_interview_is_shown_listed_and_selected_from(instance: Instance, interview: str) -> None:
+    shown = ask(instance, "GET", f"/api/interviews/{interview}").json
+    assert (shown["id"], shown["role"]) == (interview, PLAN["role"])
+    few = ask(instance, "GET", f"/api/interviews/{interview}?fields=id,status").json
+    assert few == {"id": interview, "status": "created"}
+    page = ask(instance, "GET", "/api/interviews?limit=1&status=created&type=technical").json
+    assert (page["limit"], page["offset"], len(page["items"])) == (1, 0, 1)
+    assert page["total"] >= 1
+    assert ask(instance, "GET", "/api/interviews?type=case").json["total"] == 0
+    assert ask(instance, "GET", "/api/interviews", user="eve").json["total"] == 0
+    assert ask(instance, "GET", "/api/interviews", user="eve", role="reviewer").json["total"] >= 1
+
+
+@pytest.mark.parametrize(
+    ("path", "named"),
+    [
+        ("?limit=0", "limit"),
+        ("?limit=101", "limit"),
+        ("?offset=-1", "offset"),
+        ("?status=nonsense", "status"),
+        ("?type=nonsense", "type"),
+        ("?since=tomorrow", "since"),
+    ],
+)
+def test_a_wrong_query_names_its_field(instance: Instance, path: str, named: str) -> None:
+    told = ask(instance, "GET", f"/api/interviews{path}").problem(400, "invalid_request")
+    assert named in told["detail"]
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        ({}, "type"),
+        ({**PLAN, "type": "nonsense"}, "type"),
+        ({**PLAN, "role": "x" * 121}, "role"),
+        ({**PLAN, "role": "a\0b"}, "role"),
+        ({**PLAN, "duration_minutes": 14}, "duration_minutes"),
+        ({**PLAN, "duration_minutes": 61}, "duration_minutes"),
+        ({**PLAN, "language": "not a language!"}, "language"),
+        ({**PLAN, "nonsense": 1}, "nonsense"),
+    ],
+)
+def test_a_wrong_plan_is_refused_by_its_field(instance: Instance, body: Any, named: str) -> None:
+    told = ask(instance, "POST", "/api/interviews", body, user="bob").problem(
+        400, "invalid_request"
+    )
+    assert named in told["detail"]
+
+
+def test_a_body_that_is_no_json_is_told(instance: Instance) -> None:
+    ask(instance, "POST", "/api/interviews", b"{nonsense", user="bob").problem(400, "bad_request")
+
+
+def _forged(**changes: Any) -> str:
+    claims = {"sub": "ada", "role": "candidate", "exp": 4_000_000_000, **changes}
+    kept = {name: value for name, value in claims.items() if value is not None}
+    return str(_jwt.encode(kept, SECRET, algorithm="HS256"))
+
+
+def _unsigned() -> str:
+    def part(content: Any) -> str:
+        return base64.urlsafe_b64encode(json.dumps(content).encode()).rstrip(b"=").decode()
+
+    claims = {"sub": "ada", "role": "admin", "exp": 4_000_000_000}
+    return f"{part({'alg': 'none', 'typ': 'JWT'})}.{part(claims)}."
+
+
+TOKENS = {
+    "none": "",
+    "nonsense": "a.b.c",
+    "expired": _forged(exp=1),
+    "no user": _forged(sub=None),
+    "empty user": _forged(sub=""),
+    "unknown role": _forged(role="king"),
+    "not signed": _unsigned(),
+    "another secret": str(_jwt.encode({"sub": "ada", "exp": 4_000_000_000}, "x" * 40)),
+    "another algorithm": str(
+        _jwt.encode({"sub": "ada", "exp": 4_000_000_000}, SECRET * 2, algorithm="HS512")
+    ),
+}
+
+
+@pytest.mark.parametrize("token", TOKENS.values(), ids=TOKENS.keys())
+def test_a_wrong_token_is_refused(instance: Instance, interview: str, token: str) -> None:
+    for method, path in (("GET", ""), ("POST", ""), ("DELETE", f"/{interview}")):
+        reply = ask(instance, method, f"/api/interviews{path}", token=token)
+        assert reply.status == 401
+        assert reply.headers["WWW-Authenticate"].startswith("Bearer")
+        assert reply.json["status"] == 401
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", ""),
+        ("DELETE", ""),
+        ("GET", "/transcript"),
+        ("GET", "/report"),
+        ("POST", "/report"),
+        ("POST", "/tickets"),
+    ],
+)
+def test_somebody_elses_looks_like_an_absent_one(
+    instance: Instance, interview: str, method: str, path: str
+) -> None:
+    theirs = ask(instance, method, f"/api/interviews/{interview}{path}", {}, user="eve")
+    absent = ask(instance, method, f"/api/interviews/{ABSENT}{path}", {}, user="eve")
+    for reply in (theirs, absent):
+        reply.problem(404, "no_such_interview")
+    assert theirs.json == absent.json
+
+
+def test_reviewers_look_and_do_not_erase(instance: Instance, interview: str) -> None:
+    path = f"/api/interviews/{interview}"
+    assert ask(instance, "GET", path, user="rex", role="reviewer").status == 200
+    assert ask(instance, "DELETE", path, user="rex", role="reviewer").status == 403
+    asked = ask(instance, "POST", f"{path}/tickets", {"role": "candidate"}, user="r", role="admin")
+    assert asked.status == 403
+
+
+def test_a_repeated_creation_is_one(instance: Instance) -> None:
+    made = [
+        ask(instance, "POST", "/api/interviews", PLAN, user="kay", Idempotency_Key="once")
+        for _ in range(3)
+    ]
+    assert len({reply.json["id"] for reply in made}) == 1
+    other = {**PLAN, "role": "Another"}
+    ask(instance, "POST", "/api/interviews", other, user="kay", Idempotency_Key="once").problem(
+        422, "idempotency_key_reused"
+    )
+    elsewhere = ask(instance, "POST", "/api/interviews", other, user="kim", Idempotency_Key="once")
+    assert elsewhere.status == 201
+
+
+def test_too_many_interviews_are_refused_for_a_while(instance: Instance) -> None:
+    replies = [ask(instance, "POST", "/api/interviews", PLAN, user="max") for _ in range(13)]
+    assert [reply.status for reply in replies] == [201] * 12 + [429]
+    replies[-1].problem(429, "too_many_interviews")
+    assert int(replies[-1].headers["Retry-After"]) > 0
+
+
+def test_transcripts_in_three_forms(instance: Instance, interview: str) -> None:
+    path = f"/api/interviews/{interview}/transcript"
+    assert ask(instance, "GET", path).json == {"interview_id": interview, "turns": []}
+    markdown = ask(instance, "GET", path, Accept="text/markdown")
+    assert markdown.headers["Content-Type"].startswith("text/markdown")
+    csv = ask(instance, "GET", path, Accept="text/csv")
+    assert csv.headers["Content-Type"].startswith("text/csv")
+    assert csv.body.decode().startswith("turn,speaker")
+
+
+def test_what_is_erased_is_gone_and_stays_so(instance: Instance) -> None:
+    made = ask(instance, "POST", "/api/interviews", PLAN, user="zoe").json["id"]
+    for _ in range(2):
+        assert ask(instance, "DELETE", f"/api/interviews/{made}", user="zoe").status == 204
+    ask(instance, "GET", f"/api/interviews/{made}", user="zoe").problem(404, "no_such_interview")
+    assert ask(instance, "GET", "/api/interviews", user="zoe").json["total"] == 0
+
+
+def test_large_bodies_and_wrong_methods(instance: Instance) -> None:
+    announced = ask(instance, "POST", "/api/interviews", b"{}", Content_Length="900000000")
+    assert announced.status == 413
+    assert ask(instance, "PUT", "/api/interviews", {}).status == 405
+    assert ask(instance, "GET", "/api/nonsense").status == 404
+
+
+def test_health_metrics_and_documents_need_no_token(instance: Instance) -> None:
+    assert ask(instance, "GET", "/health/live", token="").status == 200
+    ready = ask(instance, "GET", "/health/ready", token="").json
+    assert {"redis", "postgres"} <= {str(name).lower() for name in json.dumps(ready).split('"')}
+    metrics = ask(instance, "GET", "/metrics", token="").body.decode()
+    for name in ("viva_sockets", "viva_turns_running", "viva_flush_seconds_bucket"):
+        assert name in metrics
+    assert ask(instance, "GET", "/schema/openapi.json", token="").json["openapi"]
+    assert ask(instance, "GET", "/asyncapi.json", token="").json["asyncapi"] == "3.0.0"
+
+
+def test_the_page_comes_with_a_strict_policy(instance: Instance) -> None:
+    page = ask(instance, "GET", "/", token="")
+    policy = page.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy or "default-src 'self'" in policy
+    assert "unsafe" not in policy
+    assert page.headers["X-Content-Type-Options"] == "nosniff"
+    assert b"<script>" not in page.body
