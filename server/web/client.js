@@ -208,6 +208,7 @@ export class InterviewClient extends EventTarget {
   accepted(message) {
     this.outbox.accept(message.command_id, message.id);
     this.outbox.stored(this.storedSeq);
+    this.flush();
     this.tell("change");
   }
 
@@ -217,6 +218,8 @@ export class InterviewClient extends EventTarget {
         this.outbox.again(message.command_id);
         this.flush();
       }, RETRY_MS * (1 + Math.random()));
+    } else {
+      this.flush();
     }
     this.tell("change");
   }

@@ -57,13 +57,19 @@ export class Outbox {
   }
 
   // Sends what has no answer yet, in order, each once a connection. Only to be called while the view
-  // has caught up: else it is not known whether the turn that a command was meant for is open.
+  // has caught up: else it is not known whether the turn that a command was meant for is open. What
+  // builds an answer goes out one command at a time: one that has to be sent again would else be
+  // overtaken by those behind it, and the answer lack its first words.
   flush() {
+    let waiting = false;
     for (const entry of this.entries) {
-      if (entry.accepted || this.sent.has(entry.command.id)) continue;
-      if (this.isLate(entry)) {
+      if (entry.accepted || (entry.turn && waiting)) continue;
+      if (this.sent.has(entry.command.id)) {
+        waiting ||= entry.turn !== undefined;
+      } else if (this.isLate(entry)) {
         this.overtaken(entry);
       } else if (!entry.turn || (this.view.answering && this.view.open.turn === entry.turn)) {
+        waiting ||= entry.turn !== undefined;
         this.sent.add(entry.command.id);
         this.transmit(entry.command);
       }
