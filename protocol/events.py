@@ -224,6 +224,14 @@ class OpenView(Struct, frozen=True, kw_only=True):
     segments: tuple[Segment, ...] = ()
 
 
+class ReportView(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What became of the report: ``report_id`` where it is ready, else why it is not."""
+
+    report_id: str | None = None
+    code: str | None = None
+    retryable: bool = False
+
+
 class Snapshot(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Replaces everything a client holds. ``transcript_url`` names where turns left out are."""
 
@@ -234,6 +242,7 @@ class Snapshot(Struct, frozen=True, kw_only=True, omit_defaults=True):
     plan: PlanView
     turns: tuple[TurnView, ...]
     open: OpenView | None = None
+    report: ReportView | None = None
     transcript_url: str | None = None
 
 

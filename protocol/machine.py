@@ -274,8 +274,9 @@ def _end(step: _Step, reason: EndReason) -> None:
     step.enter("closed")
     step.emit(e.InterviewEnded(reason=reason))
     # No assessor is part of this deployment yet; saying so at once beats a report that never comes.
+    report = e.ReportView(code="assessor_unavailable", retryable=True)
     step.emit(e.ReportFailed(code="assessor_unavailable", retryable=True))
-    step.change(status=reason, ended_at=step.at)
+    step.change(status=reason, ended_at=step.at, report=report)
     step.effects.append(Store())
 
 

@@ -12,6 +12,7 @@ from protocol.events import (
     ClockView,
     OpenView,
     PlanView,
+    ReportView,
     Segment,
     Snapshot,
     TurnView,
@@ -128,6 +129,7 @@ class Session(Struct, frozen=True, kw_only=True, omit_defaults=True):
     hints: Count = 0
     noticed: tuple[NoticeCode, ...] = ()
     ended_at: Milliseconds | None = None
+    report: ReportView | None = None
     rebuilt: bool = False
 
     @property
@@ -164,6 +166,7 @@ def snapshot(session: Session, turns: tuple[Turn, ...], open_text: str, at: int)
         ),
         turns=tuple(turn.public() for turn in turns),
         open=session.open and _open_view(session.open, open_text),
+        report=session.report,
     )
 
 

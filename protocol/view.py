@@ -41,7 +41,7 @@ class View:
         self.turns = list(snapshot.turns)
         self.open = snapshot.open
         self.notices = []
-        self.report = None
+        self.report = snapshot.report and _report(snapshot.report)
 
     def apply(self, event: e.DurableEvent) -> bool:
         """Apply a durable event; False where it was applied before.
@@ -144,3 +144,10 @@ class View:
         else:
             kept = (*held.segments, segment)
         self.open = replace(held, segments=kept)
+
+
+def _report(told: e.ReportView) -> e.ReportReady | e.ReportFailed:
+    """Return the event that told it, without its id."""
+    if told.report_id is not None:
+        return e.ReportReady(report_id=told.report_id)
+    return e.ReportFailed(code=told.code or "", retryable=told.retryable)

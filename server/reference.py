@@ -26,7 +26,16 @@ PAGES = Path(__file__).parents[1] / "docs" / "reference"
 
 _PLACE = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _DURABLE = get_args(e.DurableEvent)
-_PARTS = (e.Snapshot, e.ClockView, e.PlanView, e.TurnView, e.OpenView, e.Segment, c.Consent)
+_PARTS = (
+    e.Snapshot,
+    e.ClockView,
+    e.PlanView,
+    e.ReportView,
+    e.TurnView,
+    e.OpenView,
+    e.Segment,
+    c.Consent,
+)
 
 
 def filled(page: str) -> str:

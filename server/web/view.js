@@ -32,6 +32,8 @@ export class View {
     this.turns = snapshot.turns.map((turn) => ({ ...turn, seq: this.head.seq }));
     this.open = snapshot.open ? { ...snapshot.open, segments: [...(snapshot.open.segments ?? [])] } : null;
     this.earlier = Boolean(snapshot.transcript_url);
+    const report = snapshot.report;
+    if (report) CHANGES[report.report_id ? "report.ready" : "report.failed"](this, report);
   }
 
   get over() {

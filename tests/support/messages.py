@@ -34,6 +34,7 @@ SNAPSHOT = e.Snapshot(
     open=e.OpenView(
         turn=2, attempt=1, speaker="candidate", kind="answer", text="", segments=(SEGMENT,)
     ),
+    report=e.ReportView(code="assessor_unavailable", retryable=True),
     transcript_url="/api/interviews/x/transcript",
 )
 

@@ -257,6 +257,9 @@ def test_a_view_keeps_what_else_it_is_told() -> None:
     view.apply(failed)
     assert view.report == failed
     view.replace(SNAPSHOT, EventId(9, 9))
-    assert (view.head, view.report, view.notices) == (EventId(9, 9), None, [])
+    assert (view.head, view.notices) == (EventId(9, 9), [])
+    assert view.report == e.ReportFailed(code="assessor_unavailable", retryable=True)
+    view.replace(replace(SNAPSHOT, report=None), EventId(9, 9))
+    assert view.report is None
     assert view.open is not None
     assert view.open.segments == (SEGMENT,)
