@@ -9,7 +9,7 @@ import structlog
 from protocol.ledger import LedgerEntry
 from server.clock import Clock, backoff
 from server.meters import Meters
-from storage.errors import StorageError
+from storage.errors import BadDataError, StorageError
 from storage.live import LiveStore
 
 ROWS_WAITING = 10_000
@@ -26,6 +26,8 @@ class LedgerBook:
         self._clock = clock
         self._meters = meters
         self._rows: deque[LedgerEntry] = deque()
+        self._queued: LedgerEntry | None = None
+        """The row that is on its way, which is no more among `_rows`."""
         self._wanted = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -34,8 +36,7 @@ class LedgerBook:
         """See `ai.ports.LedgerSink`."""
         self._meters.called(entry)
         if len(self._rows) >= ROWS_WAITING:
-            lost = self._rows.popleft()
-            _log.error("ledger row lost", row=msgspec.to_builtins(lost))
+            _tell_lost(self._rows.popleft())
         self._rows.append(entry)
         self._empty.clear()
         self._wanted.set()
@@ -45,8 +46,9 @@ class LedgerBook:
         while True:
             self._wanted.clear()
             while self._rows:
-                await self._queue(self._rows[0])
-                self._rows.popleft()
+                self._queued = self._rows.popleft()
+                await self._queue(self._queued)
+                self._queued = None
             self._empty.set()
             await self._wanted.wait()
 
@@ -56,7 +58,8 @@ class LedgerBook:
             async with asyncio.timeout(patience_s):
                 await self._empty.wait()
         except TimeoutError:
-            _log.error("ledger rows lost", rows=len(self._rows))
+            rows = len(self._rows) + (self._queued is not None)
+            _log.error("ledger rows lost", rows=rows)
 
     async def _queue(self, entry: LedgerEntry) -> None:
         # A repeat after a lost reply queues the row twice; PostgreSQL keeps it once, by its id.
@@ -64,8 +67,15 @@ class LedgerBook:
         while True:
             try:
                 await self._store.enqueue_ledger(entry.interview_id, row)
+            except BadDataError:
+                _tell_lost(entry)
+                return
             except StorageError:
                 await backoff(self._clock, attempt)
                 attempt += 1
             else:
                 return
+
+
+def _tell_lost(entry: LedgerEntry) -> None:
+    _log.error("ledger row lost", row=msgspec.to_builtins(entry))
