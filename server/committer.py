@@ -47,7 +47,7 @@ class Relay:
         self._committer = committer
         self.interview_id = interview_id
         self._turn, self._attempt, self._fence = turn, attempt, fence
-        self._ordinal, self._offset, self._handle = ordinal, offset, handle
+        self.ordinal, self._offset, self._handle = ordinal, offset, handle
         self._waiting: list[str] = []
         self._flying: Append | None = None
         self._idle = asyncio.Event()
@@ -81,13 +81,13 @@ class Relay:
             delta = TurnDelta(
                 turn=self._turn, attempt=self._attempt, offset=self._offset, text=text
             )
-            self._ordinal += 1
+            self.ordinal += 1
             self._offset += len(text)
             self.since = now
             self._flying = Append(
                 id=self.interview_id,
                 fence=self._fence,
-                ordinal=self._ordinal,
+                ordinal=self.ordinal,
                 handle=self._handle,
                 body=event_body(delta),
             )
@@ -161,6 +161,10 @@ class Committer:
             return
 
     async def _flush(self, relays: list[Relay]) -> None:
+        with self._hub.expecting([relay.interview_id for relay in relays]):
+            await self._append(relays)
+
+    async def _append(self, relays: list[Relay]) -> None:
         started = self._clock.monotonic()
         appends = [relay.take(started) for relay in relays]
         try:

@@ -36,7 +36,8 @@ class Cursor:
             BackendDownError: try again; nothing was taken.
         """
         entries = self._topic.after(self.position)
-        if entries is None or (not entries and self._topic.head != self.position):
+        topic = self._topic
+        if entries is None or (not entries and not topic.expected and topic.head != self.position):
             entries = await self._read()
         entries = entries[:BATCH]
         if entries:

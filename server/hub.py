@@ -7,7 +7,8 @@ wakes reads on from its own cursor. A pulse every few seconds makes good for los
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 import structlog
@@ -60,6 +61,8 @@ class Topic:
         self.interview_id = interview_id
         self.watchers: set[Watcher] = set()
         self.head = ORIGIN
+        self.expected = 0
+        """Commits made here whose reply is on its way: what they added will be in the ring."""
         self._ring: deque[Entry] = deque(maxlen=RING)
 
     def add(self, entries: Sequence[Entry]) -> None:
@@ -85,7 +88,9 @@ class Topic:
     def hear(self, payload: str) -> None:
         """Take a notification. An empty one wakes in doubt."""
         kind, content = payload[:1], payload[1:]
-        if kind == "e":
+        if kind == "e" and self.expected:
+            self._hear_early(parse_event_id(content))
+        elif kind == "e":
             self._advance(parse_event_id(content))
         elif kind == "s":
             self.cover(parse_event_id(content))
@@ -112,6 +117,17 @@ class Topic:
         for slot, number in pulse.sockets.items():
             for watcher in tuple(self.watchers):
                 watcher.joined(slot, number)
+
+    def settle(self) -> None:
+        """A commit that was expected has its reply, or never will have."""
+        self.expected -= 1
+        if not self.expected and self._ring and self._ring[-1].id != self.head:
+            self._wake()  # something else was heard of meanwhile
+
+    def _hear_early(self, head: EventId) -> None:
+        # Notifications overtake replies: to wake now would be to read from Redis what is coming.
+        if head.seq > self.head.seq:
+            self.head = head
 
     def _advance(self, head: EventId) -> None:
         if head.seq > self.head.seq:
@@ -188,6 +204,18 @@ class Hub:
         topic = self._topics.get(interview_id)
         if topic is not None:
             topic.add(entries)
+
+    @contextmanager
+    def expecting(self, interviews: Sequence[str]) -> Generator[None]:
+        """While a commit to these logs is under way, nobody reads its entries from Redis."""
+        topics = [topic for name in interviews if (topic := self._topics.get(name)) is not None]
+        for topic in topics:
+            topic.expected += 1
+        try:
+            yield
+        finally:
+            for topic in topics:
+                topic.settle()
 
     def watchers(self) -> list[Watcher]:
         """Return all sockets of this instance."""

@@ -15,6 +15,7 @@ from server.hub import Hub
 from server.lineage import leads_on
 from storage.errors import BackendDownError, ErasedError, MissingError, OutOfMemoryError
 from storage.live import (
+    ANY_ORDINAL,
     Answer,
     Astray,
     Commit,
@@ -181,9 +182,17 @@ class Sessions:
                 attempt += 1
 
     async def apply(
-        self, interview_id: str, happened: Input, *, fence: str = "", state: State | None = None
+        self,
+        interview_id: str,
+        happened: Input,
+        *,
+        fence: str = "",
+        ordinal: int = ANY_ORDINAL,
+        state: State | None = None,
     ) -> State | Fenced:
         """Apply an input that is no command; return the state that it led to.
+
+        For ``fence`` and ``ordinal`` see `storage.live.Commit`.
 
         Raises:
             BackendDownError, OutOfMemoryError: it may have taken effect; apply it again.
@@ -195,7 +204,13 @@ class Sessions:
             if not done.effects:
                 return before
             commit = commit_of(
-                before, done, happened, now=self._clock.now(), fence=fence, idle_ms=self._idle_ms
+                before,
+                done,
+                happened,
+                now=self._clock.now(),
+                fence=fence,
+                ordinal=ordinal,
+                idle_ms=self._idle_ms,
             )
             match await self._commit(commit):
                 case Committed(head=head):

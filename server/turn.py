@@ -13,7 +13,7 @@ from server.committer import Committer, FencedError, Relay
 from server.leases import Lease
 from server.sessions import Sessions
 from storage.errors import BackendDownError, OutOfMemoryError
-from storage.live import Fenced, State
+from storage.live import ANY_ORDINAL, Fenced, State
 
 END_PATIENCE_S = 10.0
 """How long the end of a turn is tried to be committed before it is left to a sweeper."""
@@ -53,6 +53,7 @@ class TurnMeter(Protocol):
 class _Spoken(NamedTuple):
     text: str
     source: Source
+    ordinal: int
 
 
 class TurnWork:
@@ -102,6 +103,7 @@ class TurnWork:
             ),
             lease,
             state,
+            spoken.ordinal,
         )
         self._meter.turn_ended("completed")
 
@@ -162,20 +164,22 @@ class TurnWork:
             self._committer.forget(relay)
         if source is None:
             raise AttemptFailedError("no_end")
-        return _Spoken("".join(said), source)
+        return _Spoken("".join(said), source, relay.ordinal)
 
     async def _note(self, state: State, lease: Lease) -> None:
         noted = Noted(code="fallback_in_use", message=FALLBACK_NOTICE, at=self._clock.now())
         await self._apply(noted, lease, state)
 
-    async def _apply(self, happened: Input, lease: Lease, state: State) -> State:
+    async def _apply(
+        self, happened: Input, lease: Lease, state: State, ordinal: int = ANY_ORDINAL
+    ) -> State:
         """Apply an input under the lease's fence, in spite of short outages."""
         started = self._clock.monotonic()
         attempt = 0
         while True:
             try:
                 applied = await self._sessions.apply(
-                    lease.interview_id, happened, fence=lease.fence, state=state
+                    lease.interview_id, happened, fence=lease.fence, ordinal=ordinal, state=state
                 )
             except (BackendDownError, OutOfMemoryError):
                 if self._clock.monotonic() - started > END_PATIENCE_S:

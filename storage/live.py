@@ -39,6 +39,8 @@ DEAD_LETTERS = 10_000
 RESUME_GRACE_MS = 600_000
 """How long a resume token stays good after a newer one was issued for the same slot."""
 
+ANY_ORDINAL = -1
+
 LeaseChange = Literal["", "run", "again", "idle"]
 
 
@@ -92,12 +94,17 @@ class State(Struct, frozen=True, kw_only=True):
 
 
 class Commit(Struct, frozen=True, kw_only=True):
-    """One transition to be made durable; the fields are those of ``commit`` in the Lua source."""
+    """One transition to be made durable; the fields are those of ``commit`` in the Lua source.
+
+    ``ordinal`` is that of the last append which the finished turn's text ends with: where the log
+    has another one, it lost some of that text, and the caller is fenced out.
+    """
 
     id: str
     version: int
     kind: Literal["ingest", "finish", "cancel"]
     fence: str = ""
+    ordinal: int = ANY_ORDINAL
     command: str = ""
     digest: str = ""
     answer: str = ""
@@ -442,6 +449,7 @@ def commit_of(
     *,
     now: int,
     fence: str = "",
+    ordinal: int = ANY_ORDINAL,
     idle_ms: int = IDLE_MS,
 ) -> Commit:
     """Return the commit that makes a transition from ``before`` durable. ``now`` in Unix ms."""
@@ -475,6 +483,7 @@ def commit_of(
         version=before.version,
         kind="cancel" if stop else "finish" if fence else "ingest",
         fence=fence,
+        ordinal=ordinal,
         session=msgspec.json.encode(done.session).decode() if changed else "",
         tick=timer_of(done.session, now, idle_ms),
         opens=opens,

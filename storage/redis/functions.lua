@@ -277,6 +277,9 @@ local function refusal(keys, a, meta, now)
   if a.fence ~= '' and not holds_lease(meta, a.fence, now) then
     return {'fenced'}
   end
+  if a.ordinal >= 0 and meta.ordinal ~= int(a.ordinal) then
+    return {'fenced'} -- pieces of the turn that is to be finished were lost
+  end
   if a.command ~= '' and redis.call('HLEN', keys[COMMANDS]) >= a.max_commands then
     return {'full'}
   end
@@ -289,7 +292,7 @@ end
 local function commit(keys, argv)
   local a = cmsgpack.unpack(argv[1])
   local now = now_ms()
-  local meta = meta_of(keys, 'version', 'head', 'fence', 'lease_until', 'open_from')
+  local meta = meta_of(keys, 'version', 'head', 'fence', 'lease_until', 'open_from', 'ordinal')
   local refused = refusal(keys, a, meta, now)
   if refused then
     return refused

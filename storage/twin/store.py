@@ -145,6 +145,8 @@ class Twin:
             return live.Conflict()
         if commit.fence and not held.holds_lease(commit.fence, self._server.clock()):
             return live.Fenced()
+        if commit.ordinal not in (live.ANY_ORDINAL, held.ordinal):
+            return live.Fenced()
         if commit.command and len(held.commands) >= commit.max_commands:
             return live.Full()
         return None

@@ -57,15 +57,17 @@ class Network:
             await self._stopped[client].wait()
 
     async def request(self, client: str, operation: str) -> None:
+        await self.running(client)  # what was sent before a stop is on its way, stopped or not
         await self._way(client, f"{operation} was not heard")
 
     async def reply(self, client: str, operation: str) -> None:
         await self._way(client, f"{operation} was not answered")
+        await self.running(client)
+        self._pass(client)
 
     async def _way(self, client: str, failure: str) -> None:
         self._pass(client)
         await asyncio.sleep(self._draw.expovariate(2000))
-        await self.running(client)
         self._pass(client)
         if client in self.cut:
             await asyncio.sleep(0.8)  # the client's socket time-out
