@@ -69,6 +69,8 @@ class TurnRunner:
         if self._group is None or not self._accepting or len(self._tasks) >= self._max_turns:
             return  # its lease lapses, and a sweeper gives it to an instance that can
         task = self._group.create_task(self._guarded(interview_id))
+        # A callback, because a task that is cancelled before its first step runs no `finally`.
+        task.add_done_callback(lambda _: self._ended(interview_id))
         self._tasks[interview_id] = task
         self._meter.turns_running(len(self._tasks))
         self._empty.clear()
@@ -108,15 +110,16 @@ class TurnRunner:
         except Exception:  # noqa: BLE001  # nothing one turn meets may end the other turns
             self._meter.turn_ended("failed")
             _log.exception("turn failed", interview=interview_id)
-        finally:
-            self._tasks.pop(interview_id, None)
-            self._meter.turns_running(len(self._tasks))
-            self._stopped.discard(interview_id)
-            if interview_id in self._again:
-                self._again.discard(interview_id)
-                self.start(interview_id)
-            if not self._tasks:
-                self._empty.set()
+
+    def _ended(self, interview_id: str) -> None:
+        del self._tasks[interview_id]
+        self._meter.turns_running(len(self._tasks))
+        self._stopped.discard(interview_id)
+        if interview_id in self._again:
+            self._again.discard(interview_id)
+            self.start(interview_id)
+        if not self._tasks:
+            self._empty.set()
 
     async def _turn(self, interview_id: str) -> None:
         asked = self._clock.monotonic()

@@ -1,0 +1,272 @@
+"""The turn runner with a store and a work of the test's own, in virtual time."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from server.committer import FencedError
+from server.meters import Meters
+from server.runner import RELEASE_S, TurnRunner
+from storage.errors import BackendDownError
+from storage.live import Acquired, Held
+from tests.support.clocks import LoopClock
+from tests.support.interviews import session, state
+from tests.support.virtual_time import run_virtual
+
+
+class FakeStore:
+    """Hands out every turn; ``taken`` are held by others, ``slow_s`` is a release's time."""
+
+    def __init__(self) -> None:
+        self.taken: set[str] = set()
+        self.released: list[str] = []
+        self.slow_s = 0.0
+
+    async def acquire(self, interview_id: str, nonce: str) -> Acquired | Held:
+        if interview_id in self.taken:
+            return Held()
+        return Acquired(nonce, state(session(), 1, 1))
+
+    async def release(self, interview_id: str, fence: str) -> None:
+        assert fence
+        await asyncio.sleep(self.slow_s)
+        self.released.append(interview_id)
+
+
+class FakeLease:
+    def __init__(self, interview_id: str, fence: str) -> None:
+        self.interview_id = interview_id
+        self.fence = fence
+
+
+class FakeLeases:
+    @contextmanager
+    def hold(self, interview_id: str, turn: int, fence: str, since: float) -> Any:
+        assert turn
+        assert since
+        yield FakeLease(interview_id, fence)
+
+
+class FakeWork:
+    """Each turn takes ``seconds``, or raises ``fault`` at its end."""
+
+    def __init__(self) -> None:
+        self.seconds = 1.0
+        self.fault: Exception | None = None
+        self.begun: list[str] = []
+        self.ended: list[str] = []
+        self.forgotten: list[str] = []
+        self.is_over = False
+
+    async def run(self, _: Any, lease: FakeLease) -> None:
+        self.begun.append(lease.interview_id)
+        await asyncio.sleep(self.seconds)
+        if self.fault is not None:
+            raise self.fault
+        self.ended.append(lease.interview_id)
+
+    async def over(self, _: FakeLease) -> bool:
+        return self.is_over
+
+    async def forget(self, lease: FakeLease) -> None:
+        self.forgotten.append(lease.interview_id)
+
+
+class Scene:
+    def __init__(self, **settings: int) -> None:
+        self.store, self.work = FakeStore(), FakeWork()
+        self.meters = Meters(CollectorRegistry())
+        parts: dict[str, Any] = {
+            "store": self.store,
+            "leases": FakeLeases(),
+            "work": self.work,
+            "clock": LoopClock(),
+            "meter": self.meters,
+            **settings,
+        }
+        self.runner = TurnRunner(**parts)
+
+    def measured(self, name: str, **labels: str) -> float | None:
+        return self.meters.registry.get_sample_value(name, labels)
+
+    @property
+    def running(self) -> float | None:
+        return self.measured("viva_turns_running")
+
+    def run(self, story: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        async def main() -> None:
+            owner = asyncio.create_task(self.runner.run())
+            await asyncio.sleep(0)
+            try:
+                await story()
+            finally:
+                owner.cancel()
+                await asyncio.gather(owner, return_exceptions=True)
+
+        run_virtual(main())
+
+
+def test_turns_are_counted_while_they_run() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        assert not scene.running
+        scene.runner.start("a")
+        scene.runner.start("b")
+        await asyncio.sleep(0.5)
+        assert (scene.running, len(scene.runner)) == (2, 2)
+        await asyncio.sleep(1)
+        assert (scene.running, len(scene.runner)) == (0, 0)
+        assert scene.work.forgotten == ["a", "b"]
+
+    scene.run(story)
+
+
+def test_a_turn_that_opens_while_the_last_one_ends_is_begun_behind_it() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        scene.runner.start("a")
+        await asyncio.sleep(0.5)
+        scene.runner.start("a")
+        assert scene.work.begun == ["a"]
+        await asyncio.sleep(1)
+        assert scene.work.begun == ["a", "a"]
+        await asyncio.sleep(1)
+        assert (scene.work.ended, len(scene.runner)) == (["a", "a"], 0)
+
+    scene.run(story)
+
+
+def test_a_turn_that_is_stopped_before_its_first_step_leaves_nothing_behind() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        scene.runner.start("a")
+        scene.runner.stop("a")
+        await asyncio.sleep(0.1)
+        assert (scene.running, len(scene.runner), scene.work.begun) == (0, 0, [])
+        scene.runner.start("a")
+        await asyncio.sleep(1.5)
+        assert scene.work.ended == ["a"]
+        await scene.runner.drain(0)
+
+    scene.run(story)
+
+
+def test_a_turn_that_ended_otherwise_is_stopped_and_not_released() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        scene.runner.start("a")
+        await asyncio.sleep(0.5)
+        scene.runner.stop("a")
+        scene.runner.stop("unknown")
+        await asyncio.sleep(0.1)
+        assert (scene.store.released, scene.work.ended) == ([], [])
+        assert scene.work.forgotten == ["a"]
+
+    scene.run(story)
+
+
+@pytest.mark.parametrize(
+    ("fault", "outcome"),
+    [(BackendDownError(), "failed"), (ValueError("a marker"), "failed"), (FencedError(), "fenced")],
+)
+def test_one_turns_failure_leaves_the_others_alone(fault: Exception, outcome: str) -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        scene.work.fault = fault
+        scene.runner.start("a")
+        await asyncio.sleep(0.5)
+        scene.runner.start("b")
+        await asyncio.sleep(0.6)
+        scene.work.fault = None
+        await asyncio.sleep(1)
+        assert scene.work.ended == ["b"]
+        assert scene.measured("viva_turn_attempts_total", outcome=outcome) == 1
+
+    scene.run(story)
+
+
+def test_a_turn_that_moved_is_not_forgotten_at_the_provider() -> None:
+    for is_over in (False, True):
+        scene = Scene()
+        scene.work.fault, scene.work.is_over = FencedError(), is_over
+
+        async def story(scene: Scene = scene) -> None:
+            scene.runner.start("a")
+            await asyncio.sleep(2)
+
+        scene.run(story)
+        assert scene.work.forgotten == (["a"] if is_over else [])
+
+
+def test_what_others_hold_or_is_too_much_is_left() -> None:
+    scene = Scene(max_turns=1)
+
+    async def story() -> None:
+        scene.store.taken.add("theirs")
+        scene.runner.start("theirs")
+        await asyncio.sleep(0.1)
+        scene.runner.start("a")
+        scene.runner.start("b")
+        await asyncio.sleep(2)
+        assert scene.work.begun == ["a"]
+
+    scene.run(story)
+
+
+def test_draining_lets_turns_finish_and_begins_none() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        scene.runner.start("a")
+        await asyncio.sleep(0.5)
+        leaving = asyncio.create_task(scene.runner.drain(20))
+        await asyncio.sleep(0)
+        scene.runner.start("b")
+        scene.runner.start("a")
+        await leaving
+        assert (scene.work.begun, scene.work.ended) == (["a"], ["a"])
+        assert scene.store.released == []
+
+    scene.run(story)
+
+
+@pytest.mark.parametrize("patience_s", [0, 0.2])
+def test_what_does_not_finish_in_time_is_released(patience_s: float) -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        scene.work.seconds, scene.store.slow_s = 60, 1.0
+        scene.runner.start("a")
+        scene.runner.start("b")
+        await asyncio.sleep(0.5)
+        began = asyncio.get_running_loop().time()
+        await scene.runner.drain(patience_s)
+        took = asyncio.get_running_loop().time() - began
+        assert sorted(scene.store.released) == ["a", "b"]
+        assert took == pytest.approx(patience_s + 1.0)
+        assert scene.measured("viva_turn_attempts_total", outcome="released") == 2
+
+    scene.run(story)
+
+
+def test_a_release_that_hangs_does_not_keep_the_instance() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        scene.work.seconds, scene.store.slow_s = 60, 600
+        scene.runner.start("a")
+        await asyncio.sleep(0.5)
+        began = asyncio.get_running_loop().time()
+        await scene.runner.drain(0)
+        assert asyncio.get_running_loop().time() - began == pytest.approx(RELEASE_S)
+
+    scene.run(story)
