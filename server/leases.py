@@ -16,6 +16,8 @@ from storage.errors import StorageError
 from storage.live import LEASE_MS, LiveStore
 
 RENEW_S = 0.4
+RETRY_S = 0.1
+"""The pause behind a renewal that failed."""
 STOP_S = LEASE_MS / 1000 * 2 / 3
 THINKING_S = 1.0
 """How long a turn may have no words before its sockets are told that it thinks."""
@@ -55,6 +57,7 @@ class Leases:
         self._clock = clock
         self._suspended = suspended
         self._held: dict[str, Lease] = {}
+        self._failed = False
 
     def __len__(self) -> int:
         return len(self._held)
@@ -78,7 +81,7 @@ class Leases:
         """Renew for ever; owned by the instance's task group."""
         while True:
             before = self._clock.monotonic()
-            await asyncio.sleep(RENEW_S)
+            await asyncio.sleep(min(RETRY_S if self._failed else RENEW_S, self._left()))
             if self._clock.monotonic() - before > RENEW_S + SUSPENDED_S:
                 _log.warning("instance was suspended")
                 self._suspended()
@@ -89,13 +92,15 @@ class Leases:
 
     async def _renew(self, leases: list[Lease]) -> None:
         asked = self._clock.monotonic()
+        self._failed = True
         try:
-            async with asyncio.timeout(RENEW_S):
+            async with asyncio.timeout(self._left()):
                 renewed = await self._store.renew([(x.interview_id, x.fence) for x in leases])
         except (StorageError, TimeoutError) as error:
             _log.warning("renewal failed", error=type(error).__name__, leases=len(leases))
             self._stop_lapsed()
             return
+        self._failed = False
         for lease, kept in zip(leases, renewed, strict=True):
             if kept:
                 lease.renewed = asked
@@ -109,13 +114,20 @@ class Leases:
             if lease.silent_since is not None and lease.silent_since < due:
                 lease.silent_since += THINKING_AGAIN_S
                 try:
-                    await self._store.publish(lease.interview_id, f"t{lease.turn}")
-                except StorageError:
-                    return  # renewal has logged it
+                    async with asyncio.timeout(self._left()):
+                        await self._store.publish(lease.interview_id, f"t{lease.turn}")
+                except (StorageError, TimeoutError):
+                    return  # renewal logs it
+
+    def _left(self) -> float:
+        """Return how long to wait for anything: `RENEW_S`, or until the next lease lapses."""
+        now = self._clock.monotonic()
+        left = (lease.renewed + STOP_S - now for lease in self._held.values())
+        return min((RENEW_S, *(seconds for seconds in left if seconds > 0)))
 
     def _stop_lapsed(self) -> None:
         now = self._clock.monotonic()
         for lease in tuple(self._held.values()):
-            if now - lease.renewed > STOP_S:
+            if now >= lease.renewed + STOP_S:
                 _log.warning("lease lapsed", interview=lease.interview_id)
                 lease.lose()

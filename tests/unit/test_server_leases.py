@@ -1,0 +1,242 @@
+"""Leases over the twin, in virtual time: renewed together, and given up before others may come."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from protocol import commands as c
+from protocol.ids import ORIGIN
+from protocol.machine import Received, transition
+from server.leases import RENEW_S, STOP_S, SUSPENDED_S, THINKING_AGAIN_S, THINKING_S, Leases
+from storage.errors import BackendDownError
+from storage.live import LEASE_MS, Acquired, Restore
+from storage.twin import Twin, TwinNotifier, TwinServer
+from tests.support.clocks import LoopClock
+from tests.support.interviews import NOW, session
+from tests.support.virtual_time import run_virtual
+
+START = c.InterviewStart(id="c-1", consent=c.Consent(version="1", at=NOW))
+
+
+class SlowWire:
+    """Lets single operations hang, or answer late."""
+
+    def __init__(self) -> None:
+        self.hangs: set[str] = set()
+
+    async def request(self, client: str, operation: str) -> None:
+        assert client in ("", "notifier")
+        if operation in self.hangs:
+            await asyncio.sleep(1e6)
+
+    async def reply(self, client: str, operation: str) -> None:
+        """At once."""
+
+
+class Scene:
+    def __init__(self) -> None:
+        self.clock = LoopClock()
+        self.wire = SlowWire()
+        self.server = TwinServer(self.clock.now, wire=self.wire)
+        self.store = Twin(self.server)
+        self.suspensions = 0
+        self.leases = Leases(self.store, self.clock, self._suspended)
+
+    def _suspended(self) -> None:
+        self.suspensions += 1
+
+    async def interview(self) -> str:
+        """One whose interviewer's turn waits to be generated."""
+        live = transition(session(), Received(command=START, at=NOW)).session
+        await self.store.create(Restore(session=live, version=0, head=ORIGIN, tick=0))
+        return live.interview_id
+
+    async def hold(
+        self, name: str, held: list[float], *, ending: bool = False, silent: bool = False
+    ) -> None:
+        """Hold the interview's turn; note when it began and when it was lost."""
+        since = self.clock.monotonic()
+        acquired = await self.store.acquire(name, self.clock.nonce())
+        assert isinstance(acquired, Acquired)
+        with self.leases.hold(name, 1, acquired.fence, since) as lease:
+            lease.ending = ending
+            lease.silent_since = since if silent else None
+            held.append(since)
+            try:
+                await asyncio.sleep(1e6)
+            finally:
+                held.append(self.clock.monotonic())
+
+    def run(self, story: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        async def main() -> None:
+            running = asyncio.create_task(self.leases.run())
+            try:
+                await story()
+                assert not running.done()
+            finally:
+                running.cancel()
+                await asyncio.gather(running, return_exceptions=True)
+
+        run_virtual(main())
+
+
+def test_leases_are_renewed_together_for_as_long_as_the_work_takes() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        names = [await scene.interview() for _ in range(3)]
+        tasks = [asyncio.create_task(scene.hold(name, [])) for name in names]
+        await asyncio.sleep(60)
+        assert len(scene.leases) == 3
+        assert not any(task.done() for task in tasks)
+        assert 140 <= scene.server.calls["renew"] <= 150
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert len(scene.leases) == 0
+
+    scene.run(story)
+
+
+@pytest.mark.parametrize("fault", ["down", "hangs"])
+def test_a_holder_that_cannot_renew_stops_at_two_thirds(fault: str) -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        held: list[float] = []
+        working = asyncio.create_task(scene.hold(await scene.interview(), held))
+        await asyncio.sleep(RENEW_S / 2)
+        scene.server.down = fault == "down"
+        scene.wire.hangs = {"renew"} if fault == "hangs" else set()
+        await asyncio.gather(working, return_exceptions=True)
+        began, lost = held
+        assert working.cancelled()
+        assert STOP_S <= lost - began <= STOP_S + 0.05
+        assert lost - began < LEASE_MS / 1000
+
+    scene.run(story)
+
+
+def test_a_short_outage_costs_nothing() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        working = asyncio.create_task(scene.hold(await scene.interview(), []))
+        for _ in range(20):
+            await asyncio.sleep(1.3)
+            scene.server.down = True
+            await asyncio.sleep(0.5)
+            scene.server.down = False
+        assert not working.done()
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+
+    scene.run(story)
+
+
+def test_a_turn_that_ended_in_redis_is_stopped_with_the_next_renewal() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        name, held = await scene.interview(), list[float]()
+        other = asyncio.create_task(scene.hold(await scene.interview(), []))
+        working = asyncio.create_task(scene.hold(name, held))
+        await asyncio.sleep(5)
+        scene.server.interviews[name].lease_until = 0
+        at = scene.clock.monotonic()
+        await asyncio.gather(working, return_exceptions=True)
+        assert held[1] - at <= RENEW_S + 0.01
+        assert not other.done()
+        other.cancel()
+        await asyncio.gather(other, return_exceptions=True)
+
+    scene.run(story)
+
+
+def test_who_commits_the_end_is_left_to_the_fence() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        working = asyncio.create_task(scene.hold(await scene.interview(), [], ending=True))
+        await asyncio.sleep(0.1)
+        scene.server.down = True
+        await asyncio.sleep(30)
+        assert not working.done()
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+
+    scene.run(story)
+
+
+def test_a_process_that_was_stopped_gives_up_at_once_and_says_so() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        held: list[float] = []
+        working = asyncio.create_task(scene.hold(await scene.interview(), held))
+        await asyncio.sleep(10)
+        assert scene.suspensions == 0
+        # The loop's clock jumps by itself to the next timer; here it is set on, as by SIGSTOP.
+        loop: Any = asyncio.get_running_loop()
+        loop._jumping.now += RENEW_S + SUSPENDED_S + 0.1  # what SIGCONT looks like
+        await asyncio.gather(working, return_exceptions=True)
+        assert scene.suspensions == 1
+        assert scene.clock.monotonic() - held[0] < 10 + 2 * RENEW_S + SUSPENDED_S + 0.2
+
+    scene.run(story)
+
+
+def test_silence_is_told_after_a_second_and_then_now_and_again() -> None:
+    scene = Scene()
+    told: list[tuple[float, str]] = []
+
+    def hear(_: str, payload: str) -> None:
+        told.append((scene.clock.monotonic(), payload))
+
+    async def story() -> None:
+        name = await scene.interview()
+        notifier = TwinNotifier(scene.server)
+        await notifier.watch(name)
+        notifier.attach(hear)
+        working = asyncio.create_task(scene.hold(name, [], silent=True))
+        began = scene.clock.monotonic()
+        await asyncio.sleep(12)
+        waited = [at - began for at, _ in told]
+        assert [payload for _, payload in told] == ["t1"] * len(told)
+        expected = [THINKING_S, THINKING_S + THINKING_AGAIN_S, THINKING_S + 2 * THINKING_AGAIN_S]
+        assert len(waited) == len(expected)
+        for actual, wanted in zip(waited, expected, strict=True):
+            assert wanted <= actual <= wanted + RENEW_S + 0.05
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+
+    scene.run(story)
+
+
+def test_a_notice_that_hangs_costs_no_lease() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        name = await scene.interview()
+        working = asyncio.create_task(scene.hold(name, [], silent=True))
+        scene.wire.hangs = {"publish"}
+        await asyncio.sleep(30)
+        assert not working.done()
+        assert scene.server.interviews[name].lease_until > scene.clock.now()
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+
+    scene.run(story)
+
+
+def test_the_twin_fails_as_the_leases_expect() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        scene.server.down = True
+        with pytest.raises(BackendDownError):
+            await scene.store.renew([("a", "b")])
+
+    scene.run(story)
