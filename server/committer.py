@@ -170,9 +170,7 @@ class Committer:
         try:
             results = await self._store.append(appends)
         except BadDataError as error:
-            _log.error("append refused", error=type(error).__name__, relays=len(relays))
-            for relay in relays:
-                self._give_up(relay, error)
+            await self._part(relays, error)
             return
         except StorageError as error:
             self._postpone(relays, error)
@@ -182,6 +180,16 @@ class Committer:
             self._settle(relay, result, now)
         if self._measure is not None:
             self._measure(len(appends), now - started)
+
+    async def _part(self, relays: list[Relay], error: BadDataError) -> None:
+        """Append one by one what was refused together, so that only the bad one is given up."""
+        if len(relays) > 1:
+            for relay in relays:
+                await self._append([relay])
+            return
+        for relay in relays:
+            _log.error("append refused", interview=relay.interview_id)
+            self._give_up(relay, error)
 
     def _settle(self, relay: Relay, result: Appended | Fenced, now: float) -> None:
         if isinstance(result, Fenced):

@@ -1,0 +1,278 @@
+"""Group commit over the twin, in virtual time."""
+
+import asyncio
+import itertools
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+import pytest
+
+from protocol import commands as c
+from protocol.codec import read_body
+from protocol.events import TurnDelta
+from protocol.ids import ORIGIN
+from protocol.machine import Received, transition
+from server.committer import PACE_S, PATIENCE_S, RETRY_S, Committer, FencedError, Relay
+from server.hub import Hub
+from storage.errors import BackendDownError, BadDataError, StorageError
+from storage.live import Acquired, Append, Appended, Fenced, Restore
+from storage.twin import Twin, TwinNotifier, TwinServer
+from tests.support.clocks import LoopClock
+from tests.support.interviews import NOW, session
+from tests.support.virtual_time import run_virtual
+
+START = c.InterviewStart(id="c-1", consent=c.Consent(version="1", at=NOW))
+TRIP_S = 0.005
+
+
+class Wire:
+    """Every call takes a while."""
+
+    async def request(self, client: str, operation: str) -> None:
+        assert client in ("", "notifier")
+        assert operation
+        await asyncio.sleep(TRIP_S)
+
+    async def reply(self, client: str, operation: str) -> None:
+        assert client in ("", "notifier")
+        assert operation
+
+
+class WatchedTwin(Twin):
+    """Notes every flush; refuses what it is told to."""
+
+    def __init__(self, server: TwinServer) -> None:
+        super().__init__(server)
+        self.flushes: list[tuple[float, int]] = []
+        self.bad: set[str] = set()
+        self.at_once = self.most_at_once = 0
+
+    async def append(self, appends: Sequence[Append]) -> list[Appended | Fenced]:
+        self.flushes.append((asyncio.get_running_loop().time(), len(appends)))
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            if any(append.id in self.bad for append in appends):
+                await asyncio.sleep(TRIP_S)
+                raise BadDataError
+            return await super().append(appends)
+        finally:
+            self.at_once -= 1
+
+
+class Scene:
+    def __init__(self) -> None:
+        self.clock = LoopClock()
+        self.server = TwinServer(self.clock.now, wire=Wire())
+        self.store = WatchedTwin(self.server)
+        self.hub = Hub(self.store, TwinNotifier(self.server), self.clock)
+        self.measured: list[int] = []
+        self.committer = Committer(
+            self.store, self.hub, self.clock, lambda deltas, _: self.measured.append(deltas)
+        )
+
+    async def relay(self, *, lease_ms: int = 10**9) -> Relay:
+        """The way into the log of a new interview's first turn."""
+        live = transition(session(), Received(command=START, at=NOW)).session
+        await self.store.create(Restore(session=live, version=0, head=ORIGIN, tick=0))
+        name = live.interview_id
+        acquired = await self.store.acquire(name, self.clock.nonce(), lease_ms)
+        assert isinstance(acquired, Acquired)
+        return Relay(
+            self.committer, name, 1, 1, fence=acquired.fence, ordinal=0, offset=0, handle=""
+        )
+
+    def logged(self, relay: Relay) -> list[TurnDelta]:
+        entries = self.server.interviews[relay.interview_id].log
+        events = [read_body(entry.body, entry.id) for entry in entries if entry.body]
+        return [event for event in events if isinstance(event, TurnDelta)]
+
+    def text(self, relay: Relay) -> str:
+        pieces = self.logged(relay)
+        offset = 0
+        for piece in pieces:
+            assert piece.offset == offset
+            offset += len(piece.text)
+        return "".join(piece.text for piece in pieces)
+
+    def run(self, story: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        async def main() -> None:
+            running = asyncio.create_task(self.committer.run())
+            try:
+                await story()
+                assert not running.done()
+            finally:
+                running.cancel()
+                await asyncio.gather(running, return_exceptions=True)
+
+        run_virtual(main())
+
+
+async def _speak(relay: Relay, words: int, every_s: float) -> str:
+    said = [f"w{number} 🦁 " for number in range(words)]
+    for word in said:
+        relay.push(word, "")
+        await asyncio.sleep(every_s)
+    await relay.drained()
+    return "".join(said)
+
+
+def test_the_first_piece_goes_at_once_and_the_rest_at_a_pace() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        relay = await scene.relay()
+        began = scene.clock.monotonic()
+        said = await _speak(relay, 200, 0.001)
+        assert scene.text(relay) == said
+        times = [at for at, _ in scene.store.flushes]
+        assert times[0] == pytest.approx(began)
+        gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
+        assert min(gaps) >= PACE_S
+        assert max(gaps) <= PACE_S + TRIP_S + 0.002
+        assert scene.measured == [1] * len(times)
+
+    scene.run(story)
+
+
+def test_slow_words_are_not_held_back() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        relay = await scene.relay()
+        began = scene.clock.monotonic()
+        await _speak(relay, 5, 0.1)
+        times = [at - began for at, _ in scene.store.flushes]
+        assert times == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
+
+    scene.run(story)
+
+
+def test_one_flush_is_in_flight_and_carries_what_waits_of_all() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        relays = [await scene.relay() for _ in range(20)]
+        async with asyncio.TaskGroup() as group:
+            spoken = [group.create_task(_speak(relay, 50, 0.004)) for relay in relays]
+        assert [scene.text(relay) for relay in relays] == [task.result() for task in spoken]
+        assert scene.store.most_at_once == 1
+        assert len(scene.store.flushes) < 20
+        assert sum(scene.measured) == sum(len(scene.logged(relay)) for relay in relays)
+
+    scene.run(story)
+
+
+def test_an_append_whose_reply_was_lost_takes_effect_once() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        relay = await scene.relay()
+        for part in ("request", "reply"):
+            scene.server.lose("append", part, 3)
+            relay.push(f"{part} ", "")
+            relay.push("and more ", "")
+            await relay.drained()
+        assert scene.text(relay) == "request and more reply and more "
+
+    scene.run(story)
+
+
+def test_an_outage_is_waited_out_without_haste() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        relay = await scene.relay()
+        scene.server.down = True
+        relay.push("a", "")
+        await asyncio.sleep(20)
+        relay.push("b", "")
+        assert len(scene.store.flushes) <= 20 / RETRY_S
+        scene.server.down = False
+        await relay.drained()
+        assert scene.text(relay) == "ab"
+
+    scene.run(story)
+
+
+def test_an_outage_without_end_is_given_up_and_told() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        relay = await scene.relay()
+        scene.server.down = True
+        began = scene.clock.monotonic()
+        relay.push("a", "")
+        with pytest.raises(BackendDownError):
+            await relay.drained()
+        waited = scene.clock.monotonic() - began
+        assert PATIENCE_S < waited < PATIENCE_S + 1
+        with pytest.raises(BackendDownError):
+            relay.push("b", "")
+        scene.server.down = False
+        await asyncio.sleep(1)
+        assert scene.text(relay) == ""
+
+    scene.run(story)
+
+
+def test_who_was_fenced_out_writes_nothing_further() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        relay, other = await scene.relay(lease_ms=50), await scene.relay()
+        relay.push("mine", "")
+        await relay.drained()
+        await asyncio.sleep(0.1)
+        taken = await scene.store.acquire(relay.interview_id, "another")
+        assert isinstance(taken, Acquired)
+        relay.push("late", "")
+        other.push("fine", "")
+        with pytest.raises(FencedError):
+            await relay.drained()
+        with pytest.raises(FencedError):
+            relay.push("later", "")
+        await other.drained()
+        assert (scene.text(relay), scene.text(other)) == ("mine", "fine")
+
+    scene.run(story)
+
+
+def test_bad_data_of_one_turn_costs_no_other() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        bad, *good = [await scene.relay() for _ in range(4)]
+        scene.store.bad.add(bad.interview_id)
+        for relay in (bad, *good):
+            relay.push("a", "")
+        with pytest.raises(BadDataError):
+            await bad.drained()
+        for relay in good:
+            relay.push("b", "")
+            await relay.drained()
+        assert [scene.text(relay) for relay in good] == ["ab"] * 3
+        assert scene.text(bad) == ""
+
+    scene.run(story)
+
+
+def test_what_is_forgotten_is_flushed_no_more() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        relay = await scene.relay()
+        relay.push("a", "")
+        await relay.drained()
+        relay.push("b", "")
+        scene.committer.forget(relay)
+        await asyncio.sleep(1)
+        assert scene.text(relay) == "a"
+        assert len(scene.store.flushes) == 1
+
+    scene.run(story)
+
+
+def test_every_storage_error_reaches_the_speaker_as_it_is() -> None:
+    assert issubclass(BadDataError, StorageError)
+    assert not issubclass(FencedError, StorageError)
