@@ -40,7 +40,7 @@ class SystemClock:
 
     def monotonic(self) -> float:
         """See `Clock.monotonic`."""
-        return asyncio.get_running_loop().time()
+        return time.monotonic()  # which is what the loops of asyncio and uvloop tell, and cheaper
 
     def random(self) -> float:
         """See `Clock.random`."""

@@ -18,6 +18,8 @@ from storage.errors import BadDataError, StorageError
 from storage.live import Append, Appended, Fenced, LiveStore
 
 PACE_S = 0.02
+GATHER_S = 0.01
+"""The least time from one flush to the next, unless a turn's first words wait."""
 RETRY_S = 0.05
 PATIENCE_S = 60.0
 """How long an append is repeated while the lease is still renewed (Redis out of memory, say)."""
@@ -55,6 +57,11 @@ class Relay:
         self._error: Exception | None = None
         self.due = 0.0
         self.since = 0.0
+
+    @property
+    def fresh(self) -> bool:
+        """Whether nothing of this attempt was flushed here yet."""
+        return self.due == 0.0
 
     def push(self, text: str, handle: str) -> None:
         """Take a piece; ``handle`` is saved with it, for whoever goes on behind it.
@@ -129,12 +136,15 @@ class Committer:
         self._measure = measure
         self._ready: dict[Relay, None] = {}
         self._wanted = asyncio.Event()
+        self._next = 0.0
 
     def want(self, relay: Relay) -> None:
         """Flush ``relay`` as soon as it is due."""
-        if relay not in self._ready:
-            self._ready[relay] = None
-            self._wanted.set()
+        if relay in self._ready:
+            return
+        if relay.fresh or not self._ready:
+            self._wanted.set()  # else a flush is due soon in any case
+        self._ready[relay] = None
 
     def forget(self, relay: Relay) -> None:
         """Flush ``relay`` no more: its attempt is over."""
@@ -146,16 +156,18 @@ class Committer:
             self._wanted.clear()
             now = self._clock.monotonic()
             due = [relay for relay in self._ready if relay.due <= now]
-            if due:
+            if due and (now >= self._next or any(relay.fresh for relay in due)):
+                self._next = now + GATHER_S
                 await self._flush(due)
             else:
                 await self._rest(now)
 
     async def _rest(self, now: float) -> None:
         """Wait for the earliest relay that is not due yet, or for a new one."""
-        pause = min((relay.due for relay in self._ready), default=None)
+        earliest = min((relay.due for relay in self._ready), default=None)
+        pause = None if earliest is None else max(earliest, self._next) - now
         try:
-            async with asyncio.timeout(None if pause is None else pause - now):
+            async with asyncio.timeout(pause):
                 await self._wanted.wait()
         except TimeoutError:
             return
