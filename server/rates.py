@@ -30,7 +30,9 @@ class CommandRate:
 
     def exhausted(self, now: float) -> bool:
         """Whether there has been surplus for so long that the socket is closed."""
-        return self._since is not None and now - self._since >= OVERRATE_CLOSE_S
+        if self._since is None or now - self._last > _CALM_S:
+            return False
+        return now - self._since >= OVERRATE_CLOSE_S
 
 
 class ErrorCount:
