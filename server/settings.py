@@ -13,6 +13,10 @@ SECRET_BYTES = 32
 """The least length of VIVA_JWT_SECRET (RFC 7518, §3.2: a key at least as long as the hash)."""
 
 
+DIGITS = 9
+"""No whole number is longer; Python itself refuses to read very long ones."""
+
+
 class SettingsError(Exception):
     """A setting is wrong; the message names it and says what it has to be."""
 
@@ -148,7 +152,7 @@ def _number(least: float, most: float) -> Callable[[str], float]:
 
 def _whole(least: int, most: int) -> Callable[[str], int]:
     def read(text: str) -> int:
-        if not text.isdecimal() or not least <= int(text) <= most:
+        if not text.isdecimal() or len(text) > DIGITS or not least <= int(text) <= most:
             raise ValueError(f"it has to be a whole number between {least} and {most}")
         return int(text)
 

@@ -1,0 +1,176 @@
+"""Settings: a wrong one is named, and nothing of a secret is told."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server.commands import migrate, token, up
+from server.settings import (
+    DECLARED,
+    OTHERS,
+    SettingsError,
+    read_setting,
+    read_settings,
+    reference,
+)
+
+NEEDED = {
+    "REDIS_URL": "redis://redis",
+    "DATABASE_URL": "postgresql://postgres/viva",
+    "VIVA_JWT_SECRET": "s" * 32,
+}
+WRONG = [
+    ("VIVA_JWT_SECRET", "s" * 31),
+    ("VIVA_API", "completions"),
+    ("VIVA_BACKGROUND", "maybe"),
+    ("VIVA_REUSE_PORT", "2"),
+    ("VIVA_LOG_LEVEL", "loud"),
+    *[
+        (name, value)
+        for name in ("VIVA_FIRST_TOKEN_TIMEOUT_S", "VIVA_TOKEN_TIMEOUT_S")
+        for value in ("0", "121", "-1", "nan", "inf", "soon", "1,5")
+    ],
+    ("VIVA_BANK_PACE", "-1"),
+    ("VIVA_BANK_PACE", "1001"),
+    ("VIVA_DRAIN_S", "-1"),
+    ("VIVA_DRAIN_S", "601"),
+    ("VIVA_IDLE_S", "0"),
+    ("VIVA_IDLE_S", "86401"),
+    *[
+        (name, value)
+        for name in ("VIVA_MAX_CONNECTIONS", "VIVA_MAX_INTERVIEWS_PER_USER", "VIVA_LOG_LENGTH")
+        for value in ("0", "-1", "1.5", "1e3", "many", "1000001", "²", "9" * 5000)
+    ],
+]
+
+
+def _refusal(environ: dict[str, str]) -> str:
+    with pytest.raises(SettingsError) as refused:
+        read_settings(environ)
+    return str(refused.value)
+
+
+def test_three_settings_are_enough() -> None:
+    settings = read_settings(NEEDED)
+    assert settings.redis_url == "redis://redis"
+    assert (settings.openai_api_key, settings.database_replica_url) == (None, None)
+    assert (settings.drain_s, settings.max_connections, settings.background) == (20, 6000, False)
+    assert (settings.origins, settings.hosts) == ((), ())
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_one_that_is_missing_is_named(name: str) -> None:
+    for environ in ({**NEEDED, name: ""}, {k: v for k, v in NEEDED.items() if k != name}):
+        assert _refusal(environ).startswith(f"{name} is not set: ")
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG, ids=[f"{n}={v[:9]}" for n, v in WRONG])
+def test_one_that_is_wrong_is_named_and_not_repeated(name: str, value: str) -> None:
+    sentence = _refusal({**NEEDED, name: value})
+    assert sentence.startswith(f"{name} is wrong: it ")
+    assert "\n" not in sentence
+    if len(value) > 4:
+        assert value not in sentence
+
+
+def test_a_name_that_is_none_of_ours_stops_the_start() -> None:
+    assert "VIVA_MAX_CONNECTION " in _refusal({**NEEDED, "VIVA_MAX_CONNECTION": "5"})
+    for name in OTHERS:
+        read_settings({**NEEDED, name: "x"})
+    read_settings({**NEEDED, "VIVARIUM": "1", "PATH": "/bin"})
+
+
+def test_an_empty_setting_is_the_default() -> None:
+    empty = {declared.variable: "" for declared in DECLARED if declared.default is not None}
+    assert read_settings({**NEEDED, **empty}) == read_settings(NEEDED)
+
+
+def test_lists_and_flags_are_read_as_people_write_them() -> None:
+    given = {"VIVA_HOSTS": " a.example, b.example:80 ,", "VIVA_BACKGROUND": "Yes"}
+    settings = read_settings({**NEEDED, **given})
+    assert settings.hosts == ("a.example", "b.example:80")
+    assert settings.background
+
+
+def test_no_value_shows_in_a_representation() -> None:
+    shown = f"{read_settings({**NEEDED, 'OPENAI_API_KEY': 'a-key'})!r}"
+    assert not any(value in shown for value in (*NEEDED.values(), "a-key"))
+
+
+def test_every_setting_is_told_in_the_reference() -> None:
+    page = reference()
+    for declared in DECLARED:
+        assert f"| `{declared.variable}` |" in page
+    (cache,) = (line for line in page.splitlines() if "CACHE_URL" in line)
+    assert "none yet" in cache
+
+
+def test_one_setting_is_read_without_the_others() -> None:
+    assert read_setting("DATABASE_URL", {"DATABASE_URL": "x"}) == "x"
+    with pytest.raises(SettingsError, match="DATABASE_URL is not set"):
+        read_setting("DATABASE_URL", {})
+    with pytest.raises(SettingsError, match="VIVA_NONSENSE"):
+        read_setting("DATABASE_URL", {"DATABASE_URL": "x", "VIVA_NONSENSE": "1"})
+
+
+# --- the commands that need only some -------------------------------------------------------------
+
+
+@pytest.fixture
+def environ(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for declared in DECLARED:
+        monkeypatch.delenv(declared.variable, raising=False)
+    return monkeypatch
+
+
+def test_migrate_needs_the_database_alone(
+    environ: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[str] = []
+
+    async def fake(url: str) -> None:
+        asked.append(url)
+
+    environ.setattr(migrate, "migrate", fake)
+    assert migrate.run(argparse.Namespace()) == 1
+    assert "DATABASE_URL is not set" in capsys.readouterr().err
+    environ.setenv("DATABASE_URL", "postgresql://there")
+    assert migrate.run(argparse.Namespace()) == 0
+    assert asked == ["postgresql://there"]
+    environ.setenv("VIVA_DATABASE_URL", "postgresql://there")
+    assert migrate.run(argparse.Namespace()) == 1
+    assert "VIVA_DATABASE_URL is no setting" in capsys.readouterr().err
+
+
+def test_up_tells_of_a_secret_that_is_too_short(
+    environ: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    read: Any = up._secret  # pyright: ignore[reportPrivateUsage]
+    environ.setenv("VIVA_JWT_SECRET", "short")
+    with pytest.raises(SettingsError, match="VIVA_JWT_SECRET is wrong: it needs at least 32"):
+        read(tmp_path)
+    environ.setenv("VIVA_JWT_SECRET", "s" * 32)
+    assert read(tmp_path) == "s" * 32
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_up_makes_a_secret_once(environ: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    read: Any = up._secret  # pyright: ignore[reportPrivateUsage]
+    environ.delenv("VIVA_JWT_SECRET", raising=False)
+    made = read(tmp_path)
+    assert len(made) >= 32
+    assert read(tmp_path) == made
+    assert (tmp_path / "jwt.secret").stat().st_mode & 0o077 == 0
+
+
+def test_a_token_needs_the_secret(
+    environ: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whom = argparse.Namespace(user="ann", role="reviewer")
+    assert token.run(whom) == 1
+    assert "VIVA_JWT_SECRET" in capsys.readouterr().err
+    environ.setenv("VIVA_JWT_SECRET", "s" * 32)
+    assert token.run(whom) == 0
+    assert capsys.readouterr().out.count(".") == 2
