@@ -1,0 +1,142 @@
+"""The instances of `viva up`: how long they may take to leave, how soon one is started again."""
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from server import drain, fleet, runner, serving
+from server.fleet import GOODBYE_S, RESTART_CAP_S, RESTART_S, Fleet, Member
+
+
+class FakeChild:
+    """A process that ends when a test says so, and never by SIGTERM."""
+
+    started: ClassVar[list["FakeChild"]] = []
+
+    def __init__(self, _: Any) -> None:
+        self.returncode: int | None = None
+        self.pid = 1
+        self.signals: list[int] = []
+        self.waited: float | None = None
+        FakeChild.started.append(self)
+
+    def send(self, number: int) -> None:
+        self.signals.append(number)
+
+    async def gone(self, patience_s: float) -> bool:
+        self.waited = patience_s
+        return False
+
+    def kill(self) -> None:
+        self.signals.append(signal.SIGKILL)
+
+
+class Time:
+    """Monotonic time that stands until it is set."""
+
+    now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Time:
+    moment = Time()
+    FakeChild.started = []
+    monkeypatch.setattr(fleet, "Child", FakeChild)
+    monkeypatch.setattr(fleet, "time", moment)
+    return moment
+
+
+def _crash(member: Member) -> None:
+    assert member.running
+    FakeChild.started[-1].returncode = 1
+
+
+def _restart(member: Member, clock: Time) -> float:
+    """Let time pass until the member may be started again; return how long that was."""
+    began = clock.now
+    while not member.due(clock.now):
+        clock.now += 0.25
+    member.start_again()
+    return clock.now - began
+
+
+def test_one_that_keeps_ending_is_started_ever_more_rarely(clock: Time, tmp_path: Path) -> None:
+    member = Member(1, tmp_path, {}, 1.0)
+    member.start()
+    pauses: list[float] = []
+    for _ in range(9):
+        _crash(member)
+        pauses.append(_restart(member, clock))
+    assert pauses[:6] == [RESTART_S * 2**number for number in range(6)]
+    assert pauses[6:] == [RESTART_CAP_S] * 3
+
+
+def test_a_minute_of_health_is_a_new_beginning(clock: Time, tmp_path: Path) -> None:
+    member = Member(1, tmp_path, {}, 1.0)
+    member.start()
+    for _ in range(8):
+        _crash(member)
+        _restart(member, clock)
+    clock.now += RESTART_CAP_S + 1
+    _crash(member)
+    assert _restart(member, clock) == 0  # it was well for longer than any pause
+    _crash(member)
+    assert _restart(member, clock) == RESTART_S
+
+
+def test_what_runs_is_not_started_again(clock: Time, tmp_path: Path) -> None:
+    member = Member(1, tmp_path, {}, 1.0)
+    member.start()
+    clock.now += 1e6
+    assert not member.due(clock.now)
+
+
+@pytest.mark.anyio
+async def test_each_restart_is_told_once_with_the_log(
+    clock: Time, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet, "RESTART_S", 0.01)
+    told: list[str] = []
+    heard = asyncio.Event()
+
+    def say(sentence: str) -> None:
+        told.append(sentence)
+        heard.set()
+
+    several = Fleet([1, 2], tmp_path, {}, say, drain_s=1.0)
+    for member in several.members:
+        member.start()
+    _crash(several.members[1])
+    clock.now += 2
+    watching = asyncio.create_task(several.watch())
+    async with asyncio.timeout(5):
+        await heard.wait()
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    assert len(told) == 1
+    assert "port 2" in told[0]
+    assert str(several.members[1].log) in told[0]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("drain_s", [0.0, 20.0, 600.0])
+async def test_nobody_is_killed_before_it_could_drain(
+    clock: Time, tmp_path: Path, drain_s: float
+) -> None:
+    assert clock.now
+    several = Fleet([1], tmp_path, {}, lambda _: None, drain_s=drain_s)
+    several.members[0].start()
+    await several.stop()
+    (child,) = FakeChild.started
+    assert child.signals == [signal.SIGTERM, signal.SIGKILL]
+    goodbyes = drain.BATCHES * drain.BATCH_PAUSE_S + drain.GOODBYE_S
+    leaving = max(drain_s + runner.RELEASE_S, goodbyes) + drain.GOODBYE_S + serving.CLOSE_S
+    assert child.waited is not None
+    assert child.waited > leaving
+    assert child.waited <= drain_s + GOODBYE_S
