@@ -98,6 +98,7 @@ class Topic:
             for watcher in tuple(self.watchers):
                 _tell(watcher, kind, content)
         else:
+            self._ring.clear()  # what others added since may have been told to nobody
             self._wake()
 
     def cover(self, covered: EventId) -> None:
@@ -121,7 +122,7 @@ class Topic:
     def settle(self) -> None:
         """A commit that was expected has its reply, or never will have."""
         self.expected -= 1
-        if not self.expected and self._ring and self._ring[-1].id != self.head:
+        if not self.expected and (not self._ring or self._ring[-1].id != self.head):
             self._wake()  # something else was heard of meanwhile
 
     def _hear_early(self, head: EventId) -> None:

@@ -20,8 +20,8 @@ from storage.live import Listener
 from storage.redis.connect import Client, translated
 from storage.redis.keys import interview_keys
 
-WATCH_S = 1.0
-"""How long `RedisNotifier.watch` waits for its confirmation."""
+WATCH_S = 4.0
+"""How long `RedisNotifier.watch` waits: clients that are sent away may come back much later."""
 PING_S = 1.5
 """How often a silent connection is tried; one that stays silent that long after it is given up."""
 BATCH = 512

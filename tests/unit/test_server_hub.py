@@ -1,0 +1,164 @@
+"""What wakes a socket, and what a socket that was woken reads from where."""
+
+from typing import Any
+
+import pytest
+
+from protocol.codec import event_body
+from protocol.events import TurnDelta
+from protocol.ids import ORIGIN, EventId
+from server.clock import SystemClock
+from server.cursor import Cursor, ResynchroniseError
+from server.hub import Hub, Topic
+from storage.live import Entry, Pulse
+
+pytestmark = pytest.mark.anyio
+
+NAME = "an interview"
+
+
+class FakeStore:
+    """A log that counts how often it is read."""
+
+    def __init__(self, entries: list[Entry]) -> None:
+        self.entries = entries
+        self.reads = 0
+
+    async def read(self, _: str, position: EventId, count: int) -> list[Entry]:
+        self.reads += 1
+        return [entry for entry in self.entries if entry.id.seq >= position.seq][:count]
+
+
+class FakeNotifier:
+    async def watch(self, _: str) -> None: ...
+
+    async def unwatch(self, _: str) -> None: ...
+
+
+class FakeWatcher:
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        def called(*values: Any) -> None:
+            self.calls.append((name, *values))
+
+        return called
+
+    def woken(self) -> int:
+        """How often it was woken since this was asked last."""
+        count = sum(call == ("wake",) for call in self.calls)
+        self.calls.clear()
+        return count
+
+
+class Scene:
+    """One topic whose ring holds the first ``known`` entries of the log, read to their end."""
+
+    def __init__(self, known: int = 3, count: int = 5) -> None:
+        self.log: list[Entry] = []
+        head = ORIGIN
+        for number in range(1, count + 1):
+            body = event_body(TurnDelta(turn=1, attempt=1, offset=2 * number, text=f"{number} "))
+            head = head.after(body)
+            self.log.append(Entry(head, body))
+        self.store = FakeStore(self.log)
+        self.topic = Topic(NAME)
+        self.watcher = FakeWatcher()
+        self.topic.watchers.add(self.watcher)  # type: ignore[arg-type]
+        self.topic.add(self.log[:known])
+        position = self.log[known - 1].id if known else ORIGIN
+        self.cursor = Cursor(self.store, self.topic, position)  # type: ignore[arg-type]
+        self.watcher.woken()
+
+
+async def test_what_is_committed_here_is_not_read_from_redis() -> None:
+    it = Scene(known=3)
+    it.topic.add(it.log[3:])
+    assert it.watcher.woken() == 1
+    assert await it.cursor.take() == it.log[3:]
+    assert await it.cursor.take() == []
+    assert it.store.reads == 0
+
+
+async def test_what_others_commit_is_read() -> None:
+    it = Scene(known=3)
+    it.topic.hear(f"e{it.log[-1].id}")
+    assert it.watcher.woken() == 1
+    assert await it.cursor.take() == it.log[3:]
+
+
+async def test_a_doubt_is_settled_in_redis_though_nothing_new_was_heard_of() -> None:
+    it = Scene(known=3)
+    assert await it.cursor.take() == []
+    it.topic.hear("")
+    assert it.watcher.woken() == 1
+    assert await it.cursor.take() == it.log[3:]
+    assert it.store.reads == 1
+
+
+async def test_a_commit_that_others_overtook_leaves_no_ring_with_a_hole() -> None:
+    it = Scene(known=2)
+    it.topic.add(it.log[3:])
+    assert await it.cursor.take() == it.log[2:]
+    assert it.store.reads == 1
+
+
+async def test_a_log_that_lost_its_tail_is_no_continuation() -> None:
+    it = Scene(known=5)
+    it.store.entries = it.log[:3]
+    it.topic.hear("")
+    with pytest.raises(ResynchroniseError):
+        await it.cursor.take()
+
+
+async def test_while_a_commit_is_under_way_its_own_notification_wakes_nobody() -> None:
+    it = Scene(known=3)
+    hub = Hub(it.store, FakeNotifier(), SystemClock())  # type: ignore[arg-type]
+    topic = await hub.enter(NAME, it.watcher)  # type: ignore[arg-type]
+    topic.add(it.log[:3])
+    it.watcher.woken()
+    with hub.expecting([NAME]):
+        hub.hear(NAME, f"e{it.log[4].id}")
+        assert it.watcher.woken() == 0
+        hub.add(NAME, it.log[3:])
+        assert it.watcher.woken() == 1
+    assert it.watcher.woken() == 0
+
+
+@pytest.mark.parametrize("known", [0, 3])
+async def test_a_commit_that_fails_wakes_for_what_was_heard_meanwhile(known: int) -> None:
+    it = Scene(known=known)
+    hub = Hub(it.store, FakeNotifier(), SystemClock())  # type: ignore[arg-type]
+    topic = await hub.enter(NAME, it.watcher)  # type: ignore[arg-type]
+    topic.add(it.log[:known])
+    it.watcher.woken()
+    with hub.expecting([NAME]):
+        hub.hear(NAME, f"e{it.log[4].id}")
+    assert it.watcher.woken() == 1
+
+
+async def test_a_pulse_makes_good_for_what_nobody_was_told() -> None:
+    it = Scene(known=3)
+    it.topic.beat(Pulse(head=it.log[-1].id, stored=it.log[1].id, sockets={"candidate": 7}))
+    assert ("wake",) in it.watcher.calls
+    assert ("stored", it.log[1].id) in it.watcher.calls
+    assert ("joined", "candidate", 7) in it.watcher.calls
+    assert await it.cursor.take() == it.log[3:]
+    it.topic.beat(None)
+    assert it.watcher.calls[-1] == ("lost",)
+
+
+async def test_a_topic_ends_with_its_last_socket() -> None:
+    it = Scene()
+    hub = Hub(it.store, FakeNotifier(), SystemClock())  # type: ignore[arg-type]
+    first: Any = FakeWatcher()
+    second: Any = FakeWatcher()
+    topic = await hub.enter(NAME, first)
+    assert await hub.enter(NAME, second) is topic
+    await hub.leave(topic, first)
+    assert hub.topic(NAME) is topic
+    await hub.leave(topic, second)
+    assert hub.topic(NAME) is None
+    hub.hear(NAME, "x")  # nobody is there to be told
+    assert second.calls == []
