@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack, aclosing, closing
 
 import aiohttp
 import httpx2
@@ -11,6 +11,7 @@ import openai
 from ai.booking import Booking
 from ai.chunks import Reader, Usage
 from ai.failures import CallFailedError, Remedy, translate
+from ai.patience import Patience
 from ai.pieces import Pieces, Progress
 from ai.ports import Clock
 from ai.prices import estimate_tokens
@@ -105,26 +106,26 @@ class Call:
     async def _read(self, body: AsyncIterator[bytes]) -> AsyncGenerator[Words]:
         splitter = EventSplitter()
         reader, pieces = self._reader, self._pieces
-        while (chunk := await self._next(body)) is not None:
-            for data in splitter.feed(chunk):
-                text = reader.read(data)
-                if self._stored and reader.response_id:
-                    pieces.begin(reader.response_id, reader.sequence)
-                piece = pieces.take(text, reader.sequence) if text else None
-                if piece is not None:
-                    yield piece
-                if pieces.full:
-                    return
+        with closing(Patience()) as patience:
+            while (chunk := await self._next(body, patience)) is not None:
+                for data in splitter.feed(chunk):
+                    text = reader.read(data)
+                    if self._stored and reader.response_id:
+                        pieces.begin(reader.response_id, reader.sequence)
+                    piece = pieces.take(text, reader.sequence) if text else None
+                    if piece is not None:
+                        yield piece
+                    if pieces.full:
+                        return
         piece = pieces.close()
         if piece is not None:
             yield piece
         self._must_be_whole()
 
-    async def _next(self, body: AsyncIterator[bytes]) -> bytes | None:
+    async def _next(self, body: AsyncIterator[bytes], patience: Patience) -> bytes | None:
         due, code = self._due()
         try:
-            async with asyncio.timeout_at(due):
-                return await anext(body, None)
+            return await patience.wait(anext(body, None), due)
         except TimeoutError:
             failure = CallFailedError(code)
         except _BROKEN as error:

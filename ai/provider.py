@@ -5,15 +5,15 @@ Chat Completions work with any provider that speaks that format; the rest is Ope
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, NamedTuple, Protocol
 
 import httpx2
 import openai
 import structlog
 from msgspec import Struct
-from openai import AsyncOpenAI, DefaultAioHttpClient, omit
+from openai import AsyncAPIResponse, AsyncOpenAI, DefaultAioHttpClient, omit
 
 from ai.chunks import ChatReader, Reader, ResponsesReader
 from ai.handles import ResponsePosition
@@ -32,6 +32,8 @@ class ByteStream(Protocol):
 
 Body = AbstractAsyncContextManager[ByteStream]
 """A call's body: entering it sends the request, leaving it closes or gives back the connection."""
+
+Opening = AbstractAsyncContextManager[AsyncAPIResponse[Any]]
 
 _log = structlog.get_logger()
 
@@ -104,8 +106,8 @@ class Provider:
     def create(self, prompt: Prompt) -> tuple[Body, Reader]:
         """See `Completions.create`."""
         if self._settings.api == "chat":
-            return self._chat(prompt), ChatReader()
-        return self._responses(prompt), ResponsesReader(strict=self.stored)
+            return _plain(self._chat(prompt)), ChatReader()
+        return _plain(self._responses(prompt)), ResponsesReader(strict=self.stored)
 
     def take_up(self, position: ResponsePosition) -> tuple[Body, Reader]:
         """See `Completions.take_up`."""
@@ -118,7 +120,7 @@ class Provider:
         reader = ResponsesReader(
             response_id=position.response_id, after=position.sequence, strict=True
         )
-        return body, reader
+        return _plain(body), reader
 
     async def forget(self, response_id: str) -> bool:
         """See `Completions.forget`."""
@@ -144,7 +146,7 @@ class Provider:
             async with responses.cancel(response_id):
                 pass  # its body, the whole response, is of no interest
 
-    def _chat(self, prompt: Prompt) -> Body:
+    def _chat(self, prompt: Prompt) -> Opening:
         settings = self._settings
         return self._client.chat.completions.with_streaming_response.create(
             model=settings.model,
@@ -159,7 +161,7 @@ class Provider:
             reasoning_effort=settings.reasoning_effort or omit,
         )
 
-    def _responses(self, prompt: Prompt) -> Body:
+    def _responses(self, prompt: Prompt) -> Opening:
         settings = self._settings
         effort = settings.reasoning_effort
         return self._client.responses.with_streaming_response.create(
@@ -174,3 +176,25 @@ class Provider:
             temperature=omit if settings.temperature is None else settings.temperature,
             reasoning={"effort": effort} if effort else omit,
         )
+
+
+@asynccontextmanager
+async def _plain(opening: Opening) -> AsyncGenerator[ByteStream]:
+    """Skip the client's layers that decode and count bytes, where there is nothing to decode.
+
+    They cost more for each chunk than reading it does.
+    """
+    async with opening as response:
+        stream = response.http_response.stream
+        coded = response.headers.get("content-encoding", "identity") != "identity"
+        if coded or not isinstance(stream, httpx2.AsyncByteStream):
+            yield response
+        else:
+            yield _Plain(stream)
+
+
+class _Plain(NamedTuple):
+    stream: httpx2.AsyncByteStream
+
+    def iter_bytes(self) -> AsyncIterator[bytes]:
+        return aiter(self.stream)

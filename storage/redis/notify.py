@@ -129,21 +129,21 @@ class RedisNotifier:
             task.result()
 
     async def _read(self, connection: Any, listener: Listener) -> None:
-        while True:
-            with translated():
+        with translated():
+            while True:
                 message = await connection.read_response(
                     timeout=math.inf, disconnect_on_error=False
                 )
-            self._heard += 1
-            if isinstance(message, bytes):
-                continue  # the answer to a PING while nothing is subscribed
-            kind, channel, content = message if len(message) == 3 else (b"", b"", b"")
-            interview_id = self._names.get(channel)
-            if kind == b"message":
-                if interview_id is not None:
-                    _deliver(listener, interview_id, content)
-            elif kind == b"subscribe":
-                self._confirm(channel, interview_id, listener)
+                self._heard += 1
+                if isinstance(message, bytes):
+                    continue  # the answer to a PING while nothing is subscribed
+                kind, channel, content = message if len(message) == 3 else (b"", b"", b"")
+                interview_id = self._names.get(channel)
+                if kind == b"message":
+                    if interview_id is not None:
+                        _deliver(listener, interview_id, content)
+                elif kind == b"subscribe":
+                    self._confirm(channel, interview_id, listener)
 
     def _confirm(self, channel: bytes, interview_id: str | None, listener: Listener) -> None:
         # A watch that was dropped and renewed meanwhile waits for the last of its confirmations.

@@ -57,6 +57,8 @@ async def _viva(redis_url: str, database_url: str, directory: Path) -> float:
         async with rig.running():
             tasks = [asyncio.create_task(rig.newcomer().run()) for _ in range(STREAMS)]
             await _streaming(fake)
+            for candidate in rig.candidates:
+                candidate.leaves_after = 0  # from now on it only listens, as the peer's do
             cost = await _cost(rig.served[0].pid, fake)
             for task in tasks:
                 task.cancel()
