@@ -76,8 +76,7 @@ def test_an_error_of_the_work_is_passed_on() -> None:
         raise OSError("cut")
 
     async def story() -> None:
-        with closing(Patience()) as patience:
-            with pytest.raises(OSError, match="cut"):
-                await patience.wait(fails(), asyncio.get_running_loop().time() + 1.0)
+        with closing(Patience()) as patience, pytest.raises(OSError, match="cut"):
+            await patience.wait(fails(), asyncio.get_running_loop().time() + 1.0)
 
     run_virtual(story())
