@@ -1,0 +1,209 @@
+"""Ratings and reports, and what of them can be checked without trusting whoever made them.
+
+An answer is rated by the anchors of its question, prepared before the interview. Whoever rates, a
+model or a program, has to quote: a quote counts only where it stands, to the letter, in what the
+candidate was recorded to say in answer to that very question. A score without such a quote is none.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from protocol.scalars import Count, Level, Milliseconds, Mode, Ordinal, Text
+from protocol.session import Turn
+
+Score = Annotated[int, Meta(ge=1, le=5)]
+StarPart = Literal["situation", "task", "action", "result"]
+Method = Literal["model", "offline"]
+Caveat = Literal[
+    "interrupted", "low_transcription_confidence", "short_answer", "hints_used", "spread"
+]
+Short = Annotated[Text, Meta(max_length=600)]
+Quote = Annotated[Text, Meta(min_length=1, max_length=600)]
+
+QUOTE_LENGTH = 8
+"""The fewest code points that prove anything: "yes" stands in nearly every answer."""
+UNSURE = 0.6
+"""A mean confidence of voice-to-text below this lowers what may be concluded."""
+CORE = "core-"
+
+
+class Probe(Struct, frozen=True):
+    """A prepared follow-up."""
+
+    text: Text
+    intent: Literal["clarify", "complete", "deepen", "challenge", "redirect"] = "deepen"
+
+
+class Anchors(
+    Struct, frozen=True, rename={"one": "1", "three": "3", "five": "5"}, forbid_unknown_fields=True
+):
+    """What an answer is like that rates 1, 3 and 5 of 5."""
+
+    one: Text
+    three: Text
+    five: Text
+
+
+class GuideQuestion(Struct, frozen=True, kw_only=True):
+    """A main question as it was planned. ``question_id`` is its name in the log (``core-2``)."""
+
+    question_id: str
+    bank_id: str
+    competency: Text
+    text: Text
+    probes: tuple[Probe, ...] = ()
+    hints: tuple[Text, ...] = ()
+    anchors: Anchors
+    minutes: Ordinal = 5
+
+
+class Guide(Struct, frozen=True, kw_only=True):
+    """An interview's questions in their order, fixed when it is created and never changed.
+
+    ``version`` is a digest of the content: equal versions ask and rate alike.
+    """
+
+    version: str
+    questions: tuple[GuideQuestion, ...]
+
+    def question(self, question_id: str) -> GuideQuestion | None:
+        """Return the question of that name."""
+        return next((q for q in self.questions if q.question_id == question_id), None)
+
+
+class Evidence(Struct, frozen=True, kw_only=True):
+    """Words of the candidate: code points ``start`` to ``end`` of the kept text of ``turn``."""
+
+    turn: Ordinal
+    start: Count
+    end: Count
+    quote: Quote
+
+
+class Rating(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one answer shows of one competency. ``score`` is None for insufficient evidence."""
+
+    question_id: str
+    competency: Text
+    turns: tuple[Ordinal, ...]
+    """The candidate's turns that were read."""
+    score: Score | None
+    anchor: Literal[1, 3, 5] | None = None
+    """The anchor that the answer matches best, by its score."""
+    anchor_text: Text = ""
+    evidence: tuple[Evidence, ...] = ()
+    star: tuple[StarPart, ...] = ()
+    rationale: Short = ""
+    missing: Short = ""
+    """What the answer would have needed for more."""
+    caveats: tuple[Caveat, ...] = ()
+    method: Method
+    model: str = ""
+    prompt_sha256: str = ""
+    rubric: str
+    """The version of the guide whose anchors were used."""
+    samples: tuple[Score | None, ...] = ()
+    """The scores of all samples, in order; `score` is their median."""
+    spread: Count = 0
+    """The largest minus the smallest of them."""
+
+
+class Remark(Struct, frozen=True, kw_only=True):
+    """A strength or a gap, with the turns that show it."""
+
+    text: Short
+    competency: Text
+    turns: tuple[Ordinal, ...]
+
+
+class Coverage(Struct, frozen=True, kw_only=True):
+    """How much of the plan there is anything to say about."""
+
+    planned: Count
+    asked: Count
+    answered: Count
+    rated: Count
+    competencies: tuple[Text, ...] = ()
+
+
+class Report(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """All that is concluded from one interview. Money in millionths of a US dollar."""
+
+    report_id: str
+    interview_id: str
+    created_at: Milliseconds
+    method: Method
+    mode: Mode
+    role: Text
+    type: str
+    level: Level
+    ended: str
+    duration_ms: Milliseconds
+    coverage: Coverage
+    ratings: tuple[Rating, ...]
+    communication: Rating | None = None
+    composite: float | None = None
+    """The mean of the scores, competencies weighing alike; None where too little is rated."""
+    strengths: tuple[Remark, ...] = ()
+    gaps: tuple[Remark, ...] = ()
+    notes: tuple[Text, ...] = ()
+    """What was offline, degraded or missing, in sentences."""
+    disconnections: Count = 0
+    cost_micro_usd: Count = 0
+    rubric: str = ""
+
+
+def answers_to(question_id: str, turns: Sequence[Turn]) -> tuple[Turn, ...]:
+    """Return the candidate's turns in answer to a question and its probes, those with words."""
+    return tuple(
+        turn
+        for turn in turns
+        if turn.speaker == "candidate" and turn.question_id == question_id and turn.text.strip()
+    )
+
+
+def locate(quote: str, turns: Iterable[Turn], turn: int | None = None) -> Evidence | None:
+    """Return where ``quote`` stands in the turns, to the letter; None where it does not.
+
+    Space around it is not part of it. ``turn`` is where whoever quotes says that it stands; where
+    it is right, it decides between several places.
+    """
+    quote = quote.strip()
+    if len(quote) < QUOTE_LENGTH:
+        return None
+    places = [
+        Evidence(turn=spoken.turn, start=start, end=start + len(quote), quote=quote)
+        for spoken in turns
+        if spoken.speaker == "candidate" and (start := spoken.text.find(quote)) >= 0
+    ]
+    named = (place for place in places if place.turn == turn)
+    return next(named, places[0] if places else None)
+
+
+def verified(rating: Rating, turns: Sequence[Turn]) -> bool:
+    """Whether a rating keeps the rule: each quote stands where it says, and a score has one."""
+    by_number = {turn.turn: turn for turn in answers_to(rating.question_id, turns)}
+    if rating.question_id == "communication":
+        by_number = {turn.turn: turn for turn in turns if turn.speaker == "candidate"}
+    for evidence in rating.evidence:
+        turn = by_number.get(evidence.turn)
+        if turn is None or turn.text[evidence.start : evidence.end] != evidence.quote:
+            return False
+        if len(evidence.quote) < QUOTE_LENGTH:
+            return False
+    return rating.score is None or bool(rating.evidence)
+
+
+def composite(ratings: Iterable[Rating]) -> float | None:
+    """Return the mean of the competencies' mean scores, None where under half is rated."""
+    ratings = tuple(ratings)
+    scores: dict[str, list[int]] = {}
+    for rating in ratings:
+        if rating.score is not None:
+            scores.setdefault(rating.competency.casefold(), []).append(rating.score)
+    rated = sum(map(len, scores.values()))
+    if not rated or 2 * rated < len(ratings):
+        return None
+    return round(sum(sum(each) / len(each) for each in scores.values()) / len(scores), 2)
