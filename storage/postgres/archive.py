@@ -12,9 +12,9 @@ from protocol.session import Session, Turn
 from storage.errors import BadDataError, ErasedError
 from storage.live import Restore, Unstored
 from storage.postgres import writing
-from storage.postgres.faults import PartitionMissingError
 from storage.postgres.migrate import MONTHS_AHEAD
-from storage.postgres.pool import POOL_SIZE, Connection, Database, T, Work
+from storage.postgres.places import partitioned, place_of
+from storage.postgres.pool import POOL_SIZE, Connection, Database
 from storage.postgres.queries import query
 from storage.postgres.records import (
     Created,
@@ -23,13 +23,14 @@ from storage.postgres.records import (
     KeyReused,
     Page,
     commands_of,
+    guide_text,
     interview_of,
     plan_text,
     session_of,
     session_text,
     turns_of,
 )
-from storage.postgres.times import created_at_of, moment
+from storage.postgres.times import moment
 
 PING_TIMEOUT_S = 1.0
 
@@ -51,6 +52,11 @@ class Archive:
         bouncer: bool = False,
     ) -> None:
         self._database = Database(url, replica_url=replica_url, size=size, bouncer=bouncer)
+
+    @property
+    def database(self) -> Database:
+        """The connections, for what else is kept there."""
+        return self._database
 
     async def open(self) -> None:
         """Begin to connect, in the background: PostgreSQL may come up later."""
@@ -87,11 +93,12 @@ class Archive:
             BadDataError: the session is none that the archive can hold.
         """
         values = {
-            **_place(session.interview_id),
+            **place_of(session.interview_id),
             "user_id": session.user_id,
             "key": idempotency_key,
             "digest": digest,
             "plan": plan_text(session),
+            "guide": guide_text(session),
             "status": session.status,
             "phase": session.phase,
             "session": session_text(session),
@@ -103,12 +110,12 @@ class Archive:
             await connection.execute(query("create_interview"), values)
             return Created()
 
-        return await self._partitioned(create, session.interview_id)
+        return await partitioned(self._database, create, session.interview_id)
 
     async def get(self, interview_id: str) -> Interview | None:
         """Return one interview, None where there is none."""
         try:
-            place = _place(interview_id)
+            place = place_of(interview_id)
         except BadDataError:
             return None
 
@@ -151,7 +158,7 @@ class Archive:
     async def transcript(self, interview_id: str) -> tuple[Turn, ...]:
         """Return the finished turns in order; none where there is no such interview. May lag."""
         try:
-            place = _place(interview_id)
+            place = place_of(interview_id)
         except BadDataError:
             return ()
 
@@ -168,22 +175,30 @@ class Archive:
             BadDataError: this version cannot read it.
         """
         try:
-            place = _place(interview_id)
+            place = place_of(interview_id)
         except BadDataError:
             return None
 
         async def find(connection: Connection) -> Sequence[Any]:
             return await _row(connection, "rebuild", place)
 
-        erased, plan, session, version, seq, check, turns, commands = await self._database.read(
-            find
-        )
+        (
+            erased,
+            plan,
+            guide,
+            session,
+            version,
+            seq,
+            check,
+            turns,
+            commands,
+        ) = await self._database.read(find)
         if erased:
             raise ErasedError
         if session is None:
             return None
         return Restore(
-            session=session_of(session, plan),
+            session=session_of(session, plan, guide),
             version=version,
             head=EventId(seq, check),
             tick=0,
@@ -204,12 +219,12 @@ class Archive:
             BadDataError: PostgreSQL refuses the data.
         """
         interview_id = unstored.state.session.interview_id
-        values = {**_place(interview_id), **writing.state_values(unstored.state)}
+        values = {**place_of(interview_id), **writing.state_values(unstored.state)}
 
         async def put(connection: Connection) -> EventId | None:
             return await writing.put(connection, unstored, values)
 
-        return await self._partitioned(put, interview_id)
+        return await partitioned(self._database, put, interview_id)
 
     async def erase(self, interview_id: str) -> None:
         """Erase an interview for good, and refuse whatever arrives late of it.
@@ -217,7 +232,7 @@ class Archive:
         An id of no interview leaves a tombstone too: its first write may still be under way.
         """
         try:
-            place = _place(interview_id)
+            place = place_of(interview_id)
         except BadDataError:
             return
 
@@ -237,7 +252,7 @@ class Archive:
         """
         if not rows:
             return
-        places = {row.interview_id: _place(row.interview_id) for row in rows}
+        places = {row.interview_id: place_of(row.interview_id) for row in rows}
         # One row a key, in one order everywhere: two instances with the same rows never deadlock.
         unique = {(row.interview_id, row.id): row for row in rows}
         records = [
@@ -250,32 +265,7 @@ class Archive:
             await connection.execute(query("lock_shared"), values)
             await connection.execute(query("put_ledger"), values)
 
-        await self._partitioned(put, *places)
-
-    async def _partitioned(self, work: Work[T], *interviews: str) -> T:
-        """Write; where a month has no partition yet, make it and write again."""
-        try:
-            return await self._database.write(work)
-        except PartitionMissingError:
-            for month in {created_at_of(name).replace(day=1) for name in interviews}:
-                values = {"from_month": month, "months": 1}
-                await self._database.write(_partitions(values))
-            return await self._database.write(work)
-
-
-def _place(interview_id: str) -> dict[str, Any]:
-    """Return the id and the time of creation in it, which name the rows and their partition."""
-    try:
-        return {"interview_id": interview_id, "created_at": created_at_of(interview_id)}
-    except ValueError:
-        raise BadDataError("an interview's id is a UUIDv7") from None
-
-
-def _partitions(values: dict[str, Any]) -> Work[None]:
-    async def make(connection: Connection) -> None:
-        await connection.execute(query("ensure_partitions"), values)
-
-    return make
+        await partitioned(self._database, put, *places)
 
 
 async def _ping(connection: Connection) -> None:
@@ -290,7 +280,7 @@ async def _claimed(connection: Connection, values: dict[str, Any]) -> Existing |
     digest, interview_id = await _row(connection, "find_key", values)
     if digest != values["digest"]:
         return KeyReused()
-    row = await _row(connection, "find_interview", _place(str(interview_id)))
+    row = await _row(connection, "find_interview", place_of(str(interview_id)))
     return Existing(interview_of(row))
 
 

@@ -11,7 +11,7 @@ from storage.live import State, Unstored
 from storage.postgres.faults import DivergedError
 from storage.postgres.pool import Connection
 from storage.postgres.queries import query
-from storage.postgres.records import digests_of, plan_text, session_text, started_at_of
+from storage.postgres.records import digests_of, guide_text, plan_text, session_text, started_at_of
 
 
 def state_values(state: State) -> dict[str, Any]:
@@ -20,6 +20,7 @@ def state_values(state: State) -> dict[str, Any]:
     return {
         "user_id": session.user_id,
         "plan": plan_text(session),
+        "guide": guide_text(session),
         "status": session.status,
         "phase": session.phase,
         "started_at": started_at_of(state),

@@ -274,6 +274,16 @@ class RedisStore:
         )
         return buried == 1
 
+    # --- what is kept beside the sessions ---------------------------------------------------------
+
+    async def function(self, name: str, named: Sequence[str], *arguments: Any) -> Any:
+        """Call a function of the library on any keys."""
+        return await self._command("FCALL", library.function(name), len(named), *named, *arguments)
+
+    async def plain(self, *calls: Sequence[Any]) -> list[Any]:
+        """Make plain commands in one round trip."""
+        return await self._pipeline([resp.command(call) for call in calls])
+
     # --- calls ------------------------------------------------------------------------------------
 
     async def _call(self, name: str, interview_id: str, *arguments: Any) -> replies.Reply:
