@@ -369,8 +369,19 @@ class LiveStore(Protocol):
         """Read what the writer needs."""
         ...
 
-    async def mark_stored(self, interview_id: str, head: EventId, commands: Sequence[str]) -> bool:
-        """Tell that PostgreSQL has committed everything up to ``head``.
+    async def mark_stored(
+        self,
+        interview_id: str,
+        head: EventId,
+        commands: Sequence[str] = (),
+        *,
+        believed: EventId | None = None,
+    ) -> bool:
+        """Tell that PostgreSQL has committed everything up to ``head``, and ``commands``.
+
+        ``believed`` is `State.stored` as it was before PostgreSQL was found to hold ``head`` and no
+        more. Where it is the same still, and further on, PostgreSQL lost its tail: ``stored`` goes
+        back, and all that came after, with every command's answer, is queued to be written again.
 
         False where the log does not hold ``head``: it lost its tail after that was read, PostgreSQL
         is ahead of Redis, and nothing was marked.

@@ -424,21 +424,32 @@ end
 
 -- stored: PostgreSQL has committed everything up to `head` and the named commands. A head that is not in
 -- the log was read before a failover lost the log's tail: clients must not take it for theirs.
--- ARGV head, n, n×command id  ->  ok | lost | missing
+--
+-- `believed` is what Redis took for stored before PostgreSQL was found to hold `head` and no more. Where
+-- that is still so, PostgreSQL lost its own tail in a failover: what came after is written again. Clients
+-- keep what they were told, as all of it is still here.
+-- ARGV id, head, believed (or ''), command ids  ->  ok | lost | missing
 local function stored(keys, argv)
+  local id, now_stored, believed = argv[1], argv[2], argv[3]
   local meta = meta_of(keys, 'head', 'stored')
   if meta.head == '' then
     return {'missing'}
   end
-  if not logged(keys, meta.head, argv[1]) then
+  if not logged(keys, meta.head, now_stored) then
     return {'lost'}
   end
-  for i = 1, tonumber(argv[2]) do
-    redis.call('SREM', keys[PENDING], argv[2 + i])
+  for i = 4, #argv do
+    redis.call('SREM', keys[PENDING], argv[i])
   end
-  if split(argv[1]) > split(meta.stored) then
-    redis.call('HSET', keys[META], 'stored', argv[1])
-    redis.call('PUBLISH', channel(keys), 's' .. argv[1])
+  if split(now_stored) > split(meta.stored) then
+    redis.call('HSET', keys[META], 'stored', now_stored)
+    redis.call('PUBLISH', channel(keys), 's' .. now_stored)
+  elseif believed == meta.stored and now_stored ~= believed then
+    redis.call('HSET', keys[META], 'stored', now_stored)
+    for _, command in ipairs(redis.call('HKEYS', keys[COMMANDS])) do
+      redis.call('SADD', keys[PENDING], command)
+    end
+    redis.call('XADD', keys[OUTBOX], '*', 'i', id)
   end
   return {'ok'}
 end

@@ -229,9 +229,17 @@ class RedisStore:
             replies.state(reply[1]), tuple(replies.pairs(reply[2]))
         )
 
-    async def mark_stored(self, interview_id: str, head: EventId, commands: Sequence[str]) -> bool:
+    async def mark_stored(
+        self,
+        interview_id: str,
+        head: EventId,
+        commands: Sequence[str] = (),
+        *,
+        believed: EventId | None = None,
+    ) -> bool:
         """See `LiveStore.mark_stored`."""
-        reply = await self._call("stored", interview_id, str(head), len(commands), *commands)
+        heads = (str(head), "" if believed is None else str(believed))
+        reply = await self._call("stored", interview_id, interview_id, *heads, *commands)
         return reply[0] != b"lost"
 
     async def enqueue_ledger(self, interview_id: str, row: bytes) -> None:

@@ -397,7 +397,14 @@ class Twin:
 
         return await self._call("unstored", act)
 
-    async def mark_stored(self, interview_id: str, head: EventId, commands: Sequence[str]) -> bool:
+    async def mark_stored(
+        self,
+        interview_id: str,
+        head: EventId,
+        commands: Sequence[str] = (),
+        *,
+        believed: EventId | None = None,
+    ) -> bool:
         """See `LiveStore.mark_stored`."""
 
         def act() -> bool:
@@ -411,6 +418,10 @@ class Twin:
             if head.seq > held.stored.seq:
                 held.stored = head
                 self._server.publish(interview_id, f"s{head}")
+            elif believed == held.stored and head != believed:
+                held.stored = head
+                held.pending |= dict.fromkeys(held.commands)
+                self._server.partition(interview_id).queue(interview_id)
             return True
 
         return await self._write("stored", interview_id, act)

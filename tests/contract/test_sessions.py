@@ -415,6 +415,37 @@ async def test_a_head_that_a_failover_lost_is_not_stored(backend: Backend) -> No
     assert len(unstored.commands) == 1
 
 
+async def test_what_postgres_lost_is_to_be_written_again(backend: Backend) -> None:
+    store = backend.store()
+    told: list[str] = []
+
+    async with backend.listening(lambda _, payload: told.append(payload)) as notifier:
+        await started(store)
+        first, *_, last = [entry.id for entry in await store.read(NAME, ORIGIN, 100)]
+        assert await store.mark_stored(NAME, last, ["start"])
+        await notifier.watch(NAME)
+        # What was believed to be stored is not what is: somebody has written since.
+        assert await store.mark_stored(NAME, first, believed=first)
+        assert await store.mark_stored(NAME, last, believed=last)
+        assert (await found(store)).stored == last
+        assert (await store.due(10)).outboxes == ()
+        assert await store.mark_stored(NAME, first, believed=last)
+        await store.publish(NAME, "done")
+        async with asyncio.timeout(5):
+            while "done" not in told:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    assert not [payload for payload in told if payload.startswith("s")]
+    unstored = await store.unstored(NAME)
+    assert isinstance(unstored, Unstored)
+    assert unstored.state.stored == first
+    assert [name for name, _ in unstored.commands] == ["start"]
+    assert [e.interview_id for e in await store.take(partition_of(NAME), "w", 10, HOUR)] == [NAME]
+    assert await store.mark_stored(NAME, ORIGIN, believed=first)  # all of it
+    assert (await found(store)).stored == ORIGIN
+    assert await store.mark_stored(NAME, last, ["start"])
+    assert (await found(store)).stored == last
+
+
 async def test_what_was_trimmed_can_still_be_marked_stored(backend: Backend) -> None:
     store = backend.store(max_log=4)
     await started(store)

@@ -455,6 +455,26 @@ def test_a_session_that_lost_what_was_stored_is_dropped_and_rebuilt() -> None:
     run_virtual(main())
 
 
+def test_an_archive_that_lost_its_tail_is_brought_up_again() -> None:
+    async def main() -> None:
+        scene = Scene()
+        name = await scene.interview()
+        await scene.writer.drain(partition_of(name))
+        promoted = scene.archive.versions[name], scene.archive.heads[name]
+        await scene.change(name, 1)
+        await scene.writer.drain(partition_of(name))
+        scene.archive.versions[name], scene.archive.heads[name] = promoted
+        await scene.change(name, 2)
+        await scene.writer.drain(partition_of(name))
+        assert await scene.stored(name)
+        held = await scene.store.load(name)
+        assert isinstance(held, State)
+        assert scene.archive.heads[name] == held.head
+        assert (scene.dead(), scene.ends["failed"], scene.waiting()) == ([], 0, 0)
+
+    run_virtual(main())
+
+
 def test_a_crash_before_redis_knew_what_was_stored_is_made_good() -> None:
     async def main() -> None:
         scene = Scene()
