@@ -336,6 +336,10 @@ class LiveStore(Protocol):
         """Send an ephemeral payload to every instance that watches the interview."""
         ...
 
+    async def publish_all(self, payloads: Sequence[tuple[str, str]]) -> None:
+        """Send payloads, given as (interview, payload), in one round trip; see `publish`."""
+        ...
+
     async def redeem(self, interview_id: str, ticket: str, nonce: str, seconds: int) -> bool:
         """Use a ticket up; True for the first nonce that asks, also when it asks again."""
         ...

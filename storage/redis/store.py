@@ -182,6 +182,15 @@ class RedisStore:
         """See `LiveStore.publish`."""
         await self._command("PUBLISH", keys.interview_keys(interview_id)[0], payload)
 
+    async def publish_all(self, payloads: Sequence[tuple[str, str]]) -> None:
+        """See `LiveStore.publish_all`."""
+        await self._pipeline(
+            [
+                resp.command(("PUBLISH", keys.interview_keys(name)[0], payload))
+                for name, payload in payloads
+            ]
+        )
+
     async def redeem(self, interview_id: str, ticket: str, nonce: str, seconds: int) -> bool:
         """See `LiveStore.redeem`."""
         key = keys.ticket_key(interview_id, ticket)

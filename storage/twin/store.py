@@ -296,6 +296,15 @@ class Twin:
         """See `LiveStore.publish`."""
         await self._call("publish", lambda: self._server.publish(interview_id, payload))
 
+    async def publish_all(self, payloads: Sequence[tuple[str, str]]) -> None:
+        """See `LiveStore.publish_all`."""
+
+        def act() -> None:
+            for interview_id, payload in payloads:
+                self._server.publish(interview_id, payload)
+
+        await self._call("publish", act)
+
     async def redeem(self, interview_id: str, ticket: str, nonce: str, seconds: int) -> bool:
         """See `LiveStore.redeem`."""
 
