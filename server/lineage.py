@@ -29,6 +29,6 @@ async def leads_on(store: LiveStore, before: State, held: EventId) -> bool:
     interview_id = before.session.interview_id
     if await store.mark_stored(interview_id, held, believed=before.stored):
         return True
-    if await store.evict(interview_id, before.version):
+    if await store.evict(interview_id, before.version, before.head):
         _log.warning("session lost its tail", interview=interview_id, stored=str(held))
     return False

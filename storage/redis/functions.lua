@@ -271,8 +271,8 @@ local function refusal(keys, a, meta, now)
       return {'duplicate', remembered}
     end
   end
-  if meta.version ~= int(a.version) then
-    return {'conflict'}
+  if meta.version ~= int(a.version) or not logged(keys, meta.head, a.head) then
+    return {'conflict'} -- a rebuilt session counts on from what was stored: its versions come again
   end
   if a.fence ~= '' and not holds_lease(meta, a.fence, now) then
     return {'fenced'}
@@ -286,7 +286,7 @@ local function refusal(keys, a, meta, now)
 end
 
 -- commit: one transition, all of it or nothing.
--- ARGV msgpack {id, version, fence, command, digest, answer, session, tick, opens, lease, running,
+-- ARGV msgpack {id, version, head, fence, command, digest, answer, session, tick, opens, lease, running,
 --   grace, store, max_log, max_commands, events = {body..}, turns = {{n, json}..}}
 -- -> ok, head, ids | duplicate, remembered | conflict | fenced | full | missing | erased
 local function commit(keys, argv)
@@ -499,9 +499,10 @@ local function park(keys, argv)
 end
 
 -- evict: drops a session that PostgreSQL does not lead to: a failover lost the tail of its log. What is
--- stored is the truth then, and the session is rebuilt from it. ARGV id, version  ->  ok | moved
+-- stored is the truth then, and the session is rebuilt from it. ARGV id, version, head  ->  ok | moved
 local function evict(keys, argv)
-  if redis.call('HGET', keys[META], 'version') ~= argv[2] then
+  local meta = meta_of(keys, 'version', 'head')
+  if meta.version ~= argv[2] or not logged(keys, meta.head, argv[3]) then
     return {'moved'}
   end
   free(keys, argv[1])

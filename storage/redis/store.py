@@ -220,9 +220,9 @@ class RedisStore:
         reply = await self._call("park", interview_id, interview_id, version, idle_ms, again_at)
         return reply[-1].decode()
 
-    async def evict(self, interview_id: str, version: int) -> bool:
+    async def evict(self, interview_id: str, version: int, head: EventId) -> bool:
         """See `LiveStore.evict`."""
-        reply = await self._call("evict", interview_id, interview_id, version)
+        reply = await self._call("evict", interview_id, interview_id, version, str(head))
         return reply[0] == b"ok"
 
     async def erase(self, interview_id: str) -> None:

@@ -6,7 +6,7 @@ from typing import Literal, TypeVar
 
 import msgspec
 
-from protocol.ids import EventId
+from protocol.ids import EventId, parse_event_id
 from storage import live
 from storage.twin.records import Interview, Partition
 from storage.twin.server import TwinServer
@@ -141,7 +141,7 @@ class Twin:
         remembered = held.commands.get(commit.command) if commit.command else None
         if remembered is not None:
             return live.read_answer(remembered)
-        if held.version != commit.version:
+        if held.version != commit.version or not held.was_logged(parse_event_id(commit.head)):
             return live.Conflict()
         if commit.fence and not held.holds_lease(commit.fence, self._server.clock()):
             return live.Fenced()
@@ -368,12 +368,12 @@ class Twin:
 
         return await self._write("park", interview_id, act)
 
-    async def evict(self, interview_id: str, version: int) -> bool:
+    async def evict(self, interview_id: str, version: int, head: EventId) -> bool:
         """See `LiveStore.evict`."""
 
         def act() -> bool:
             held = self._server.interviews.get(interview_id)
-            if held is None or held.version != version:
+            if held is None or held.version != version or not held.was_logged(head):
                 return False
             self._free(interview_id)
             self._server.publish(interview_id, "l")

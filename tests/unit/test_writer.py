@@ -108,9 +108,12 @@ class Scene:
 
     async def change(self, name: str, version: int, event: str = EVENT) -> None:
         """Change the interview by a command, and queue it."""
+        before = await self.store.load(name)
+        assert isinstance(before, State)
         commit = Commit(
             id=name,
             version=version,
+            head=str(before.head),
             kind="ingest",
             command=f"c{version}",
             digest="d",
