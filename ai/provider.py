@@ -16,6 +16,7 @@ from msgspec import Struct
 from openai import AsyncAPIResponse, AsyncOpenAI, DefaultAioHttpClient, omit
 
 from ai.chunks import ChatReader, Reader, ResponsesReader
+from ai.failures import BROKEN
 from ai.handles import ResponsePosition
 from ai.settings import AiSettings
 
@@ -130,7 +131,7 @@ class Provider:
                 await self._client.responses.delete(response_id)
         except openai.NotFoundError:
             return True
-        except (openai.OpenAIError, TimeoutError) as error:
+        except (*BROKEN, TimeoutError) as error:
             _log.warning("stored response not erased", error=type(error).__name__)
             return False
         return True
@@ -142,7 +143,7 @@ class Provider:
     async def _stop(self, response_id: str) -> None:
         responses = self._client.responses.with_streaming_response
         # A response that has ended cannot be stopped; whether it is gone, its deletion tells.
-        with contextlib.suppress(openai.APIStatusError):
+        with contextlib.suppress(*BROKEN):
             async with responses.cancel(response_id):
                 pass  # its body, the whole response, is of no interest
 

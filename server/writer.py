@@ -181,7 +181,7 @@ class Writer:
                 return "gone"
             state, commands = unstored.state, [name for name, _ in unstored.commands]
             if held is not None:
-                await leads_on(self._store, interview_id, state.version, held)
+                await leads_on(self._store, state, held)
             elif await self._store.mark_stored(interview_id, state.head, commands):
                 return "written"
         raise BadDataError("PostgreSQL and Redis do not come together")

@@ -96,12 +96,16 @@ class State(Struct, frozen=True, kw_only=True):
 class Commit(Struct, frozen=True, kw_only=True):
     """One transition to be made durable; the fields are those of ``commit`` in the Lua source.
 
+    ``version`` and ``head`` are those of the state it was decided on. A session rebuilt after a
+    loss comes to the same version again by another course, whose log lacks that head.
+
     ``ordinal`` is that of the last append which the finished turn's text ends with: where the log
     has another one, it lost some of that text, and the caller is fenced out.
     """
 
     id: str
     version: int
+    head: str
     kind: Literal["ingest", "finish", "cancel"]
     fence: str = ""
     ordinal: int = ANY_ORDINAL
@@ -336,6 +340,10 @@ class LiveStore(Protocol):
         """Send an ephemeral payload to every instance that watches the interview."""
         ...
 
+    async def publish_all(self, payloads: Sequence[tuple[str, str]]) -> None:
+        """Send payloads, given as (interview, payload), in one round trip; see `publish`."""
+        ...
+
     async def redeem(self, interview_id: str, ticket: str, nonce: str, seconds: int) -> bool:
         """Use a ticket up; True for the first nonce that asks, also when it asks again."""
         ...
@@ -354,10 +362,11 @@ class LiveStore(Protocol):
         """Free an interview that rests and is wholly in PostgreSQL."""
         ...
 
-    async def evict(self, interview_id: str, version: int) -> bool:
-        """Drop the session if it is still at ``version``: PostgreSQL does not lead to it.
+    async def evict(self, interview_id: str, version: int, head: EventId) -> bool:
+        """Drop the session if it is still at ``version`` on the log that holds ``head``.
 
-        A failover lost the tail of its log. Its sockets are told, and it is rebuilt.
+        PostgreSQL does not lead to it: a failover lost the tail of its log. Its sockets are told,
+        and it is rebuilt.
         """
         ...
 
@@ -369,8 +378,19 @@ class LiveStore(Protocol):
         """Read what the writer needs."""
         ...
 
-    async def mark_stored(self, interview_id: str, head: EventId, commands: Sequence[str]) -> bool:
-        """Tell that PostgreSQL has committed everything up to ``head``.
+    async def mark_stored(
+        self,
+        interview_id: str,
+        head: EventId,
+        commands: Sequence[str] = (),
+        *,
+        believed: EventId | None = None,
+    ) -> bool:
+        """Tell that PostgreSQL has committed everything up to ``head``, and ``commands``.
+
+        ``believed`` is `State.stored` as it was before PostgreSQL was found to hold ``head`` and no
+        more. Where it is the same still, and further on, PostgreSQL lost its tail: ``stored`` goes
+        back, and all that came after, with every command's answer, is queued to be written again.
 
         False where the log does not hold ``head``: it lost its tail after that was read, PostgreSQL
         is ahead of Redis, and nothing was marked.
@@ -481,6 +501,7 @@ def commit_of(
     return Commit(
         id=done.session.interview_id,
         version=before.version,
+        head=str(before.head),
         kind="cancel" if stop else "finish" if fence else "ingest",
         fence=fence,
         ordinal=ordinal,

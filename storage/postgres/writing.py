@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from protocol.ids import EventId
+from protocol.ids import ORIGIN, EventId
 from protocol.session import Turn
 from storage.errors import BackendDownError, BadDataError, ErasedError
 from storage.live import State, Unstored
@@ -48,6 +48,8 @@ async def put(connection: Connection, unstored: Unstored, values: dict[str, Any]
         held = EventId(seq, check)
         if not _follows(state, version, held):
             return held
+    elif state.stored != ORIGIN:
+        return ORIGIN  # it was stored, and a failover lost all of it
     values["turns"] = encoded(_missing(state.turns, digests_of(digests)))
     values["commands"] = encoded(unstored.commands)
     if user_id is None or (version, seq) != (state.version, state.head.seq):

@@ -6,7 +6,7 @@ from typing import Literal, TypeVar
 
 import msgspec
 
-from protocol.ids import EventId
+from protocol.ids import EventId, parse_event_id
 from storage import live
 from storage.twin.records import Interview, Partition
 from storage.twin.server import TwinServer
@@ -141,7 +141,7 @@ class Twin:
         remembered = held.commands.get(commit.command) if commit.command else None
         if remembered is not None:
             return live.read_answer(remembered)
-        if held.version != commit.version:
+        if held.version != commit.version or not held.was_logged(parse_event_id(commit.head)):
             return live.Conflict()
         if commit.fence and not held.holds_lease(commit.fence, self._server.clock()):
             return live.Fenced()
@@ -296,6 +296,15 @@ class Twin:
         """See `LiveStore.publish`."""
         await self._call("publish", lambda: self._server.publish(interview_id, payload))
 
+    async def publish_all(self, payloads: Sequence[tuple[str, str]]) -> None:
+        """See `LiveStore.publish_all`."""
+
+        def act() -> None:
+            for interview_id, payload in payloads:
+                self._server.publish(interview_id, payload)
+
+        await self._call("publish", act)
+
     async def redeem(self, interview_id: str, ticket: str, nonce: str, seconds: int) -> bool:
         """See `LiveStore.redeem`."""
 
@@ -359,12 +368,12 @@ class Twin:
 
         return await self._write("park", interview_id, act)
 
-    async def evict(self, interview_id: str, version: int) -> bool:
+    async def evict(self, interview_id: str, version: int, head: EventId) -> bool:
         """See `LiveStore.evict`."""
 
         def act() -> bool:
             held = self._server.interviews.get(interview_id)
-            if held is None or held.version != version:
+            if held is None or held.version != version or not held.was_logged(head):
                 return False
             self._free(interview_id)
             self._server.publish(interview_id, "l")
@@ -397,7 +406,14 @@ class Twin:
 
         return await self._call("unstored", act)
 
-    async def mark_stored(self, interview_id: str, head: EventId, commands: Sequence[str]) -> bool:
+    async def mark_stored(
+        self,
+        interview_id: str,
+        head: EventId,
+        commands: Sequence[str] = (),
+        *,
+        believed: EventId | None = None,
+    ) -> bool:
         """See `LiveStore.mark_stored`."""
 
         def act() -> bool:
@@ -411,6 +427,10 @@ class Twin:
             if head.seq > held.stored.seq:
                 held.stored = head
                 self._server.publish(interview_id, f"s{head}")
+            elif believed == held.stored and head != believed:
+                held.stored = head
+                held.pending |= dict.fromkeys(held.commands)
+                self._server.partition(interview_id).queue(interview_id)
             return True
 
         return await self._write("stored", interview_id, act)
