@@ -3,6 +3,7 @@
 Pure ASGI, around the whole app, so that nothing can be routed past it.
 """
 
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -83,8 +84,22 @@ class Guards:
         return bool(host) and host == headers.get(b"host", b"").decode("latin-1").lower()
 
 
+def plain_problem(status: int, detail: bytes, more: bytes = b"") -> bytes:
+    """Return a whole answer for what never becomes a request; the connection closes after it."""
+    body = _problem(status, detail)
+    phrase = HTTPStatus(status).phrase.encode()
+    return (
+        b"HTTP/1.1 %d %b\r\ncontent-type: application/problem+json\r\ncontent-length: %d\r\n"
+        b"%bconnection: close\r\n\r\n%b"
+    ) % (status, phrase, len(body), more, body)
+
+
+def _problem(status: int, detail: bytes) -> bytes:
+    return b'{"type":"about:blank","status":%d,"detail":"%b"}' % (status, detail)
+
+
 async def _refuse(send: Any, status: int, detail: bytes) -> None:
-    body = b'{"type":"about:blank","status":%d,"detail":"%s"}' % (status, detail)
+    body = _problem(status, detail)
     headers = [(b"content-type", b"application/problem+json"), *_HEADERS]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
