@@ -284,7 +284,7 @@ DECLARED: tuple[Declared, ...] = (
         "max_interviews_per_user",
         _whole(1, 10_000),
         "20",
-        "interviews that one user may create within an hour",
+        "interviews that one user may create within an hour, erased ones counted",
     ),
     Declared(
         "VIVA_LOG_LENGTH",
