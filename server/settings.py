@@ -263,7 +263,7 @@ DECLARED: tuple[Declared, ...] = (
         "origins",
         _list,
         "",
-        "origins that browsers may connect from, with commas; empty: the page's own",
+        "origins of other pages that may open sockets, with commas; viva's own page always may",
     ),
     Declared(
         "VIVA_HOSTS",
