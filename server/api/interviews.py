@@ -22,9 +22,12 @@ from storage.live import State
 from storage.postgres.records import Existing, Interview, KeyReused, TooMany
 
 LONGEST_KEY = 255
+END_OF_TIME_MS = 253_402_300_799_999
+"""The last millisecond of the year 9999: neither Python nor the archive knows later ones."""
 
 Limit = Annotated[int, Parameter(ge=1, le=100)]
 Offset = Annotated[int, Parameter(ge=0, le=1_000_000)]
+Since = Annotated[int | None, Parameter(ge=0, le=END_OF_TIME_MS)]
 
 _log = structlog.get_logger()
 
@@ -101,7 +104,7 @@ class Interviews(Controller):
         offset: Offset = 0,
         status: Status | None = None,
         type: InterviewType | None = None,  # noqa: A002  # the contract's name
-        since: Annotated[int, Parameter(ge=0, le=2**53 - 1)] | None = None,
+        since: Since = None,
         fields: str | None = None,
     ) -> Listing:
         """List interviews, newest first: the caller's own, for a reviewer or admin all."""
