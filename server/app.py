@@ -18,6 +18,7 @@ from server.auth import Authenticator
 from server.guards import BODY_BYTES, Guards
 from server.instance import Instance
 from server.problems import HANDLERS
+from server.requests import JsonRequest
 from server.socket import socket_route
 
 _static: Any = static_files  # its signatures are open-ended
@@ -58,6 +59,7 @@ def create_app(instance: Instance) -> Guards:
             render_plugins=[JsonRenderPlugin()],
             use_handler_docstrings=True,
         ),
+        request_class=JsonRequest,
         request_max_body_size=BODY_BYTES,
         logging_config=None,
     )

@@ -66,11 +66,24 @@ def _own(_: Request[Any, Any, Any], error: ProblemError) -> Response[Any]:
 
 
 def _invalid(_: Request[Any, Any, Any], error: ValidationException) -> Response[Any]:
-    """Name the fields: Litestar's messages come from msgspec and hold no values."""
     extra = cast("list[dict[str, str]]", error.extra if isinstance(error.extra, list) else [])
-    faults = [f"{item.get('key', 'body')}: {item.get('message', 'invalid')}" for item in extra]
-    detail = "; ".join(faults) or "The request does not fit its schema."
+    if any(_NO_BODY.items() <= item.items() for item in extra):
+        detail = "The request needs a body of JSON."
+    else:
+        detail = "; ".join(_fault(item) for item in extra) or "The request does not fit its schema."
     return problem(ProblemError(400, "invalid_request", detail))
+
+
+_NO_BODY = {"key": "data", "message": "'data'"}
+"""What Litestar makes of the `KeyError` where a handler's ``data`` is not there."""
+
+
+def _fault(item: dict[str, str]) -> str:
+    """Name the field. msgspec's messages hold no values but those that are none of an enum's."""
+    message = item.get("message", "invalid")
+    if message.startswith("Invalid enum value"):
+        message = "Invalid enum value"
+    return f"{item.get('key', 'body')}: {message}"
 
 
 def _http(_: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:

@@ -263,7 +263,7 @@ DECLARED: tuple[Declared, ...] = (
         "origins",
         _list,
         "",
-        "origins that browsers may connect from, with commas; empty: the page's own",
+        "origins of other pages that may open sockets, with commas; viva's own page always may",
     ),
     Declared(
         "VIVA_HOSTS",
@@ -284,7 +284,7 @@ DECLARED: tuple[Declared, ...] = (
         "max_interviews_per_user",
         _whole(1, 10_000),
         "20",
-        "interviews that one user may create within an hour",
+        "interviews that one user may create within an hour, erased ones counted",
     ),
     Declared(
         "VIVA_LOG_LENGTH",

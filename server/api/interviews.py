@@ -1,6 +1,7 @@
 """Interviews: create, list, look at, join, read, erase."""
 
 import hashlib
+import math
 from typing import Annotated, Any
 
 import msgspec
@@ -18,13 +19,15 @@ from server.ids import uuid7
 from server.problems import ProblemError, absent
 from storage.errors import ErasedError, StorageError
 from storage.live import State
-from storage.postgres.records import Existing, Interview, KeyReused
+from storage.postgres.records import Existing, Interview, KeyReused, TooMany
 
-HOUR_MS = 3_600_000
 LONGEST_KEY = 255
+END_OF_TIME_MS = 253_402_300_799_999
+"""The last millisecond of the year 9999: neither Python nor the archive knows later ones."""
 
 Limit = Annotated[int, Parameter(ge=1, le=100)]
 Offset = Annotated[int, Parameter(ge=0, le=1_000_000)]
+Since = Annotated[int | None, Parameter(ge=0, le=END_OF_TIME_MS)]
 
 _log = structlog.get_logger()
 
@@ -55,22 +58,24 @@ class Interviews(Controller):
                 400, "bad_idempotency_key", f"Idempotency-Key holds 1 to {LONGEST_KEY} characters."
             )
         now = deps.clock.now()
-        recent = await deps.archive.list(caller.user, limit=1, since=now - HOUR_MS)
-        if recent.total >= deps.interviews_per_hour:
-            raise ProblemError(
-                429,
-                "too_many_interviews",
-                f"You may create {deps.interviews_per_hour} interviews an hour.",
-                {"Retry-After": "600"},
-            )
         session = Session(
             interview_id=uuid7(now), user_id=caller.user, created_at=now, plan=data, phase="lobby"
         )
         digest = hashlib.sha256(msgspec.json.encode(data, order="deterministic")).hexdigest()
         done = await deps.archive.create_interview(
-            session, idempotency_key=idempotency_key, digest=digest
+            session,
+            idempotency_key=idempotency_key,
+            digest=digest,
+            most=deps.interviews_per_hour,
         )
         match done:
+            case TooMany(until=until):
+                raise ProblemError(
+                    429,
+                    "too_many_interviews",
+                    f"You may create {deps.interviews_per_hour} interviews an hour.",
+                    {"Retry-After": str(max(1, math.ceil((until - now) / 1000)))},
+                )
             case KeyReused():
                 raise ProblemError(
                     422, "idempotency_key_reused", "This Idempotency-Key came with another request."
@@ -99,7 +104,7 @@ class Interviews(Controller):
         offset: Offset = 0,
         status: Status | None = None,
         type: InterviewType | None = None,  # noqa: A002  # the contract's name
-        since: Annotated[int, Parameter(ge=0, le=2**53 - 1)] | None = None,
+        since: Since = None,
         fields: str | None = None,
     ) -> Listing:
         """List interviews, newest first: the caller's own, for a reviewer or admin all."""

@@ -11,16 +11,13 @@ from protocol.scalars import InterviewType, Status
 from protocol.session import Session, Turn
 from storage.errors import BadDataError, ErasedError
 from storage.live import Restore, Unstored
-from storage.postgres import writing
+from storage.postgres import creating, writing
 from storage.postgres.migrate import MONTHS_AHEAD
 from storage.postgres.places import partitioned, place_of
 from storage.postgres.pool import POOL_SIZE, Connection, Database
 from storage.postgres.queries import query
 from storage.postgres.records import (
-    Created,
-    Existing,
     Interview,
-    KeyReused,
     Page,
     commands_of,
     guide_text,
@@ -73,21 +70,30 @@ class Archive:
     async def ensure_partitions(self, months: int = MONTHS_AHEAD) -> int:
         """Make the partitions of last month, this month and ``months`` more; return how many.
 
-        To be called at each start and daily.
+        Drops what need not be counted any more, too. To be called at each start and daily.
         """
         values = {"months": months + 1}
 
         async def make(connection: Connection) -> int:
             return (await _row(connection, "ensure_partitions_now", values))[0]
 
-        return await self._database.write(make)
+        made = await self._database.write(make)
+        await self._database.write(creating.forget)
+        return made
 
     # --- interviews -------------------------------------------------------------------------------
 
     async def create_interview(
-        self, session: Session, *, idempotency_key: str | None = None, digest: str = ""
-    ) -> Created | Existing | KeyReused:
+        self,
+        session: Session,
+        *,
+        idempotency_key: str | None = None,
+        digest: str = "",
+        most: int | None = None,
+    ) -> creating.Outcome:
         """Put a new interview in; ``digest`` is that of the request which brought the key.
+
+        ``most`` is how many the user may create within an hour, erased ones among them.
 
         Raises:
             BadDataError: the session is none that the archive can hold.
@@ -97,6 +103,7 @@ class Archive:
             "user_id": session.user_id,
             "key": idempotency_key,
             "digest": digest,
+            "most": most,
             "plan": plan_text(session),
             "guide": guide_text(session),
             "status": session.status,
@@ -104,11 +111,8 @@ class Archive:
             "session": session_text(session),
         }
 
-        async def create(connection: Connection) -> Created | Existing | KeyReused:
-            if idempotency_key is not None and not await _claim(connection, values):
-                return await _claimed(connection, values)
-            await connection.execute(query("create_interview"), values)
-            return Created()
+        async def create(connection: Connection) -> creating.Outcome:
+            return await creating.create(connection, values)
 
         return await partitioned(self._database, create, session.interview_id)
 
@@ -270,18 +274,6 @@ class Archive:
 
 async def _ping(connection: Connection) -> None:
     await connection.execute("SELECT 1")
-
-
-async def _claim(connection: Connection, values: dict[str, Any]) -> bool:
-    return await _row_or_none(connection, "claim_key", values) is not None
-
-
-async def _claimed(connection: Connection, values: dict[str, Any]) -> Existing | KeyReused:
-    digest, interview_id = await _row(connection, "find_key", values)
-    if digest != values["digest"]:
-        return KeyReused()
-    row = await _row(connection, "find_interview", place_of(str(interview_id)))
-    return Existing(interview_of(row))
 
 
 async def _row(connection: Connection, name: str, values: dict[str, Any]) -> Sequence[Any]:

@@ -40,6 +40,12 @@ class KeyReused(Struct, frozen=True):
     """The idempotency key was used for something else."""
 
 
+class TooMany(Struct, frozen=True):
+    """The user has created as many as one may within an hour; ``until`` there is room again."""
+
+    until: Milliseconds
+
+
 class Page(Struct, frozen=True):
     """A part of a list, and how long the whole list is."""
 

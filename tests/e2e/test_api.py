@@ -5,6 +5,7 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jwt
@@ -118,12 +119,17 @@ def test_an_interview_is_shown_listed_and_selected_from(instance: Instance, inte
         ("?offset=-1", "offset"),
         ("?status=nonsense", "status"),
         ("?type=nonsense", "type"),
+        ("?limit=nonsense", "limit"),
         ("?since=tomorrow", "since"),
+        ("?since=-1", "since"),
+        ("?since=253402300800000", "since"),
+        ("?since=9007199254740991", "since"),
     ],
 )
 def test_a_wrong_query_names_its_field(instance: Instance, path: str, named: str) -> None:
     told = ask(instance, "GET", f"/api/interviews{path}").problem(400, "invalid_request")
     assert named in told["detail"]
+    assert "nonsense" not in told["detail"]
 
 
 @pytest.mark.parametrize(
@@ -144,10 +150,28 @@ def test_a_wrong_plan_is_refused_by_its_field(instance: Instance, body: Any, nam
         400, "invalid_request"
     )
     assert named in told["detail"]
+    assert not any(f"'{value}'" in told["detail"] for value in body.values())
 
 
 def test_a_body_that_is_no_json_is_told(instance: Instance) -> None:
-    ask(instance, "POST", "/api/interviews", b"{nonsense", user="bob").problem(400, "bad_request")
+    whole = json.dumps(PLAN).encode()
+    for body in (
+        b"{nonsense",
+        whole.replace(b"=Engineer", b"\xff"),
+        whole.replace(b"=Engineer", b"\\ud800"),
+        whole.decode().encode("utf-16"),
+        b"\xff",
+        b"[" * 100_000,
+    ):
+        told = ask(instance, "POST", "/api/interviews", body, user="bob")
+        assert told.problem(400, "bad_request")["detail"] == "The body is no valid JSON."
+
+
+def test_a_body_that_is_missing_is_told(instance: Instance) -> None:
+    told = ask(instance, "POST", "/api/interviews", user="bob").problem(400, "invalid_request")
+    assert told["detail"] == "The request needs a body of JSON."
+    ticket = ask(instance, "POST", f"/api/interviews/{ABSENT}/tickets", user="bob")
+    ticket.problem(404, "no_such_interview")
 
 
 def _forged(**changes: Any) -> str:
@@ -170,6 +194,8 @@ TOKENS = {
     "expired": _forged(exp=1),
     "no user": _forged(sub=None),
     "empty user": _forged(sub=""),
+    "no text as user": _forged(sub="a\ud800"),
+    "no text as role": _forged(role=["admin"]),
     "unknown role": _forged(role="king"),
     "not signed": _unsigned(),
     "another secret": str(_jwt.encode({"sub": "ada", "exp": 4_000_000_000}, "x" * 40)),
@@ -232,10 +258,21 @@ def test_a_repeated_creation_is_one(instance: Instance) -> None:
 
 
 def test_too_many_interviews_are_refused_for_a_while(instance: Instance) -> None:
-    replies = [ask(instance, "POST", "/api/interviews", PLAN, user="max") for _ in range(13)]
-    assert [reply.status for reply in replies] == [201] * 12 + [429]
-    replies[-1].problem(429, "too_many_interviews")
-    assert int(replies[-1].headers["Retry-After"]) > 0
+    first = ask(instance, "POST", "/api/interviews", PLAN, user="max", Idempotency_Key="first")
+    ask(instance, "DELETE", first.headers["Location"], user="max")
+    kept = ask(instance, "POST", "/api/interviews", PLAN, user="max", Idempotency_Key="kept")
+    with ThreadPoolExecutor(8) as pool:
+        asked = [
+            pool.submit(ask, instance, "POST", "/api/interviews", PLAN, user="max")
+            for _ in range(20)
+        ]
+    replies = [each.result() for each in asked]
+    assert sorted(reply.status for reply in replies) == [201] * 10 + [429] * 10
+    refused = ask(instance, "POST", "/api/interviews", PLAN, user="max")
+    refused.problem(429, "too_many_interviews")
+    assert 3500 < int(refused.headers["Retry-After"]) <= 3600
+    again = ask(instance, "POST", "/api/interviews", PLAN, user="max", Idempotency_Key="kept")
+    assert (again.status, again.json) == (201, kept.json)
 
 
 def test_transcripts_in_three_forms(instance: Instance, interview: str) -> None:

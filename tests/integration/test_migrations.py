@@ -33,7 +33,7 @@ def _month(months: int) -> str:
 async def test_an_empty_database_is_brought_up_to_date_once(database_url: str) -> None:
     assert await migrate(database_url) == NAMES
     assert await migrate(database_url) == []
-    tables = ("interviews", "turns", "commands", "ledger")
+    tables = ("interviews", "turns", "commands", "ledger", "ratings", "reports", "decisions")
     assert _partitions(database_url) == {
         f"{table}_{_month(month)}" for table in tables for month in range(-1, 4)
     }
