@@ -49,8 +49,10 @@ async def test_a_name_is_queued_once_until_its_job_has_ended(real: RedisBackend)
 
 async def test_what_is_urgent_goes_first(real: RedisBackend) -> None:
     jobs = _queue(real)
-    for name, priority in (("c", "low"), ("b", "normal"), ("a", "high"), ("b2", "normal")):
-        await jobs.enqueue(name, b"{}", priority)
+    await jobs.enqueue("c", b"{}", "low")
+    await jobs.enqueue("b", b"{}", "normal")
+    await jobs.enqueue("a", b"{}", "high")
+    await jobs.enqueue("b2", b"{}", "normal")
     assert [job.name for job in await jobs.take("w", 3, 60_000)] == ["a", "b", "b2"]
     assert [job.name for job in await jobs.take("w", 3, 60_000)] == ["c"]
 
@@ -123,9 +125,7 @@ async def test_many_workers_do_each_job_once(real: RedisBackend) -> None:
     async def work(consumer: str) -> None:
         own = _queue(real)
         while taken := await own.take(consumer, 4, 60_000):
-            for job in taken:
-                if await own.finish(job):
-                    done.append(job.name)
+            done.extend([job.name for job in taken if await own.finish(job)])
 
     await asyncio.gather(*(work(f"w{n}") for n in range(5)))
     assert sorted(done) == sorted(names)

@@ -98,7 +98,7 @@ async def test_partitions_are_made_once_by_whoever_comes_first(database_url: str
     async with archive_on(database_url) as archive:
         assert await archive.ensure_partitions() == 0
         made = await asyncio.gather(*(archive.ensure_partitions(6) for _ in range(4)))
-    assert sum(made) == 4 * 3
+    assert sum(made) == 7 * 3
     assert f"turns_{_month(6)}" in _partitions(database_url)
 
 
