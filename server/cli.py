@@ -149,6 +149,17 @@ def _url(sub: argparse.ArgumentParser) -> None:
     )
 
 
+def _bank(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("action", choices=("check",), help="what to do")
+    sub.add_argument(
+        "folder",
+        nargs="?",
+        type=Path,
+        metavar="FOLDER",
+        help="of TOML files (default: the bank that comes with viva)",
+    )
+
+
 def _talk(sub: argparse.ArgumentParser) -> None:
     _url(sub)
     sub.add_argument("--type", default="behavioral", help="default: %(default)s")
@@ -204,6 +215,7 @@ COMMANDS = (
     Command("services", "run only the embedded Valkey and PostgreSQL", _data_dir),
     Command("migrate", "bring the schema of DATABASE_URL up to date", _nothing),
     Command("token", "print a JWT signed with VIVA_JWT_SECRET", _token),
+    Command("bank", "check a question bank and show how its questions are spread", _bank),
     Command("talk", "have an interview in the terminal", _talk),
     Command("load", "simulate candidates and report what they saw", _load, "loadtest.commands"),
     Command(
