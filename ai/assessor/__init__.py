@@ -1,0 +1,1 @@
+"""The assessor: rates answers by prepared anchors, and proves its ratings by quotes."""
