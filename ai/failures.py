@@ -4,9 +4,21 @@ import email.utils
 from collections.abc import Mapping
 from enum import Enum
 
+import aiohttp
+import httpx2
 import openai
 
 from ai.sse import OversizedEventError
+
+BROKEN = (
+    openai.OpenAIError,
+    httpx2.HTTPError,
+    httpx2.StreamError,
+    aiohttp.ClientError,
+    OSError,
+    OversizedEventError,
+)
+"""All that a call may raise when it breaks, whoever reads its body."""
 
 _EXHAUSTED = frozenset(
     (
