@@ -21,6 +21,9 @@ LEAST_WORDS = 4
 COMMUNICATION_WORDS = 60
 """Fewer words in a whole interview than these show nothing of how somebody communicates."""
 
+READ = 2_000
+"""Code points of an answer that are looked at where only little of it matters."""
+
 _WORDS_PER_CODE_POINT = 0.5
 """In scripts that do not part words by spaces."""
 _APOSTROPHES = str.maketrans({"’": "'", "`": "'", "´": "'"})  # noqa: RUF001  # as people type them
@@ -43,7 +46,8 @@ class Case(Struct, frozen=True, kw_only=True):
     def empty(self) -> bool:
         """Whether nothing was said that could be rated, which needs no model to see."""
         if self.task == "communicate":
-            return sum(words_in(turn.text) for turn in self.answers) < COMMUNICATION_WORDS
+            said = sum(words_in(turn.text[:READ]) for turn in self.answers)
+            return said < COMMUNICATION_WORDS
         return all(says_nothing(turn.text) for turn in self.answers)
 
 

@@ -5,7 +5,7 @@ All of it is decided here, by fixed rules, whoever made the samples.
 
 from collections.abc import Iterator, Sequence
 
-from ai.assessor.case import Case, words_in
+from ai.assessor.case import READ, Case, words_in
 from ai.assessor.replies import Anchor, Sample, anchors_near
 from protocol.assessment import UNSURE, Anchors, Caveat, Method, Rating, Score
 
@@ -115,7 +115,7 @@ def _caveats(case: Case, *, unsure: bool) -> Iterator[Caveat]:
         yield "interrupted"
     if unsure:
         yield "low_transcription_confidence"
-    if rates_answers and sum(words_in(turn.text) for turn in case.answers) < SHORT_WORDS:
+    if rates_answers and sum(words_in(turn.text[:READ]) for turn in case.answers) < SHORT_WORDS:
         yield "short_answer"
     if rates_answers and any(turn.kind == "hint" for turn in case.turns):
         yield "hints_used"
