@@ -76,28 +76,31 @@ class Completions(Protocol):
         ...
 
 
+def open_client(settings: AiSettings) -> AsyncOpenAI:
+    """Return a client that neither retries nor bounds reading: its callers do."""
+    timeout = httpx2.Timeout(
+        None, connect=settings.connect_timeout_s, pool=settings.connect_timeout_s
+    )  # what is read is bounded by the call that reads it
+    limits = httpx2.Limits(
+        max_connections=settings.max_connections,
+        max_keepalive_connections=settings.max_connections,
+        keepalive_expiry=30.0,
+    )
+    return AsyncOpenAI(
+        api_key=settings.api_key,
+        base_url=settings.base_url,
+        max_retries=0,
+        timeout=timeout,
+        http_client=DefaultAioHttpClient(timeout=timeout, limits=limits, follow_redirects=False),
+    )
+
+
 class Provider:
     """One account at one provider. Connects with the first call; close it with `aclose`."""
 
     def __init__(self, settings: AiSettings) -> None:
         self._settings = settings
-        timeout = httpx2.Timeout(
-            None, connect=settings.connect_timeout_s, pool=settings.connect_timeout_s
-        )  # what is read is bounded by the call that reads it
-        limits = httpx2.Limits(
-            max_connections=settings.max_connections,
-            max_keepalive_connections=settings.max_connections,
-            keepalive_expiry=30.0,
-        )
-        self._client = AsyncOpenAI(
-            api_key=settings.api_key,
-            base_url=settings.base_url,
-            max_retries=0,
-            timeout=timeout,
-            http_client=DefaultAioHttpClient(
-                timeout=timeout, limits=limits, follow_redirects=False
-            ),
-        )
+        self._client = open_client(settings)
 
     @property
     def stored(self) -> bool:

@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from protocol.guide import Guide
 from protocol.plan import Plan
 from protocol.scalars import Kind, Phase, Source
 from protocol.session import Turn
@@ -31,7 +32,7 @@ class TurnRequest(Struct, frozen=True, kw_only=True):
     turns: tuple[Turn, ...]
     handle: str = ""
     logged: str = ""
-    asked: frozenset[str] = frozenset()
+    guide: Guide | None = None
 
 
 class Words(Struct, frozen=True, gc=False):

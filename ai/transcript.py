@@ -7,6 +7,7 @@ clipped turn changes with it, so the provider's prompt cache serves all but very
 """
 
 import re
+from collections.abc import Sequence
 
 from protocol.session import Turn
 from protocol.text import clip
@@ -16,16 +17,28 @@ TURN_CHARACTERS = 6_000
 OLD_TURN_CHARACTERS = 300
 FRESH_TURNS = 4
 
-_TAGS = ("role", "competencies", "job_description", "resume", "transcript", "turn", "task")
+_TAGS = (
+    "role", "competencies", "job_description", "resume", "transcript", "turn", "task",
+    "competency", "question", "anchor", "reply", "problem",
+)  # fmt: skip
 _HARMLESS = "\u2039"
-_TAG = re.compile(rf"<(?=\s*/?\s*(?:{'|'.join(_TAGS)})\b)", re.IGNORECASE)
+_GAP = r"[\s\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]*"
+"""What readers do not see between the parts of a tag."""
+_TAG = re.compile(
+    rf"[<\uff1c\ufe64](?={_GAP}[/\uff0f\u2215\u2044]?{_GAP}(?:{'|'.join(_TAGS)})\b)", re.IGNORECASE
+)
+
+
+def neutral(text: str) -> str:
+    """Return ``text`` without what could be taken for our tags; no code point moves."""
+    return _TAG.sub(_HARMLESS, text)
 
 
 def fenced(tag: str, text: str, **attributes: str | int) -> str:
     """Return ``text`` as data between ``tag``'s tags, which it cannot close or imitate."""
     assert tag in _TAGS  # noqa: S101  # else `_TAG` would let the text imitate it
     given = "".join(f' {name}="{value}"' for name, value in attributes.items())
-    return f"<{tag}{given}>\n{_TAG.sub(_HARMLESS, text)}\n</{tag}>"
+    return f"<{tag}{given}>\n{neutral(text)}\n</{tag}>"
 
 
 def clip_middle(text: str, limit: int) -> str:
@@ -34,6 +47,17 @@ def clip_middle(text: str, limit: int) -> str:
         return text
     head = limit * 2 // 3
     return f"{text[:head]}\n[…]\n{text[head - limit :]}"
+
+
+def shares(lengths: Sequence[int], room: int) -> int:
+    """Return the most that each text may take so that all of them fit into ``room``.
+
+    Short texts stay whole; what they leave is shared by the long ones.
+    """
+    left = sorted(lengths)
+    while left and left[0] * len(left) <= room:
+        room -= left.pop(0)
+    return room // len(left) if left else max(lengths, default=0)
 
 
 def tell(turns: tuple[Turn, ...]) -> str:

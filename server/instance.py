@@ -196,4 +196,7 @@ def _ai(settings: Settings) -> AiSettings:
         first_token_timeout_s=settings.first_token_timeout_s,
         token_timeout_s=settings.token_timeout_s,
         bank_words_per_second=settings.bank_pace,
+        assessor_model=settings.assessor_model,
+        assessor_samples=settings.assessor_samples,
+        assessor_timeout_s=settings.assessor_timeout_s,
     )

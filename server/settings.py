@@ -37,6 +37,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     first_token_timeout_s: float
     token_timeout_s: float
     bank_pace: float
+    assessor_model: str
+    assessor_samples: int
+    assessor_timeout_s: float
     origins: tuple[str, ...]
     hosts: tuple[str, ...]
     max_connections: int
@@ -257,6 +260,27 @@ DECLARED: tuple[Declared, ...] = (
         _number(0, 1000),
         "30",
         "words a second of the question bank; 0: all at once",
+    ),
+    Declared(
+        "VIVA_ASSESSOR_MODEL",
+        "assessor_model",
+        _text,
+        "gpt-5.4",
+        "the model that rates answers for the report; a strong one",
+    ),
+    Declared(
+        "VIVA_ASSESSOR_SAMPLES",
+        "assessor_samples",
+        _whole(1, 9),
+        "1",
+        "how often each answer is rated; the score is the lower median, and each costs a call",
+    ),
+    Declared(
+        "VIVA_ASSESSOR_TIMEOUT_S",
+        "assessor_timeout_s",
+        _number(1, 600),
+        "60",
+        "how long one call of the assessor may take, in seconds",
     ),
     Declared(
         "VIVA_ORIGINS",

@@ -32,6 +32,10 @@ WRONG = [
         for name in ("VIVA_FIRST_TOKEN_TIMEOUT_S", "VIVA_TOKEN_TIMEOUT_S")
         for value in ("0", "121", "-1", "nan", "inf", "soon", "1,5")
     ],
+    ("VIVA_ASSESSOR_SAMPLES", "0"),
+    ("VIVA_ASSESSOR_SAMPLES", "10"),
+    ("VIVA_ASSESSOR_TIMEOUT_S", "0.9"),
+    ("VIVA_ASSESSOR_TIMEOUT_S", "601"),
     ("VIVA_BANK_PACE", "-1"),
     ("VIVA_BANK_PACE", "1001"),
     ("VIVA_DRAIN_S", "-1"),
