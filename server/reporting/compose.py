@@ -158,7 +158,7 @@ def _gaps(ratings: Sequence[Rating], turns: Sequence[Turn]) -> tuple[Remark, ...
     unproven = [r for r in ratings if r.score is None and r.missing]
     remarks = [
         Remark(
-            text=_sentence(f"{rating.rationale} {rating.missing}") or _scored(rating),
+            text=_sentence(_lacking(rating)) or _scored(rating),
             competency=rating.competency,
             turns=_cited(rating) or _asked(rating, turns),
         )
@@ -180,6 +180,11 @@ def _asked(rating: Rating, turns: Sequence[Turn]) -> tuple[int, ...]:
 def _sentence(*texts: str) -> str:
     """Return the first text that says anything, no longer than a remark may be."""
     return next((clip(text.strip(), REMARK_LENGTH) for text in texts if text.strip()), "")
+
+
+def _lacking(rating: Rating) -> str:
+    both = rating.rationale.strip() and rating.missing.strip()
+    return f"{rating.rationale} {'Missing: ' if both else ''}{rating.missing}"
 
 
 def _scored(rating: Rating) -> str:

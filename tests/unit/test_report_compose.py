@@ -56,7 +56,9 @@ def test_the_whole_of_a_practice_interview() -> None:
 def test_a_gap_says_what_was_missing() -> None:
     gap = reports.rich().report.gaps[0]
     assert gap.text.startswith("Describes a habit of the team")
-    assert gap.text.endswith("what that person can do now.")
+    assert gap.text.endswith(
+        "helped. Missing: One person, what they did for them, and what that person can do now."
+    )
 
 
 def test_time_that_ran_out_and_what_it_cost() -> None:
