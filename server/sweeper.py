@@ -21,7 +21,7 @@ SWEEP_S = 0.2
 LIMIT = 64
 """At most so many lapsed leases and timers of one partition a sweep."""
 AGAIN_MS = 10_000
-"""When a session that could not be parked is looked at again."""
+"""When a session that could not be parked is looked at again; while it cannot, ever later."""
 
 _log = structlog.get_logger()
 
@@ -106,7 +106,7 @@ class Sweeper:
             await self._store.postpone(session.interview_id, min(rests_at, tick or rests_at))
             return
         parked = await self._store.park(
-            session.interview_id, state.version, self._idle_ms, now + AGAIN_MS
+            session.interview_id, state.version, self._idle_ms, AGAIN_MS
         )
         if parked == "ok":
             _log.info("session parked", interview=session.interview_id)
