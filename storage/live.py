@@ -29,6 +29,8 @@ LOG_LENGTH = 4096
 COMMAND_IDS = 10_000
 IDLE_MS = 3_600_000
 """How long a live interview rests before it is parked in PostgreSQL."""
+PARK_DOUBLINGS = 9
+"""How often the pause before the next look at what cannot be parked is doubled."""
 LATE_JOIN_MS = 1000
 """A join this old may have been overtaken by a newer socket's."""
 TOMBSTONE_S = 86_400
@@ -357,9 +359,13 @@ class LiveStore(Protocol):
         ...
 
     async def park(
-        self, interview_id: str, version: int, idle_ms: int, again_at: int
+        self, interview_id: str, version: int, idle_ms: int, again_ms: int
     ) -> Literal["ok", "active", "unstored", "missing"]:
-        """Free an interview that rests and is wholly in PostgreSQL."""
+        """Free an interview that rests and is wholly in PostgreSQL.
+
+        Else its timer is set to ``again_ms`` from now. One that is not stored is queued, unless the
+        last park's entry still waits, and the pause doubles with each look at the same head.
+        """
         ...
 
     async def evict(self, interview_id: str, version: int, head: EventId) -> bool:

@@ -474,24 +474,40 @@ local function free(keys, id)
   redis.call('ZREM', keys[LEASES], id)
 end
 
--- park: frees an interview that rests and is wholly in PostgreSQL.
--- ARGV id, version, idle_ms, tick  ->  ok | busy, why | missing
+-- How often the pause before the next look at what cannot be parked is doubled.
+local PARK_DOUBLINGS = 9
+
+-- Queues an interview that rests and is not stored; returns how often that was found at its present head.
+-- An entry of this kind that still waits serves as well as a new one: PostgreSQL may be away for long.
+local function queue_resting(keys, id, meta)
+  local head, looks, entry = string.match(meta.parking, '^(%S+) (%d+) (%S+)$')
+  looks = head == meta.head and tonumber(looks) or 0
+  if not entry or #redis.call('XRANGE', keys[OUTBOX], entry, entry) == 0 then
+    entry = redis.call('XADD', keys[OUTBOX], '*', 'i', id)
+  end
+  redis.call('HSET', keys[META], 'parking', meta.head .. ' ' .. int(looks + 1) .. ' ' .. entry)
+  return looks
+end
+
+-- park: frees an interview that rests and is wholly in PostgreSQL; else it is looked at again.
+-- ARGV id, version, idle_ms, again_ms  ->  ok | busy, why | missing
 local function park(keys, argv)
-  local meta = meta_of(keys, 'version', 'head', 'stored', 'touched', 'running')
+  local meta = meta_of(keys, 'version', 'head', 'stored', 'touched', 'running', 'parking')
   if meta.version == '' then
     redis.call('ZREM', keys[TIMERS], argv[1])
     return {'missing'}
   end
-  local idle = now_ms() - tonumber(meta.touched)
+  local now, pause = now_ms(), tonumber(argv[4])
+  local idle = now - tonumber(meta.touched)
   local why
   if meta.version ~= argv[2] or idle < tonumber(argv[3]) or meta.running ~= '' then
     why = 'active'
   elseif meta.stored ~= meta.head or redis.call('SCARD', keys[PENDING]) > 0 then
     why = 'unstored'
-    redis.call('XADD', keys[OUTBOX], '*', 'i', argv[1])
+    pause = pause * 2 ^ math.min(queue_resting(keys, argv[1], meta), PARK_DOUBLINGS)
   end
   if why then
-    redis.call('ZADD', keys[TIMERS], argv[4], argv[1])
+    redis.call('ZADD', keys[TIMERS], int(now + pause), argv[1])
     return {'busy', why}
   end
   free(keys, argv[1])

@@ -214,10 +214,10 @@ class RedisStore:
         await self._call("postpone", interview_id, interview_id, tick)
 
     async def park(
-        self, interview_id: str, version: int, idle_ms: int, again_at: int
+        self, interview_id: str, version: int, idle_ms: int, again_ms: int
     ) -> Literal["ok", "active", "unstored", "missing"]:
         """See `LiveStore.park`."""
-        reply = await self._call("park", interview_id, interview_id, version, idle_ms, again_at)
+        reply = await self._call("park", interview_id, interview_id, version, idle_ms, again_ms)
         return reply[-1].decode()
 
     async def evict(self, interview_id: str, version: int, head: EventId) -> bool:

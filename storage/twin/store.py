@@ -345,7 +345,7 @@ class Twin:
         await self._write("postpone", interview_id, act)
 
     async def park(
-        self, interview_id: str, version: int, idle_ms: int, again_at: int
+        self, interview_id: str, version: int, idle_ms: int, again_ms: int
     ) -> Literal["ok", "active", "unstored", "missing"]:
         """See `LiveStore.park`."""
 
@@ -355,13 +355,14 @@ class Twin:
             if held is None:
                 partition.timers.pop(interview_id, None)
                 return "missing"
-            idle = self._server.clock() - held.touched
-            if held.version != version or idle < idle_ms or held.running:
-                partition.timers[interview_id] = again_at
+            now = self._server.clock()
+            if held.version != version or now - held.touched < idle_ms or held.running:
+                partition.timers[interview_id] = now + again_ms
                 return "active"
             if held.stored != held.head or held.pending:
-                partition.queue(interview_id)
-                partition.timers[interview_id] = again_at
+                looks = _queue_resting(held, partition, interview_id)
+                pause = again_ms * 2 ** min(looks, live.PARK_DOUBLINGS)
+                partition.timers[interview_id] = now + pause
                 return "unstored"
             self._free(interview_id)
             return "ok"
@@ -438,7 +439,11 @@ class Twin:
     async def enqueue_ledger(self, interview_id: str, row: bytes) -> None:
         """See `LiveStore.enqueue_ledger`."""
         number = live.partition_of(interview_id)
-        await self._change("ledger", number, lambda p: p.queue(interview_id, row), adds=True)
+
+        def act(p: Partition) -> None:
+            p.queue(interview_id, row)
+
+        await self._change("ledger", number, act, adds=True)
 
     async def take(
         self, partition: int, consumer: str, count: int, idle_ms: int
@@ -533,6 +538,15 @@ def _turn_lease(held: Interview, partition: Partition, commit: live.Commit, now:
         partition.leases[commit.id] = now + commit.grace
     else:
         partition.leases.pop(commit.id, None)
+
+
+def _queue_resting(held: Interview, partition: Partition, interview_id: str) -> int:
+    head, looks, entry = held.parking
+    looks = looks if head == held.head else 0
+    if entry not in partition.outbox:
+        entry = partition.queue(interview_id)
+    held.parking = (held.head, looks + 1, entry)
+    return looks
 
 
 def _due(scores: dict[str, int], now: int, limit: int) -> list[str]:

@@ -60,7 +60,7 @@ async def test_nothing_is_there_before_it_is_created(backend: Backend) -> None:
     assert await store.unstored(NAME) == Missing()
     assert await store.acquire(NAME, "a") == Missing()
     assert await store.join(_join()) == Missing()
-    assert await store.park(NAME, 1, 0, AT) == "missing"
+    assert await store.park(NAME, 1, 0, 0) == "missing"
     assert await store.pulse([NAME]) == [None]
     assert await store.read(NAME, ORIGIN, 10) == []
     assert await store.renew([(NAME, "1:a")]) == [False]
@@ -236,7 +236,7 @@ async def test_joining_numbers_sockets_upwards_also_over_a_rebuild(backend: Back
     assert pulse is not None
     assert pulse.sockets == {"candidate": first.number}
     state = await found(store)
-    assert await store.park(NAME, state.version, 0, AT) == "ok"
+    assert await store.park(NAME, state.version, 0, 0) == "ok"
     await store.create(restore_of())
     third = await _joined(store, _join())
     assert third.number > second.number
@@ -327,20 +327,20 @@ async def test_a_thousand_joins_leave_little_behind(backend: Backend) -> None:
 async def test_what_rests_and_is_stored_is_parked(backend: Backend) -> None:
     store = backend.store()
     state = await started(store)
-    assert await store.park(NAME, state.version, 0, AT) == "active"  # a turn is to be generated
+    assert await store.park(NAME, state.version, 0, 0) == "active"  # a turn is to be generated
     fence = (await acquired(store)).fence
     await apply(store, finished("Hello."), fence)
     state = await found(store)
-    assert await store.park(NAME, state.version, HOUR, AT) == "active"  # it does not rest
-    assert await store.park(NAME, state.version - 1, 0, AT) == "active"
-    assert await store.park(NAME, state.version, 0, AT) == "unstored"
+    assert await store.park(NAME, state.version, HOUR, 0) == "active"  # it does not rest
+    assert await store.park(NAME, state.version - 1, 0, 0) == "active"
+    assert await store.park(NAME, state.version, 0, 0) == "unstored"
     assert (await store.due(10)).timers == (NAME,)
     assert await store.mark_stored(NAME, state.head, [])
-    assert await store.park(NAME, state.version, 0, AT) == "unstored"  # a command's answer is not
+    assert await store.park(NAME, state.version, 0, 0) == "unstored"  # a command's answer is not
     assert await store.mark_stored(NAME, state.head, ["start"])
-    assert await store.park(NAME, state.version, 0, AT) == "ok"
+    assert await store.park(NAME, state.version, 0, 0) == "ok"
     assert await store.load(NAME) == Missing()
-    assert await store.park(NAME, state.version, 0, AT) == "missing"
+    assert await store.park(NAME, state.version, 0, 0) == "missing"
     assert (await store.due(10)).timers == ()
     assert await store.create(restore_of(version=state.version, head=state.head)) == "ok"
 

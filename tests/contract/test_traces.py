@@ -332,7 +332,7 @@ async def _leave(trace: Trace) -> None:
     name, draw = trace.name, trace.draw
     state = await trace.state(name)
     idle = draw.choice((0, LONG_MS))
-    await trace.both("park", name, state.version if state else 1, idle, draw.choice((AT, AT * 2)))
+    await trace.both("park", name, state.version if state else 1, idle, draw.choice((0, LONG_MS)))
     if draw.random() < 0.05:
         await trace.both("erase", name)
     await trace.both("redeem", name, draw.choice("tu"), draw.choice("mn"), 60)
