@@ -15,10 +15,7 @@ class TurnRequest(Struct, frozen=True, kw_only=True):
     last piece of this attempt that reached the log, and ``logged`` all of its text there; both are
     empty for an attempt that begins.
 
-    ``asked`` are the ids of the bank's questions that earlier interviews of the user asked, as
-    `ai.bank.compose.questions_in` finds them. Another instance must be able to go on in the middle
-    of a word, so they must be the same for every turn and attempt of an interview: what was known
-    when it was created. Empty where that is not known; then a question may come again.
+    ``guide`` holds the main questions; None only for interviews from before there were guides.
     """
 
     interview_id: str

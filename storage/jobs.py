@@ -20,12 +20,12 @@ DEAD_JOBS = 10_000
 
 
 class Job(Struct, frozen=True, kw_only=True):
-    """A job in a worker's hands. ``entry`` names this delivery; times in Unix ms."""
+    """A job in a worker's hands. ``delivery`` tells it from earlier ones; times in Unix ms."""
 
     name: str
     payload: bytes
     priority: Priority
-    entry: str
+    delivery: str
     tries: int
     """How often it was put back."""
     queued_at: int

@@ -42,8 +42,7 @@ def compose(request: TurnRequest) -> str:
 def questions_in(turns: Iterable[Turn], role: str) -> frozenset[str]:
     """Return the ids of the bank's questions that stand in an interview's ``turns``.
 
-    Whoever spoke them. ``role`` is that of the interview's plan. What this returns for all earlier
-    interviews of a user is what `ai.speech.TurnRequest.asked` wants for the next.
+    Whoever spoke them. ``role`` is that of the interview's plan.
     """
     spoken = clean(role)
     questions = list(chain.from_iterable(load_bank().questions.values()))
@@ -78,7 +77,8 @@ class _Retelling:
         self._interview_id = request.interview_id
         self._plan = plan
         self._role = clean(plan.role)
-        self._agenda = _agenda(request.interview_id, _without_documents(plan), request.asked)
+        guided = tuple(q.bank_id for q in request.guide.questions) if request.guide else ()
+        self._agenda = _agenda(request.interview_id, _without_documents(plan), guided)
         self._used: set[str] = set()
         self._asked: dict[str, Question] = {}
         self._cut: Question | None = None
@@ -235,9 +235,16 @@ class _Retelling:
 
 
 @lru_cache(maxsize=256)
-def _agenda(interview_id: str, plan: Plan, asked: frozenset[str]) -> tuple[Question, ...]:
-    """Return the interview's agenda; kept, as each of its turns goes through it."""
-    return agenda(load_bank(), interview_id, plan, asked)
+def _agenda(interview_id: str, plan: Plan, guided: tuple[str, ...]) -> tuple[Question, ...]:
+    """Return the interview's agenda, its guide first; kept, as each of its turns goes through it.
+
+    A question of the guide that the bank does not hold any more is left out: the guide was made by
+    another version.
+    """
+    order = agenda(load_bank(), interview_id, plan)
+    known = {question.id: question for question in order}
+    first = [known[name] for name in guided if name in known]
+    return (*first, *(question for question in order if question not in first))
 
 
 def _without_documents(plan: Plan) -> Plan:

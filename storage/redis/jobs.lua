@@ -2,7 +2,8 @@
 -- that wait for a later time, and a stream of dead letters. See storage/jobs.py for what holds.
 --
 -- What is known of a job stands in the hash, from its being queued to its end: the entry of a stream only
--- names it. So a delivery that came back late ends nothing: it no longer is the job's entry.
+-- names it. A delivery is told by the entry and how often it was taken: a worker that was missed, and comes
+-- back when another has its job, ends nothing.
 
 local KNOWN, LATER, DEAD, FIRST = 1, 2, 3, 4
 local PRIORITIES = 3
@@ -27,14 +28,18 @@ local function put(keys, name, job)
   remember(keys, name, job)
 end
 
--- Takes the job off its stream if `entry` still is its delivery; returns what is known of it.
-local function ended(keys, name, entry)
+local function delivery_of(job)
+  return job.entry .. '/' .. int(job.taken)
+end
+
+-- Takes the job off its stream if `delivery` still is its last; returns what is known of it.
+local function ended(keys, name, delivery)
   local job = known(keys, name)
-  if not job or job.entry ~= entry then
+  if not job or delivery_of(job) ~= delivery then
     return nil
   end
-  redis.call('XACK', stream_of(keys, job), WORKERS, entry)
-  redis.call('XDEL', stream_of(keys, job), entry)
+  redis.call('XACK', stream_of(keys, job), WORKERS, job.entry)
+  redis.call('XDEL', stream_of(keys, job), job.entry)
   return job
 end
 
@@ -82,7 +87,7 @@ local function deliveries(stream, consumer, count, idle)
   return found
 end
 
--- ARGV consumer, count, idle_ms, crashes, dead letters  ->  list of name, payload, priority, entry, tries, at
+-- ARGV consumer, count, idle_ms, crashes, dead letters  ->  list of name, payload, priority, delivery, tries, at
 local function job_take(keys, argv)
   due_again(keys)
   local taken, count = {}, tonumber(argv[2])
@@ -100,11 +105,11 @@ local function job_take(keys, argv)
           redis.call('XACK', stream, WORKERS, entry)
           redis.call('XDEL', stream, entry)
         elseif job.taken >= tonumber(argv[4]) then
-          bury(keys, name, ended(keys, name, entry), 'crashed', argv[5])
+          bury(keys, name, ended(keys, name, delivery_of(job)), 'crashed', argv[5])
         else
           job.taken = job.taken + 1
           remember(keys, name, job)
-          taken[#taken + 1] = {name, job.payload, job.priority, entry, job.tries, int(job.at)}
+          taken[#taken + 1] = {name, job.payload, job.priority, delivery_of(job), job.tries, int(job.at)}
         end
       end
     end
@@ -112,22 +117,17 @@ local function job_take(keys, argv)
   return taken
 end
 
--- ARGV name, entry, consumer  ->  1 | 0
+-- ARGV name, delivery, consumer  ->  1 | 0
 local function job_extend(keys, argv)
   local job = known(keys, argv[1])
-  if not job or job.entry ~= argv[2] then
+  if not job or delivery_of(job) ~= argv[2] then
     return 0
   end
-  local stream = stream_of(keys, job)
-  local pending = redis.call('XPENDING', stream, WORKERS, argv[2], argv[2], 1)
-  if #pending == 0 or pending[1][2] ~= argv[3] then
-    return 0
-  end
-  redis.call('XCLAIM', stream, WORKERS, argv[3], 0, argv[2], 'JUSTID')
+  redis.call('XCLAIM', stream_of(keys, job), WORKERS, argv[3], 0, job.entry, 'JUSTID')
   return 1
 end
 
--- ARGV name, entry  ->  1 | 0
+-- ARGV name, delivery  ->  1 | 0
 local function job_finish(keys, argv)
   if not ended(keys, argv[1], argv[2]) then
     return 0
@@ -136,7 +136,7 @@ local function job_finish(keys, argv)
   return 1
 end
 
--- ARGV name, entry, until, code  ->  1 | 0
+-- ARGV name, delivery, until, code  ->  1 | 0
 local function job_postpone(keys, argv)
   local job = ended(keys, argv[1], argv[2])
   if not job then
@@ -148,7 +148,7 @@ local function job_postpone(keys, argv)
   return 1
 end
 
--- ARGV name, entry, code, dead letters  ->  1 | 0
+-- ARGV name, delivery, code, dead letters  ->  1 | 0
 local function job_bury(keys, argv)
   local job = ended(keys, argv[1], argv[2])
   if not job then

@@ -30,19 +30,19 @@ class RedisJobs:
 
     async def extend(self, consumer: str, job: Job) -> bool:
         """See `Jobs.extend`."""
-        return bool(await self._call("job_extend", job.name, job.entry, consumer))
+        return bool(await self._call("job_extend", job.name, job.delivery, consumer))
 
     async def finish(self, job: Job) -> bool:
         """See `Jobs.finish`."""
-        return bool(await self._call("job_finish", job.name, job.entry))
+        return bool(await self._call("job_finish", job.name, job.delivery))
 
     async def postpone(self, job: Job, until: int, code: str) -> bool:
         """See `Jobs.postpone`."""
-        return bool(await self._call("job_postpone", job.name, job.entry, until, code))
+        return bool(await self._call("job_postpone", job.name, job.delivery, until, code))
 
     async def bury(self, job: Job, code: str) -> bool:
         """See `Jobs.bury`."""
-        return bool(await self._call("job_bury", job.name, job.entry, code, DEAD_JOBS))
+        return bool(await self._call("job_bury", job.name, job.delivery, code, DEAD_JOBS))
 
     async def backlog(self) -> Backlog:
         """See `Jobs.backlog`."""
@@ -64,12 +64,12 @@ class RedisJobs:
 
 
 def _job(raw: Sequence[Any]) -> Job:
-    name, payload, priority, entry, tries, at = raw
+    name, payload, priority, delivery, tries, at = raw
     return Job(
         name=name.decode(),
         payload=payload,
         priority=PRIORITIES[priority - 1],
-        entry=entry.decode(),
+        delivery=delivery.decode(),
         tries=tries,
         queued_at=int(at),
     )

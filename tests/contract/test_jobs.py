@@ -64,6 +64,9 @@ async def test_the_jobs_of_a_silent_worker_go_to_another(real: RedisBackend) -> 
     await asyncio.sleep(0.06)
     assert [job.name for job in await jobs.take("alive", 5, 50)] == ["one"]
     assert not await jobs.extend("dead", lost)
+    assert not await jobs.finish(lost), "another worker has it now"
+    assert not await jobs.postpone(lost, 0, "late")
+    assert not await jobs.bury(lost, "late")
 
 
 async def test_a_worker_that_says_so_keeps_its_job(real: RedisBackend) -> None:

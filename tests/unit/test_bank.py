@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from ai.bank.agenda import agenda
 from ai.bank.compose import compose, questions_in
 from ai.bank.entries import Bank, Question
+from ai.bank.guides import plan_guide
 from ai.bank.loading import BankError, load_bank, read_bank
 from ai.bank.roles import families_of
 from ai.speech import TurnRequest
@@ -36,7 +37,8 @@ def interview(
     plan: Plan, answers: "Answers", name: str = NAME, asked: frozenset[str] = frozenset()
 ) -> list[Turn]:
     """A whole interview with the bank as interviewer; ``answers`` gives each answer's text."""
-    session = Session(interview_id=name, user_id="u", created_at=1, plan=plan)
+    guide = plan_guide(name, plan, asked)
+    session = Session(interview_id=name, user_id="u", created_at=1, plan=plan, guide=guide)
     happened: Any = InterviewStart(id="c", consent=Consent(version="1", at=1))
     turns: list[Turn] = []
     for number in range(200):
@@ -46,7 +48,7 @@ def interview(
         while any(isinstance(effect, Run) for effect in done.effects):
             opened = session.open
             assert opened is not None
-            text = compose(request(session, turns, asked))
+            text = compose(request(session, turns))
             finished = Finished(turn=opened.turn, attempt=1, text=text, at=number, source="bank")
             done = transition(session, finished)
             session = done.session
@@ -57,9 +59,7 @@ def interview(
     raise AssertionError("the interview never ends")
 
 
-def request(
-    session: Session, turns: list[Turn], asked: frozenset[str] = frozenset()
-) -> TurnRequest:
+def request(session: Session, turns: list[Turn]) -> TurnRequest:
     opened = session.open
     assert opened is not None
     return TurnRequest(
@@ -72,7 +72,7 @@ def request(
         phase=session.phase,
         plan=session.plan,
         turns=tuple(turns),
-        asked=asked,
+        guide=session.guide,
     )
 
 
