@@ -174,3 +174,13 @@ def test_a_token_needs_the_secret(
     environ.setenv("VIVA_JWT_SECRET", "s" * 32)
     assert token.run(whom) == 0
     assert capsys.readouterr().out.count(".") == 2
+
+
+@pytest.mark.parametrize("user", ["", "u" * 129, "a\0b", "a\udc80"])
+def test_a_token_is_for_somebody_whom_the_server_takes(
+    environ: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], user: str
+) -> None:
+    environ.setenv("VIVA_JWT_SECRET", "s" * 32)
+    assert token.run(argparse.Namespace(user=user, role="candidate")) == 1
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("", "--user has to be text of 1 to 128 characters\n")
