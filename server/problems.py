@@ -6,6 +6,7 @@ from typing import Any, cast
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
+from msgspec import Struct
 
 from storage.errors import BackendDownError, ErasedError, MissingError, OutOfMemoryError
 
@@ -27,6 +28,19 @@ _TITLES = {
 RETRY_AFTER_S = 2
 
 
+MEDIA_TYPE = "application/problem+json"
+
+
+class Problem(Struct, frozen=True, kw_only=True):
+    """Problem details (RFC 9457): `code` for programs, `detail` for people."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+
+
 class ProblemError(Exception):
     """An error with a sentence that was written for the client."""
 
@@ -45,18 +59,18 @@ def absent() -> ProblemError:
     return ProblemError(404, "no_such_interview", "There is no such interview.")
 
 
-def problem(error: ProblemError) -> Response[dict[str, Any]]:
+def problem(error: ProblemError) -> Response[Problem]:
     """Return the response."""
     return Response(
-        {
-            "type": f"urn:viva:problem:{error.code}",
-            "title": _TITLES.get(error.status, "Error"),
-            "status": error.status,
-            "code": error.code,
-            "detail": error.detail,
-        },
+        Problem(
+            type=f"urn:viva:problem:{error.code}",
+            title=_TITLES.get(error.status, "Error"),
+            status=error.status,
+            code=error.code,
+            detail=error.detail,
+        ),
         status_code=error.status,
-        media_type="application/problem+json",
+        media_type=MEDIA_TYPE,
         headers=error.headers | {"Cache-Control": "no-store"},
     )
 

@@ -124,6 +124,29 @@ def _optional(text: str) -> str | None:
     return text or None
 
 
+def _redis(text: str) -> str:
+    # Imported here: the commands that ask for one setting do without the client.
+    from storage.redis.connect import connect  # noqa: PLC0415
+
+    connect(text)  # opens nothing
+    return text
+
+
+def _postgres(text: str) -> str:
+    from storage.postgres.pool import address  # noqa: PLC0415
+
+    address(text, {})
+    return text
+
+
+def _or_none(read: Callable[[str], str]) -> Callable[[str], str | None]:
+    return lambda text: read(text) if text else None
+
+
+def _or_empty(read: Callable[[str], str]) -> Callable[[str], str]:
+    return lambda text: read(text) if text else ""
+
+
 def _secret(text: str) -> str:
     if len(text.encode()) < SECRET_BYTES:
         raise ValueError(f"it needs at least {SECRET_BYTES} bytes")
@@ -178,28 +201,28 @@ DECLARED: tuple[Declared, ...] = (
     Declared(
         "REDIS_URL",
         "redis_url",
-        _text,
+        _redis,
         None,
         "live sessions: `redis://`, `rediss://` or `redis+sentinel://`",
     ),
     Declared(
         "CACHE_URL",
         "cache_url",
-        _text,
+        _or_empty(_redis),
         "",
         "caches, of which there are none yet; empty: the same server, bounded in bytes",
     ),
     Declared(
         "DATABASE_URL",
         "database_url",
-        _text,
+        _postgres,
         None,
         "transcripts: a `postgresql://` address of the primary",
     ),
     Declared(
         "DATABASE_REPLICA_URL",
         "database_replica_url",
-        _optional,
+        _or_none(_postgres),
         "",
         "reads that tolerate lag; empty: the primary",
     ),

@@ -2,18 +2,30 @@
 
 import hashlib
 import math
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import msgspec
 import structlog
-from litestar import Controller, MediaType, Request, Response, delete, get, post
+from litestar import Controller, Request, Response, delete, get, post
+from litestar.datastructures import CacheControlHeader
 from litestar.params import HeaderParameter, Parameter
 
 from protocol.plan import Plan
 from protocol.scalars import InterviewType, Role, Status
 from protocol.session import Session
+from server.api.accept import preferred
 from server.api.deps import Deps
-from server.api.resources import Listing, Ticket, Transcript, as_csv, as_markdown, shown
+from server.api.described import SECURED, refusals
+from server.api.resources import (
+    Listing,
+    Ticket,
+    Transcript,
+    as_csv,
+    as_markdown,
+    check_words,
+    shown,
+)
 from server.auth import Caller
 from server.ids import uuid7
 from server.problems import ProblemError, absent
@@ -43,8 +55,10 @@ class Interviews(Controller):
 
     path = "/api/interviews"
     tags = ("interviews",)
+    security = SECURED
+    cache_control = CacheControlHeader(no_store=True)
 
-    @post()
+    @post(responses=refusals(408, 413, 422, 429))
     async def create(
         self,
         deps: Deps,
@@ -57,6 +71,7 @@ class Interviews(Controller):
             raise ProblemError(
                 400, "bad_idempotency_key", f"Idempotency-Key holds 1 to {LONGEST_KEY} characters."
             )
+        check_words(data)
         now = deps.clock.now()
         session = Session(
             interview_id=uuid7(now), user_id=caller.user, created_at=now, plan=data, phase="lobby"
@@ -94,7 +109,7 @@ class Interviews(Controller):
         location = f"/api/interviews/{interview.interview_id}"
         return Response(shown(interview), status_code=201, headers={"Location": location})
 
-    @get()
+    @get(responses=refusals())
     async def list_interviews(
         self,
         deps: Deps,
@@ -119,31 +134,33 @@ class Interviews(Controller):
         items = [_listed(interview, fields) for interview in page.items]
         return Listing(items=items, total=page.total, limit=limit, offset=offset)
 
-    @get("/{interview_id:str}")
+    @get("/{interview_id:str}", responses=refusals(404))
     async def show(
         self, deps: Deps, caller: Caller, interview_id: str, fields: str | None = None
     ) -> dict[str, Any]:
         """Show one interview."""
         return shown(await self._permitted(deps, caller, interview_id), fields)
 
-    @delete("/{interview_id:str}")
+    @delete("/{interview_id:str}", responses=refusals(403, 404))
     async def erase(self, deps: Deps, caller: Caller, interview_id: str) -> None:
         """Erase an interview everywhere; nothing that arrives late brings it back."""
         interview = await deps.archive.get(interview_id)
         if interview is None and await _tombstoned(deps, interview_id):
-            # Somebody erased it, perhaps on an instance that died before it came to Redis.
+            # Somebody erased it, perhaps on an instance that died before it came to Redis. Only
+            # their repeated request may tell that there ever was one.
             await deps.store.erase(interview_id)
-            return
+            if await deps.archive.erased_by(interview_id) == caller.user:
+                return
         if interview is None or not (caller.reviews or interview.user_id == caller.user):
             raise absent()
         if caller.role == "reviewer" and interview.user_id != caller.user:
             raise ProblemError(403, "forbidden", "Reviewers may not erase interviews.")
         # The tombstone in PostgreSQL comes first: from then on no late write is taken.
-        await deps.archive.erase(interview_id)
+        await deps.archive.erase(interview_id, by=caller.user)
         await deps.store.erase(interview_id)
         _log.info("interview erased", interview=interview_id)
 
-    @post("/{interview_id:str}/tickets")
+    @post("/{interview_id:str}/tickets", responses=refusals(403, 404, 408, 413))
     async def ticket(
         self,
         deps: Deps,
@@ -167,7 +184,7 @@ class Interviews(Controller):
             socket_url=f"{scheme}://{host}/api/interviews/{interview_id}/socket",
         )
 
-    @get("/{interview_id:str}/transcript")
+    @get("/{interview_id:str}/transcript", responses=refusals(404))
     async def transcript(
         self, deps: Deps, caller: Caller, interview_id: str, request: Request[Any, Any, Any]
     ) -> Response[Any]:
@@ -175,21 +192,17 @@ class Interviews(Controller):
         await self._permitted(deps, caller, interview_id)
         turns = [turn.public() for turn in await self._turns(deps, interview_id)]
         whole = Transcript(interview_id=interview_id, turns=turns)
-        headers = {"Cache-Control": "no-store", "Vary": "Accept"}
-        accepted = request.headers.get("accept", "")
-        if "text/markdown" in accepted:
-            return Response(as_markdown(whole), media_type="text/markdown", headers=headers)
-        if "text/csv" in accepted:
-            return Response(as_csv(whole), media_type="text/csv", headers=headers)
-        return Response(whole, media_type=MediaType.JSON, headers=headers)
+        headers = {"Vary": "Accept"}
+        form = preferred(request.headers.get("accept", ""), tuple(_FORMS))
+        return Response(_FORMS[form](whole), media_type=form, headers=headers)
 
-    @get("/{interview_id:str}/report")
+    @get("/{interview_id:str}/report", responses=refusals(404))
     async def report(self, deps: Deps, caller: Caller, interview_id: str) -> None:
         """Read the report."""
         await self._permitted(deps, caller, interview_id)
         raise _NO_ASSESSOR
 
-    @post("/{interview_id:str}/report")
+    @post("/{interview_id:str}/report", responses=refusals(404))
     async def write_report(self, deps: Deps, caller: Caller, interview_id: str) -> None:
         """Have the report written again."""
         await self._permitted(deps, caller, interview_id)
@@ -225,6 +238,11 @@ class Interviews(Controller):
         return await deps.archive.transcript(interview_id)
 
 
+_FORMS: dict[str, Callable[[Transcript], Any]] = {
+    "application/json": lambda transcript: transcript,
+    "text/markdown": as_markdown,
+    "text/csv": as_csv,
+}
 _NO_ASSESSOR = ProblemError(
     503, "assessor_unavailable", "No assessor is part of this deployment; there is no report."
 )

@@ -70,7 +70,7 @@ class Archive:
     async def ensure_partitions(self, months: int = MONTHS_AHEAD) -> int:
         """Make the partitions of last month, this month and ``months`` more; return how many.
 
-        Drops what need not be counted any more, too. To be called at each start and daily.
+        Drops what need not be known any more, too. To be called at each start and daily.
         """
         values = {"months": months + 1}
 
@@ -230,10 +230,11 @@ class Archive:
 
         return await partitioned(self._database, put, interview_id)
 
-    async def erase(self, interview_id: str) -> None:
+    async def erase(self, interview_id: str, *, by: str | None = None) -> None:
         """Erase an interview for good, and refuse whatever arrives late of it.
 
-        An id of no interview leaves a tombstone too: its first write may still be under way.
+        An id of no interview leaves a tombstone too: its first write may still be under way. ``by``
+        whom it was erased is known for a while, see `erased_by`.
         """
         try:
             place = place_of(interview_id)
@@ -243,8 +244,23 @@ class Archive:
         async def erase(connection: Connection) -> None:
             await connection.execute(query("lock"), place)
             await connection.execute(query("erase"), place)
+            if by is not None:
+                await connection.execute(query("note_erasure"), {**place, "by": by})
 
         await self._database.write(erase)
+
+    async def erased_by(self, interview_id: str) -> str | None:
+        """Return who erased the interview, None where nobody did within the last hour."""
+        try:
+            place = _place(interview_id)
+        except BadDataError:
+            return None
+
+        async def find(connection: Connection) -> str | None:
+            row = await _row_or_none(connection, "erased_by", place)
+            return row[0] if row else None
+
+        return await self._database.read(find)
 
     # --- ledger -----------------------------------------------------------------------------------
 

@@ -36,8 +36,8 @@ async def create(connection: Connection, values: Values) -> Outcome:
 
 
 async def forget(connection: Connection) -> None:
-    """Drop what is counted no more."""
-    await connection.execute(query("forget_creations"), {"window_s": WINDOW.total_seconds()})
+    """Drop what tells who created or erased an interview, once it matters no more."""
+    await connection.execute(query("forget"), {"window_s": WINDOW.total_seconds()})
 
 
 async def _standing(connection: Connection, values: Values) -> Outcome | None:
