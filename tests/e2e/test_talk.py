@@ -7,6 +7,7 @@ import select
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -167,6 +168,7 @@ class Terminal:
 @contextmanager
 def _terminal(url: str, *options: str) -> Generator[Terminal]:
     ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (50, 200))
     process = subprocess.Popen(
         _command(url, *options),
         stdin=theirs,
@@ -203,6 +205,47 @@ def test_a_terminal_outlives_the_server(start: Start) -> None:
         terminal.type("/end\r")
         assert terminal.ended() == 0
         assert "turns are stored" in terminal.screen
+
+
+def test_ctrl_c_on_my_turn_keeps_the_draft(start: Start) -> None:
+    instance = start(VIVA_BANK_PACE="400")
+    with _terminal(instance.url, "--yes") as terminal:
+        terminal.until(lambda screen: "your turn" in screen, "the candidate's turn")
+        terminal.type("Half a draft")
+        terminal.until(lambda screen: "Half a draft" in screen, "the draft")
+        terminal.type("\x03")
+        terminal.until(lambda screen: "Ctrl-D leaves" in screen, "the way to leave")
+        terminal.type(", and the rest.\r")
+        terminal.until(
+            lambda screen: "Enter interrupts" in screen.partition("the rest.")[2], "the next"
+        )
+        terminal.type("\x04")
+        assert terminal.ended() == 0
+        answers = _answers(instance, terminal.screen)
+    assert answers == ["Half a draft, and the rest."]
+
+
+def test_ctrl_c_interrupts_the_interviewer(start: Start) -> None:
+    instance = start(VIVA_BANK_PACE="3")
+    with _terminal(instance.url, "--yes") as terminal:
+        terminal.until(lambda screen: "Enter interrupts" in screen, "the question")
+        terminal.type("\x03")
+        terminal.until(lambda screen: "your turn" in screen, "the candidate's turn")
+        terminal.type("/quit\r")
+        assert terminal.ended() == 0
+        turns = transcript(instance.url, _id(terminal.screen))
+    assert turns[0]["outcome"] == "interrupted"
+
+
+def _id(screen: str) -> str:
+    found = ID.search(screen.split("--resume")[1])
+    assert found is not None
+    return found[0]
+
+
+def _answers(instance: Instance, screen: str) -> list[str]:
+    turns = transcript(instance.url, _id(screen))
+    return [turn["text"] for turn in turns if turn["speaker"] == "candidate"]
 
 
 def test_ctrl_d_leaves_and_says_how_to_come_back(start: Start) -> None:
