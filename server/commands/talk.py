@@ -4,11 +4,13 @@ import argparse
 import asyncio
 import contextlib
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
 from server.auth import sign
+from server.cli import DEFAULT_DATA_DIR, DEFAULT_URL, DEFAULT_USER
 from server.talk.api import Api, TalkError
 from server.talk.conversation import Conversation
 from server.talk.link import Link
@@ -43,14 +45,18 @@ async def _talk(args: argparse.Namespace) -> None:
         else:
             link, talking = _pretty(api, interview_id, args)
         running = group.create_task(link.run())
-        await talking
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LEAVE_S):
-                await link.settled()
-        if not link.over:
-            sys.stdout.write(f"\nThe interview waits: viva talk --resume {interview_id}\n")
-        running.cancel()
-    if link.over:
+        try:
+            await talking
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LEAVE_S):
+                    await link.settled()
+        finally:
+            # Read before the link is cancelled: a cancelled one is over in any case.
+            over = link.over or bool(link.reason)
+            running.cancel()
+            if not over:
+                sys.stdout.write(f"\n{_way_back(interview_id, args)}\n")
+    if over:
         await _goodbye(api, link, interview_id, args.save)
 
 
@@ -77,6 +83,21 @@ async def _goodbye(api: Api, link: Link, interview_id: str, save: Path | None) -
     text = await api.markdown(interview_id)
     await asyncio.to_thread(save.write_text, inert(text), encoding="utf-8")
     sys.stdout.write(f"The transcript is in {save}.\n")
+
+
+def _way_back(interview_id: str, args: argparse.Namespace) -> str:
+    """Return the command that goes on, with what it needs to find this interview again."""
+    words = ["viva", "talk", "--resume", interview_id]
+    for option, given, default in (
+        ("--url", args.url, DEFAULT_URL),
+        ("--user", args.user, DEFAULT_USER),
+        ("--data-dir", str(args.data_dir), str(DEFAULT_DATA_DIR)),
+    ):
+        if given != default:
+            words += [option, given]
+    # A token is a secret: it is not printed to where others may read it.
+    again = " (with the same --token)" if args.token else ""
+    return f"The interview waits{again}: {shlex.join(words)}"
 
 
 def _plan(args: argparse.Namespace) -> dict[str, Any]:

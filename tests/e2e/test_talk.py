@@ -4,7 +4,7 @@ import os
 import pty
 import re
 import select
-import signal
+import shlex
 import subprocess
 import sys
 import termios
@@ -71,6 +71,7 @@ def test_a_whole_interview_through_a_pipe(start: Start, tmp_path: Path) -> None:
 def test_leaving_and_coming_back(start: Start) -> None:
     instance = start(VIVA_BANK_PACE="400")
     first = _run(instance.url, "--yes", lines=f"{ANSWERS[0]}\n")
+    assert "is over" not in first.stdout
     found = ID.search(first.stdout.split("--resume")[1])
     assert found is not None
     second = _run(instance.url, "--resume", found[0], lines=f"{ANSWERS[1]}\n/end\n")
@@ -143,6 +144,7 @@ class Terminal:
         """Read the screen until it holds; its escape sequences are left out."""
         deadline = time.monotonic() + PATIENCE_S
         while not holds(self.screen):
+            assert self.process.poll() is None, f"it ended before {what}:\n{self.screen[-2000:]}"
             assert time.monotonic() < deadline, f"{what} never came:\n{self.screen[-2000:]}"
             self._read()
 
@@ -254,5 +256,27 @@ def test_ctrl_d_leaves_and_says_how_to_come_back(start: Start) -> None:
         terminal.until(lambda screen: "your turn" in screen, "the candidate's turn")
         terminal.type("\x04")
         assert terminal.ended() == 0
-        assert "viva talk --resume" in terminal.screen
-        assert terminal.process.returncode != -signal.SIGKILL
+        assert "is over" not in terminal.screen
+
+
+def test_the_way_back_that_is_printed_leads_back(start: Start, tmp_path: Path) -> None:
+    instance = start(VIVA_BANK_PACE="400")
+    data = tmp_path / "my data"
+    data.mkdir()
+    (data / "jwt.secret").write_text(SECRET)
+    who = ("--user", "grace", "--data-dir", str(data))
+    first = _run(instance.url, "--yes", *who, lines=f"{ANSWERS[0]}\n/quit\n", VIVA_TOKEN="")
+    viva, *told = shlex.split(first.stdout.partition("The interview waits: ")[2])
+    assert viva == "viva"
+    second = subprocess.run(
+        [sys.executable, "-m", "server", *told],
+        input="/end\n",
+        env=clean_environment(),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (second.returncode, second.stderr) == (0, "")
+    assert "is over" in second.stdout
