@@ -14,9 +14,11 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from server.api.deps import Deps
 from server.api.health import contract, live, metrics_route, ready
 from server.api.interviews import Interviews
+from server.api.notice import show_notice
 from server.auth import Authenticator
 from server.guards import BODY_BYTES, Guards
 from server.instance import Instance
+from server.notice import notice
 from server.problems import HANDLERS
 from server.socket import socket_route
 
@@ -38,6 +40,7 @@ def create_app(instance: Instance) -> Guards:
     app = Litestar(
         [
             Interviews,
+            show_notice,
             live,
             ready,
             contract,
@@ -81,4 +84,5 @@ def _deps(instance: Instance) -> Deps:
         checks=checks,
         draining=lambda: instance.drain.draining,
         interviewer="offline" if instance.interviewer.offline else "model",
+        notice=notice(instance.settings),
     )

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shlex
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from server.talk.plain import Lines, PlainScreen
 from server.talk.plain import converse as plainly
 from server.talk.text import inert
 
+_Talk = tuple[Conversation, Coroutine[Any, Any, None]]
+"""What is talked, and the talking of it."""
 TOKEN_S = 24 * 3600
 LEAVE_S = 2.0
 """How long what was given last may take to reach the server when the candidate leaves."""
@@ -41,9 +44,10 @@ async def _talk(args: argparse.Namespace) -> None:
     plain = args.plain or not (sys.stdin.isatty() and sys.stdout.isatty())
     async with asyncio.TaskGroup() as group:
         if plain:
-            link, talking = _plain(api, interview_id, args)
+            conversation, talking = _plain(api, interview_id, args)
         else:
-            link, talking = _pretty(api, interview_id, args)
+            conversation, talking = _pretty(api, interview_id, args)
+        link = conversation.link
         running = group.create_task(link.run())
         try:
             await talking
@@ -54,25 +58,37 @@ async def _talk(args: argparse.Namespace) -> None:
             # Read before the link is cancelled: a cancelled one is over in any case.
             over = link.over or bool(link.reason)
             running.cancel()
-            if not over:
+            if not over and not conversation.declined:
                 sys.stdout.write(f"\n{_way_back(interview_id, args)}\n")
-    if over:
+    if conversation.declined:
+        await _decline(api, interview_id, created=not args.resume)
+    elif over:
         await _goodbye(api, link, interview_id, args.save)
 
 
-def _plain(api: Api, interview_id: str, args: argparse.Namespace) -> tuple[Link, Any]:
+def _plain(api: Api, interview_id: str, args: argparse.Namespace) -> _Talk:
     screen = PlainScreen(sys.stdout)
     link = Link(api, interview_id, screen)
-    return link, plainly(Conversation(link, screen, agreed=args.yes), Lines(sys.stdin))
+    conversation = Conversation(link, screen, api.notice, agreed=args.yes)
+    return conversation, plainly(conversation, Lines(sys.stdin))
 
 
-def _pretty(api: Api, interview_id: str, args: argparse.Namespace) -> tuple[Link, Any]:
+def _pretty(api: Api, interview_id: str, args: argparse.Namespace) -> _Talk:
     # Imported here: pipes and scripts do without it, and it takes a while.
     from server.talk.terminal import TerminalScreen, converse  # noqa: PLC0415
 
     screen = TerminalScreen()
     link = Link(api, interview_id, screen)
-    return link, converse(Conversation(link, screen, agreed=args.yes), screen)
+    conversation = Conversation(link, screen, api.notice, agreed=args.yes)
+    return conversation, converse(conversation, screen)
+
+
+async def _decline(api: Api, interview_id: str, *, created: bool) -> None:
+    """Erase the interview if it is of this very call; another one is not ours to throw away."""
+    if not created:
+        raise TalkError("without your agreement the interview does not begin; it is kept as it was")
+    await api.erase(interview_id)
+    raise TalkError("without your agreement there is no interview; what was prepared is erased")
 
 
 async def _goodbye(api: Api, link: Link, interview_id: str, save: Path | None) -> None:

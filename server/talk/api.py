@@ -5,6 +5,8 @@ from typing import Any
 
 import aiohttp
 
+from server.notice import Notice
+
 TIMEOUT = aiohttp.ClientTimeout(total=15, connect=5)
 
 
@@ -25,7 +27,7 @@ class Api:
         Raises:
             TalkError: with a sentence.
         """
-        created = await self._ask("POST", "", json=dict(plan))
+        created = await self._ask("POST", "interviews", json=dict(plan))
         return str(created["id"])
 
     async def ticket(self, interview_id: str) -> str:
@@ -34,8 +36,25 @@ class Api:
         Raises:
             TalkError: with a sentence.
         """
-        given = await self._ask("POST", f"/{interview_id}/tickets", json={})
+        given = await self._ask("POST", f"interviews/{interview_id}/tickets", json={})
         return str(given["ticket"])
+
+    async def notice(self) -> Notice:
+        """Return what is to be agreed to.
+
+        Raises:
+            TalkError: with a sentence.
+        """
+        shown = await self._ask("GET", "notice")
+        return Notice(version=str(shown["version"]), points=tuple(map(str, shown["points"])))
+
+    async def erase(self, interview_id: str) -> None:
+        """Erase an interview everywhere.
+
+        Raises:
+            TalkError: with a sentence.
+        """
+        await self._ask("DELETE", f"interviews/{interview_id}", accept="*/*")
 
     async def markdown(self, interview_id: str) -> str:
         """Return the transcript as Markdown.
@@ -43,13 +62,15 @@ class Api:
         Raises:
             TalkError: with a sentence.
         """
-        return str(await self._ask("GET", f"/{interview_id}/transcript", accept="text/markdown"))
+        return str(
+            await self._ask("GET", f"interviews/{interview_id}/transcript", accept="text/markdown")
+        )
 
     async def _ask(
         self, method: str, path: str, *, accept: str = "application/json", **options: Any
     ) -> Any:
         headers = {**self._headers, "Accept": accept}
-        address = f"{self.url}/api/interviews{path}"
+        address = f"{self.url}/api/{path}"
         try:
             async with (
                 aiohttp.ClientSession(timeout=TIMEOUT, headers=headers) as http,

@@ -105,8 +105,8 @@ async def converse(conversation: Conversation, screen: TerminalScreen) -> None:
     """Read lines until the interview is over or the candidate leaves."""
     screen.link = conversation.link
     with patch_stdout(raw=True):
-        await conversation.begin(lambda: _agreed(screen))
-        await _lines(conversation, screen)
+        if await conversation.begin(lambda: _agreed(screen)):
+            await _lines(conversation, screen)
 
 
 async def _lines(conversation: Conversation, screen: TerminalScreen) -> None:

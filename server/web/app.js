@@ -1,5 +1,6 @@
 // Where the page begins: the login, and which screen the address asks for.
 
+import { dismiss } from "./dom.js";
 import { homeScreen, loginScreen } from "./home.js";
 import { Room } from "./room.js";
 import { login } from "./store.js";
@@ -43,6 +44,7 @@ function loginAgain(sentence) {
 }
 
 function place(root, title) {
+  dismiss();
   document.title = `${title} · viva`;
   main.replaceChildren(root);
   window.scrollTo(0, 0);

@@ -1,20 +1,18 @@
 // The form at the foot of the interview: typing, speaking, sending, and the interview's own buttons.
 
 import { Answer } from "./answer.js";
-import { el, setText, show } from "./dom.js";
+import { ask, el, setText, show } from "./dom.js";
 import { Voice, canListen } from "./speech.js";
 import { rejection } from "./words.js";
 
 const utf8 = new TextEncoder();
 
 export class Composer {
-  // `shown()` tells {turn, attempt, points} of the interviewer's words on screen; `ask(question, yes, no)`
-  // resolves to whether the candidate confirmed.
-  constructor(parts, client, { shown, ask }) {
+  // `shown()` tells {turn, attempt, points} of the interviewer's words on screen.
+  constructor(parts, client, { shown }) {
     this.parts = parts;
     this.client = client;
     this.shown = shown;
-    this.ask = ask;
     this.answer = new Answer(client);
     this.speaking = false; // whether the candidate wants to answer by voice
     this.busy = false; // while the last words are waited for
@@ -83,7 +81,7 @@ export class Composer {
 
   async end() {
     const question = "End the interview now? Everything said so far is kept.";
-    if (await this.ask(question, "End the interview", "Go on")) {
+    if (await ask(question, "End the interview", "Go on")) {
       this.command({ type: "interview.end" });
     }
   }

@@ -13,6 +13,7 @@ from tests.e2e.pages import (
     browser,
     eventually,
     frames_sent,
+    interviews,
     log_in,
     needs_chromium,
     part,
@@ -273,6 +274,48 @@ def test_interrupt_hint_pause_and_end(start: Start, watched: Watched) -> None:
     page.get_by_role("button", name="Erase this interview").click()
     page.get_by_role("button", name="Erase it").click()
     expect(part(page, "empty")).to_contain_text("None yet")
+
+
+def test_the_notice_tells_who_asks_and_may_be_declined(start: Start, watched: Watched) -> None:
+    instance = start(**FAST)
+    page = watched.page()
+    log_in(page, instance.url)
+    page.get_by_label("The role you are interviewing for").fill("Hermit")
+    page.get_by_role("button", name="Prepare the interview").click()
+    expect(part(page, "points")).to_contain_text("nothing that you say is sent to a language model")
+    page.get_by_role("button", name="I do not agree").click()
+    page.get_by_role("button", name="Erase it").click()
+    expect(part(page, "empty")).to_contain_text("None yet")
+    assert interviews(instance.url) == []
+
+
+def test_nobody_agrees_to_a_notice_that_is_not_shown(start: Start, watched: Watched) -> None:
+    instance = start(**FAST)
+    page = watched.page()
+    page.route("**/api/notice", lambda route: route.abort())
+    log_in(page, instance.url)
+    page.get_by_label("The role you are interviewing for").fill("Hermit")
+    page.get_by_role("button", name="Prepare the interview").click()
+    expect(part(page, "consent-problem")).to_contain_text("cannot be shown yet")
+    expect(part(page, "agree")).to_be_disabled()
+    page.unroute("**/api/notice")
+    expect(part(page, "agree")).to_be_enabled()
+    expect(part(page, "points").locator("li")).to_have_count(4)
+
+
+def test_interviews_can_be_erased_in_the_list(start: Start, watched: Watched) -> None:
+    instance = start(**FAST)
+    page = watched.page()
+    log_in(page, instance.url)
+    prepare(page, "Forgotten")
+    page.get_by_role("link", name="viva").click()
+    page.get_by_role("button", name="Erase Forgotten").click()
+    page.get_by_role("button", name="Keep it").click()
+    expect(page.locator(".recent li")).to_have_count(1)
+    page.get_by_role("button", name="Erase Forgotten").click()
+    page.get_by_role("button", name="Erase it").click()
+    expect(part(page, "empty")).to_contain_text("None yet")
+    assert interviews(instance.url) == []
 
 
 def test_a_wrong_token_leads_back_to_the_login(start: Start, watched: Watched) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from server.auth import sign
 from tests.e2e.instances import ROOT, SECRET, Instance, clean_environment
-from tests.e2e.pages import transcript
+from tests.e2e.pages import interviews, transcript
 from tests.support.fake_provider import fake_openai
 
 Start = Callable[..., Instance]
@@ -120,6 +120,24 @@ def test_what_cannot_be_is_told_in_a_sentence(
     assert done.returncode == 1
     assert told in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("lines", ["n\n", ""])
+def test_who_does_not_agree_leaves_nothing_behind(start: Start, lines: str) -> None:
+    instance = start()
+    done = _run(instance.url, lines=lines)
+    assert done.returncode == 1
+    assert "prepared questions" in done.stdout
+    assert "erased" in done.stderr
+    assert interviews(instance.url) == []
+
+
+def test_the_notice_names_whom_the_words_are_sent_to(start: Start) -> None:
+    with fake_openai() as model:
+        instance = start(**model, VIVA_API="responses", VIVA_BACKGROUND="1")
+        done = _run(instance.url, lines="n\n")
+    assert "a language model at 127.0.0.1." in done.stdout
+    assert "127.0.0.1 stores each" in done.stdout
 
 
 def test_no_server_and_no_token_are_told(tmp_path: Path) -> None:
