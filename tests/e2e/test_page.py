@@ -5,7 +5,8 @@ from typing import Any
 
 from playwright.sync_api import Page, expect
 
-from tests.e2e.instances import Instance
+from server.auth import sign
+from tests.e2e.instances import SECRET, Instance
 from tests.e2e.pages import (
     RECOGNISER,
     Watched,
@@ -316,6 +317,43 @@ def test_interviews_can_be_erased_in_the_list(start: Start, watched: Watched) ->
     page.get_by_role("button", name="Erase it").click()
     expect(part(page, "empty")).to_contain_text("None yet")
     assert interviews(instance.url) == []
+
+
+def test_a_link_makes_nobody_somebody_else_unasked(start: Start, watched: Watched) -> None:
+    instance = start(**FAST)
+    page = watched.page()
+    log_in(page, instance.url)
+    expect(page.locator("#who")).to_have_text("ada")
+    link = f"{instance.url}/#token={sign('mallory', 'candidate', SECRET, 600)}"
+    page.goto(link)
+    expect(page.get_by_role("dialog")).to_contain_text("mallory")
+    assert "token" not in page.url
+    page.get_by_role("button", name="Stay ada").click()
+    expect(page.locator("#who")).to_have_text("ada")
+    page.reload()
+    expect(page.locator("#who")).to_have_text("ada")
+    page.goto(link)
+    page.get_by_role("button", name="Become mallory").click()
+    expect(page.locator("#who")).to_have_text("mallory")
+    log_in(page, instance.url, "mallory")  # the same user's newer token is taken at once
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_logging_out_asks_before_it_deletes_words(start: Start, watched: Watched) -> None:
+    instance = start(**FAST)
+    page = watched.page()
+    log_in(page, instance.url)
+    prepare(page, "Leaver")
+    expect(part(page, "label")).to_have_text("Your answer")
+    page.locator("#answer").fill("only here")
+    page.get_by_role("button", name="Log out and clear").click()
+    page.get_by_role("button", name="Stay").click()
+    page.reload()
+    expect(page.locator("#answer")).to_have_value("only here")
+    page.get_by_role("button", name="Log out and clear").click()
+    page.get_by_role("button", name="Delete them and log out").click()
+    expect(page.get_by_label("Access token")).to_be_visible()
+    assert page.evaluate("localStorage.length") == 0
 
 
 def test_a_wrong_token_leads_back_to_the_login(start: Start, watched: Watched) -> None:
