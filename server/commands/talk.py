@@ -33,12 +33,21 @@ def run(args: argparse.Namespace) -> int:
         asyncio.run(_talk(args))
     except* TalkError as group:
         failure = _first(group)
+    except* BrokenPipeError:
+        _close_output()
+        failure = "nothing more can be shown: what read the output is gone; the interview waits"
     if failure:
         sys.stderr.write(f"{failure}\n")
     return 1 if failure else 0
 
 
+def _close_output() -> None:
+    # The interpreter flushes it once more when it ends, which would be another error.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 async def _talk(args: argparse.Namespace) -> None:
+    _check_place(args.save)
     api = Api(args.url, _token(args))
     interview_id = args.resume or await api.create(_plan(args))
     plain = args.plain or not (sys.stdin.isatty() and sys.stdout.isatty())
@@ -97,7 +106,10 @@ async def _goodbye(api: Api, link: Link, interview_id: str, save: Path | None) -
         sys.stdout.write(f"{len(link.view.turns)} turns are stored; --save FILE keeps a copy.\n")
         return
     text = await api.markdown(interview_id)
-    await asyncio.to_thread(save.write_text, inert(text), encoding="utf-8")
+    try:
+        await asyncio.to_thread(save.write_text, inert(text), encoding="utf-8")
+    except OSError as error:
+        raise TalkError(f"the transcript cannot be written to {save}: {error.strerror}") from None
     sys.stdout.write(f"The transcript is in {save}.\n")
 
 
@@ -114,6 +126,19 @@ def _way_back(interview_id: str, args: argparse.Namespace) -> str:
     # A token is a secret: it is not printed to where others may read it.
     again = " (with the same --token)" if args.token else ""
     return f"The interview waits{again}: {shlex.join(words)}"
+
+
+def _check_place(save: Path | None) -> None:
+    """Find out before the interview, not after it, that its transcript has no place.
+
+    Raises:
+        TalkError: it cannot be written there.
+    """
+    if save is None:
+        return
+    place = save if save.exists() else save.parent
+    if save.is_dir() or not os.access(place, os.W_OK):
+        raise TalkError(f"the transcript cannot be written to {save}; give --save another file")
 
 
 def _plan(args: argparse.Namespace) -> dict[str, Any]:

@@ -8,9 +8,11 @@ import shlex
 import subprocess
 import sys
 import termios
+import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -116,10 +118,7 @@ def test_what_cannot_be_is_told_in_a_sentence(
 ) -> None:
     instance = start(VIVA_BANK_PACE="400")
     more = {} if token is None else {"VIVA_TOKEN": token}
-    done = _run(instance.url, *options, **more)
-    assert done.returncode == 1
-    assert told in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    _one_sentence(_run(instance.url, *options, **more), told)
 
 
 @pytest.mark.parametrize("lines", ["n\n", ""])
@@ -145,6 +144,57 @@ def test_no_server_and_no_token_are_told(tmp_path: Path) -> None:
     assert (done.returncode, "make run" in done.stderr) == (1, True)
     done = _run("http://127.0.0.1:1", "--data-dir", str(tmp_path), VIVA_TOKEN="")
     assert (done.returncode, "viva token" in done.stderr) == (1, True)
+
+
+def test_an_address_without_its_scheme_is_told() -> None:
+    _one_sentence(_run("127.0.0.1:8300"), "begins with http://")
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(200, b"<html>"), (201, b'{"name": 1}'), (404, b"no"), (501, b"")]
+)
+def test_another_server_is_told_from_viva(status: int, body: bytes) -> None:
+    class Stranger(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(body)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Stranger) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        done = _run(f"http://127.0.0.1:{server.server_port}")
+        server.shutdown()
+    _one_sentence(done, "is not viva")
+
+
+def test_a_place_where_nothing_can_be_saved_is_told_first(tmp_path: Path) -> None:
+    for place in (tmp_path / "none" / "x.md", tmp_path):
+        _one_sentence(_run("http://127.0.0.1:1", "--save", str(place)), str(place))
+
+
+def test_output_that_nobody_reads_is_told(start: Start) -> None:
+    instance = start(VIVA_BANK_PACE="400")
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        _command(instance.url, "--yes"),
+        input=f"{ANSWERS[0]}\n",
+        env=_environment(),
+        cwd=ROOT,
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    os.close(writing)
+    _one_sentence(done, "waits")
+
+
+def _one_sentence(done: subprocess.CompletedProcess[str], told: str) -> None:
+    assert done.returncode == 1
+    assert told in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 class Terminal:
@@ -298,3 +348,14 @@ def test_the_way_back_that_is_printed_leads_back(start: Start, tmp_path: Path) -
     )
     assert (second.returncode, second.stderr) == (0, "")
     assert "is over" in second.stdout
+
+
+@pytest.mark.parametrize("key", ["\x03", "\x04"])
+def test_leaving_at_the_notice_is_to_decline_it(start: Start, key: str) -> None:
+    instance = start(VIVA_BANK_PACE="400")
+    with _terminal(instance.url) as terminal:
+        terminal.until(lambda screen: "Do you agree?" in screen, "the notice")
+        terminal.type(key)
+        assert terminal.ended() == 1
+        assert "what was prepared is erased" in terminal.screen
+        assert "Traceback" not in terminal.screen
