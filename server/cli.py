@@ -4,6 +4,7 @@ import argparse
 import importlib
 import importlib.metadata
 import importlib.util
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,8 +147,8 @@ def _token(sub: argparse.ArgumentParser) -> None:
 def _url(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--url",
-        default=DEFAULT_URL,
-        help="where viva is served (default: %(default)s)",
+        default=os.environ.get("VIVA_URL") or DEFAULT_URL,
+        help=f"where viva is served (default: VIVA_URL, else {DEFAULT_URL})",
     )
 
 

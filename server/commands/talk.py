@@ -116,8 +116,10 @@ async def _goodbye(api: Api, link: Link, interview_id: str, save: Path | None) -
 def _way_back(interview_id: str, args: argparse.Namespace) -> str:
     """Return the command that goes on, with what it needs to find this interview again."""
     words = ["viva", "talk", "--resume", interview_id]
+    # Where VIVA_URL is set, even the usual address has to be told apart from it.
+    usual = DEFAULT_URL if "VIVA_URL" not in os.environ else None
     for option, given, default in (
-        ("--url", args.url, DEFAULT_URL),
+        ("--url", args.url, usual),
         ("--user", args.user, DEFAULT_USER),
         ("--data-dir", str(args.data_dir), str(DEFAULT_DATA_DIR)),
     ):
