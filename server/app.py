@@ -14,9 +14,11 @@ from server.api.deps import Deps
 from server.api.described import BEARER, Document
 from server.api.health import contract, live, metrics_route, ready
 from server.api.interviews import Interviews
+from server.api.notice import show_notice
 from server.auth import Authenticator
 from server.guards import BODY_BYTES, Guards
 from server.instance import Instance
+from server.notice import notice
 from server.page import page_route
 from server.problems import HANDLERS
 from server.requests import JsonRequest
@@ -45,6 +47,7 @@ def create_app(instance: Instance) -> Guards:
     app = Litestar(
         [
             Interviews,
+            show_notice,
             live,
             ready,
             contract,
@@ -90,4 +93,5 @@ def _deps(instance: Instance) -> Deps:
         checks=checks,
         draining=lambda: instance.drain.draining,
         interviewer="offline" if instance.interviewer.offline else "model",
+        notice=notice(instance.settings),
     )

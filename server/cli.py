@@ -4,12 +4,15 @@ import argparse
 import importlib
 import importlib.metadata
 import importlib.util
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 DEFAULT_DATA_DIR = Path(".viva")
+DEFAULT_URL = "http://127.0.0.1:8000"
+DEFAULT_USER = "local"
 _INTERRUPTED = 130  # what a shell reports for SIGINT
 
 
@@ -144,8 +147,8 @@ def _token(sub: argparse.ArgumentParser) -> None:
 def _url(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--url",
-        default="http://127.0.0.1:8000",
-        help="where viva is served (default: %(default)s)",
+        default=os.environ.get("VIVA_URL") or DEFAULT_URL,
+        help=f"where viva is served (default: VIVA_URL, else {DEFAULT_URL})",
     )
 
 
@@ -170,7 +173,7 @@ def _talk(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--minutes", type=_count, default=15, help="default: %(default)s")
     sub.add_argument("--resume", metavar="ID", help="go on with an interview")
     sub.add_argument("--token", help="a JWT (default: VIVA_TOKEN, else one made for --user)")
-    sub.add_argument("--user", default="local", help="whose interview (default: %(default)s)")
+    sub.add_argument("--user", default=DEFAULT_USER, help="whose interview (default: %(default)s)")
     _data_dir(sub)
     sub.add_argument("--plain", action="store_true", help="plain lines, as in a pipe")
     sub.add_argument("--yes", action="store_true", help="agree to the notice beforehand")

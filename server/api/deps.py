@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from server.clock import Clock
 from server.credentials import Credentials
+from server.notice import Notice
 from storage.live import LiveStore
 from storage.postgres.archive import Archive
 
@@ -23,3 +24,4 @@ class Deps(Struct, frozen=True, kw_only=True):
     """By name: what raises `StorageError` where a dependency is down."""
     draining: Callable[[], bool]
     interviewer: Literal["model", "offline"]
+    notice: Notice
