@@ -5,7 +5,10 @@ import importlib
 import importlib.metadata
 import importlib.util
 import os
-from collections.abc import Callable, Sequence
+import signal
+import sys
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -43,7 +46,9 @@ class Command:
 
     def run(self, args: argparse.Namespace) -> int:
         """Import the module and run it; its exit code."""
-        run = cast("Callable[[argparse.Namespace], int]", importlib.import_module(self.module).run)
+        with _loading():
+            module = importlib.import_module(self.module)
+        run = cast("Callable[[argparse.Namespace], int]", module.run)
         return run(args)
 
 
@@ -83,6 +88,28 @@ class _Version(argparse.Action):
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         parser.exit(message=f"viva {importlib.metadata.version('viva')}\n")
+
+
+@contextmanager
+def _loading() -> Generator[None]:
+    """While modules are loaded Ctrl-C ends the process there and then.
+
+    Nothing is open yet, and an exception may be lost in a callback of what is being imported.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, _leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _leave(_number: int, _frame: object) -> None:
+    sys.stderr.write("interrupted while starting\n")
+    sys.stderr.flush()
+    os._exit(_INTERRUPTED)
 
 
 def _sentence(summary: str) -> str:

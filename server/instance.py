@@ -6,7 +6,7 @@ it opened. A task that fails ends the instance: others, and its successor, take 
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -113,17 +113,15 @@ class Instance:
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
         """Open, work, close. A failing task calls `on_failure`, which ends the process."""
-        await self.archive.open()
-        work = asyncio.create_task(self._work())
-        work.add_done_callback(self._ended)
-        try:
+        async with AsyncExitStack() as opened:  # each is closed, even where another cannot be
+            opened.push_async_callback(self.client.aclose)
+            opened.push_async_callback(self.archive.close)
+            opened.push_async_callback(self.interviewer.aclose)
+            await self.archive.open()
+            work = asyncio.create_task(self._work())
+            work.add_done_callback(self._ended)
+            opened.push_async_callback(_cancelled, work)
             yield
-        finally:
-            work.cancel()
-            await asyncio.gather(work, return_exceptions=True)
-            await self.interviewer.aclose()
-            await self.archive.close()
-            await self.client.aclose()
 
     async def _work(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -180,6 +178,11 @@ class Following:
     def store(self, partition: int) -> None:
         """See `Followers.store`."""
         self._writer.notice(partition)
+
+
+async def _cancelled(work: asyncio.Task[None]) -> None:
+    work.cancel()
+    await asyncio.gather(work, return_exceptions=True)
 
 
 def _nothing() -> None:

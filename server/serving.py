@@ -2,6 +2,8 @@
 
 uvicorn closes sockets with 1012 before the lifespan ends, so draining comes first: the first
 SIGTERM or SIGINT drains, and only then uvicorn is told to exit. A second one skips the rest.
+One that comes earlier, while the instance is put together, is held back until `Host.run` takes it:
+asyncio's own answer, to cancel the main task, would leave the lifespan's tasks to themselves.
 """
 
 import asyncio
@@ -25,6 +27,7 @@ BACKLOG = 4096
 CLOSE_S = 5
 PLAIN_CONNECTIONS = 1000
 """Connections beside the WebSockets that are let in: requests, and sockets that still knock."""
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class ListenError(Exception):
@@ -52,6 +55,16 @@ def listen(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:
         listener.close()
         raise ListenError(f"{host}:{port} cannot be listened on ({error.strerror})") from None
     return listener
+
+
+@contextlib.contextmanager
+def signals_held() -> Generator[None]:
+    """Hold back SIGTERM and SIGINT until `Host.run` takes them, or the body ends."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 class _Server(uvicorn.Server):
@@ -101,15 +114,16 @@ class Host:
     async def run(self, drain: Any) -> int:
         """Serve; at the first signal await ``drain()``, then exit. Returns the exit code."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in SIGNALS:
             loop.add_signal_handler(number, self._signalled)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         try:
             async with asyncio.TaskGroup() as group:
                 leaving = group.create_task(self._leave(drain))
                 await self._server.serve(sockets=[self._listener])
                 leaving.cancel()
         finally:
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in SIGNALS:
                 loop.remove_signal_handler(number)
         return 1 if self.failed or not self._server.started else 0
 

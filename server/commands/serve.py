@@ -10,7 +10,7 @@ import uvloop
 from server.app import create_app
 from server.instance import Instance
 from server.logs import configure_logs
-from server.serving import Host, ListenError, listen
+from server.serving import Host, ListenError, listen, signals_held
 from server.settings import Settings, SettingsError, read_settings
 
 GC_ALLOCATIONS = 10_000
@@ -22,7 +22,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         settings = read_settings(os.environ)
         configure_logs(settings.log_level)
-        return uvloop.run(_serve(settings, args.host, args.port))
+        with signals_held():
+            return uvloop.run(_serve(settings, args.host, args.port))
     except (SettingsError, ListenError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
