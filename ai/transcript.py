@@ -29,16 +29,23 @@ _TAG = re.compile(
 )
 
 
-def neutral(text: str) -> str:
-    """Return ``text`` without what could be taken for our tags; no code point moves."""
-    return _TAG.sub(_HARMLESS, text)
+_BRACKETS = str.maketrans(dict.fromkeys("<\uff1c\ufe64", _HARMLESS))
+
+
+def unbracketed(text: str) -> str:
+    """Return ``text`` without anything that could open a tag; no code point moves.
+
+    For texts that are judged: it leaves no way to spell a tag, not even one with invisible or wide
+    letters in its name.
+    """
+    return text.translate(_BRACKETS)
 
 
 def fenced(tag: str, text: str, **attributes: str | int) -> str:
     """Return ``text`` as data between ``tag``'s tags, which it cannot close or imitate."""
     assert tag in _TAGS  # noqa: S101  # else `_TAG` would let the text imitate it
     given = "".join(f' {name}="{value}"' for name, value in attributes.items())
-    return f"<{tag}{given}>\n{neutral(text)}\n</{tag}>"
+    return f"<{tag}{given}>\n{_TAG.sub(_HARMLESS, text)}\n</{tag}>"
 
 
 def clip_middle(text: str, limit: int) -> str:

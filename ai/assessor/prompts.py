@@ -13,7 +13,7 @@ from msgspec import Struct
 from ai.assessor.case import Case
 from ai.assessor.replies import SCHEMA, FaultyReplyError
 from ai.provider import Prompt
-from ai.transcript import clip_middle, fenced, shares
+from ai.transcript import clip_middle, fenced, shares, unbracketed
 from protocol.ledger import Task
 from protocol.session import Turn
 from protocol.text import sha256
@@ -53,9 +53,9 @@ def repair_prompt(prompt: Prompt, faulty: FaultyReplyError) -> Prompt:
     for problem in faulty.problems:
         lines.append(f"- {problem.told}")
         if problem.words:
-            lines.append(fenced("problem", problem.words))
+            lines.append(_data("problem", problem.words))
     told = "\n".join(lines)
-    reply = fenced("reply", clip_middle(faulty.reply, REPLY_CHARACTERS))
+    reply = _data("reply", clip_middle(faulty.reply, REPLY_CHARACTERS))
     return Prompt(
         instructions=prompt.instructions,
         input=f"{prompt.input}\n{_wording().repair.format(problems=told, reply=reply)}",
@@ -91,12 +91,12 @@ def _described(case: Case) -> str:
     return "\n".join(
         (
             head.strip(),
-            fenced("role", plan.role),
-            fenced("competency", question.competency),
-            fenced("question", question.text, id=question.question_id),
-            fenced("anchor", anchors.one, score=1),
-            fenced("anchor", anchors.three, score=3),
-            fenced("anchor", anchors.five, score=5),
+            _data("role", plan.role),
+            _data("competency", question.competency),
+            _data("question", question.text, id=question.question_id),
+            _data("anchor", anchors.one, score=1),
+            _data("anchor", anchors.three, score=3),
+            _data("anchor", anchors.five, score=5),
         )
     )
 
@@ -112,4 +112,8 @@ def _turn(turn: Turn, limit: int) -> str:
     cut = turn.outcome == "interrupted"
     note = {"note": "interrupted; this is all that was heard"} if cut else {}
     text = clip_middle(turn.text, limit) or "(nothing)"
-    return fenced("turn", text, n=turn.turn, speaker=turn.speaker, kind=turn.kind, **note)
+    return _data("turn", text, n=turn.turn, speaker=turn.speaker, kind=turn.kind, **note)
+
+
+def _data(tag: str, text: str, **attributes: str | int) -> str:
+    return fenced(tag, unbracketed(text), **attributes)

@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ai.assessor.case import Case
-from ai.transcript import neutral
+from ai.transcript import unbracketed
 from protocol.assessment import QUOTE_LENGTH, Evidence, Score, StarPart, locate
 from protocol.text import clip
 
@@ -173,9 +173,9 @@ def _find(quoted: Quoted, case: Case) -> Evidence | None:
     place = locate(quoted.quote, case.answers, quoted.turn)
     if place is not None:
         return place
-    # The model read answers without what could be taken for our tags: the same places, other
-    # characters. What is kept are the candidate's own.
-    shown = tuple(replace(turn, text=neutral(turn.text)) for turn in case.answers)
+    # The model read the answers without angle brackets: the same places, other characters. What
+    # is kept are the candidate's own.
+    shown = tuple(replace(turn, text=unbracketed(turn.text)) for turn in case.answers)
     place = locate(quoted.quote, shown, quoted.turn)
     if place is None:
         return None
