@@ -15,6 +15,7 @@ from server.api.described import BEARER, Document
 from server.api.health import contract, live, metrics_route, ready
 from server.api.interviews import Interviews
 from server.api.notice import show_notice
+from server.api.reports import Reports
 from server.auth import Authenticator
 from server.guards import BODY_BYTES, Guards
 from server.instance import Instance
@@ -47,6 +48,7 @@ def create_app(instance: Instance) -> Guards:
     app = Litestar(
         [
             Interviews,
+            Reports,
             show_notice,
             live,
             ready,
@@ -86,6 +88,8 @@ def _deps(instance: Instance) -> Deps:
     checks: dict[str, Any] = {"redis": redis, "postgres": postgres}
     return Deps(
         archive=instance.archive,
+        assessments=instance.assessments,
+        orders=instance.orders,
         store=instance.store,
         credentials=instance.credentials,
         clock=instance.clock,

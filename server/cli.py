@@ -235,6 +235,15 @@ def _chaos(sub: argparse.ArgumentParser) -> None:
     )
 
 
+def _worker(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--jobs",
+        type=_count,
+        metavar="N",
+        help="made at the same time (default: VIVA_WORKER_JOBS)",
+    )
+
+
 def _nothing(_: argparse.ArgumentParser) -> None:
     """The command is set up by the environment alone."""
 
@@ -242,6 +251,7 @@ def _nothing(_: argparse.ArgumentParser) -> None:
 COMMANDS = (
     Command("up", "start embedded servers, migrate, and serve the page on this machine", _up),
     Command("serve", "run one instance on the Redis and Postgres of the environment", _serve),
+    Command("worker", "make ratings and reports, and nothing else, in this process", _worker),
     Command("services", "run only the embedded Valkey and PostgreSQL", _data_dir),
     Command("migrate", "bring the schema of DATABASE_URL up to date", _nothing),
     Command("token", "print a JWT signed with VIVA_JWT_SECRET", _token),

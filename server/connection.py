@@ -23,7 +23,7 @@ from protocol.codec import (
     decode_hello,
     encode,
 )
-from protocol.events import Accepted, Error, PartialHeard, Pong, Rejected, Thinking
+from protocol.events import Accepted, Error, PartialHeard, Pong, RatingReady, Rejected, Thinking
 from protocol.ids import EventId
 from protocol.limits import HEARTBEAT_MS, HEARTBEATS_MISSED, HELLO_TIMEOUT_S, LIMITS
 from protocol.scalars import Role
@@ -323,6 +323,11 @@ class Connection:
         if self._admission is not None and self._admission.role == "observer":
             self._outlet.say(_partials.decode(payload))
 
+    def rated(self, payload: str) -> None:
+        """See `Watcher.rated`."""
+        if self._admission is not None and self._admission.role == "observer":
+            self._outlet.say(_ratings.decode(payload))
+
     def thinking(self, turn: int) -> None:
         """See `Watcher.thinking`."""
         self._outlet.say(Thinking(turn=turn))
@@ -353,6 +358,7 @@ class Connection:
 
 
 _partials = msgspec.json.Decoder(PartialHeard)
+_ratings = msgspec.json.Decoder(RatingReady)
 
 
 def _outcome(verdict: Verdict) -> str:

@@ -41,6 +41,9 @@ class Watcher(Protocol):
     def partial(self, payload: str) -> None:
         """Someone spoke: the JSON of a ``speech.partial``."""
 
+    def rated(self, payload: str) -> None:
+        """An assessment's answer was rated: the JSON of its turn and ratings."""
+
     def thinking(self, turn: int) -> None:
         """The interviewer's turn has no words yet."""
 
@@ -147,6 +150,8 @@ def _tell(watcher: Watcher, kind: str, content: str) -> None:
             watcher.joined(slot, int(number))
         case "p":
             watcher.partial(content)
+        case "r":
+            watcher.rated(content)
         case "t":
             watcher.thinking(int(content))
         case "l":

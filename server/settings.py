@@ -39,6 +39,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     bank_pace: float
     assessor_model: str
     assessor_samples: int
+    worker_jobs: int
     assessor_timeout_s: float
     origins: tuple[str, ...]
     hosts: tuple[str, ...]
@@ -304,6 +305,13 @@ DECLARED: tuple[Declared, ...] = (
         _number(1, 600),
         "60",
         "how long one call of the assessor may take, in seconds",
+    ),
+    Declared(
+        "VIVA_WORKER_JOBS",
+        "worker_jobs",
+        _whole(0, 100),
+        "4",
+        "ratings and reports made here at the same time; 0: none, `viva worker` makes them",
     ),
     Declared(
         "VIVA_ORIGINS",

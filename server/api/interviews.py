@@ -11,6 +11,7 @@ from litestar import Controller, Request, Response, delete, get, post
 from litestar.datastructures import CacheControlHeader
 from litestar.params import HeaderParameter, Parameter
 
+from ai.bank.guides import plan_guide
 from protocol.plan import Plan
 from protocol.scalars import InterviewType, Role, Status
 from protocol.session import Session
@@ -73,8 +74,16 @@ class Interviews(Controller):
             )
         check_words(data)
         now = deps.clock.now()
+        interview_id = uuid7(now)
+        practice = data.mode == "practice"
+        asked = await deps.assessments.asked(caller.user) if practice else frozenset[str]()
         session = Session(
-            interview_id=uuid7(now), user_id=caller.user, created_at=now, plan=data, phase="lobby"
+            interview_id=interview_id,
+            user_id=caller.user,
+            created_at=now,
+            plan=data,
+            guide=plan_guide(interview_id, data, asked),
+            phase="lobby",
         )
         digest = hashlib.sha256(msgspec.json.encode(data, order="deterministic")).hexdigest()
         done = await deps.archive.create_interview(
@@ -196,18 +205,6 @@ class Interviews(Controller):
         form = preferred(request.headers.get("accept", ""), tuple(_FORMS))
         return Response(_FORMS[form](whole), media_type=form, headers=headers)
 
-    @get("/{interview_id:str}/report", responses=refusals(404))
-    async def report(self, deps: Deps, caller: Caller, interview_id: str) -> None:
-        """Read the report."""
-        await self._permitted(deps, caller, interview_id)
-        raise _NO_ASSESSOR
-
-    @post("/{interview_id:str}/report", responses=refusals(404))
-    async def write_report(self, deps: Deps, caller: Caller, interview_id: str) -> None:
-        """Have the report written again."""
-        await self._permitted(deps, caller, interview_id)
-        raise _NO_ASSESSOR
-
     async def _permitted(self, deps: Deps, caller: Caller, interview_id: str) -> Interview:
         interview = await deps.archive.get(interview_id)
         if interview is None or not (caller.reviews or interview.user_id == caller.user):
@@ -243,9 +240,6 @@ _FORMS: dict[str, Callable[[Transcript], Any]] = {
     "text/markdown": as_markdown,
     "text/csv": as_csv,
 }
-_NO_ASSESSOR = ProblemError(
-    503, "assessor_unavailable", "No assessor is part of this deployment; there is no report."
-)
 
 
 async def _tombstoned(deps: Deps, interview_id: str) -> bool:

@@ -12,6 +12,7 @@ import structlog
 
 from ai.assessor import AssessmentFailedError, Assessor, RatingRequest
 from protocol.assessment import Guide, GuideQuestion, Rating, Report, verified
+from protocol.events import RatingReady
 from protocol.machine import Input, Rated, Reported
 from protocol.session import Session, Turn
 from server.assessing.orders import Order, Rate
@@ -132,7 +133,7 @@ class Desk:
         )
         await self._sessions.apply(session.interview_id, rated)
         if session.plan.mode == "assessment":
-            told = msgspec.json.encode({"turn": asked, "ratings": [shown]}).decode()
+            told = msgspec.json.encode(RatingReady(turn=asked, ratings=[shown])).decode()
             await self._publisher.publish(session.interview_id, f"r{told}")
 
     # --- the report -------------------------------------------------------------------------------

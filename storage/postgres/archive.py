@@ -252,7 +252,7 @@ class Archive:
     async def erased_by(self, interview_id: str) -> str | None:
         """Return who erased the interview, None where nobody did within the last hour."""
         try:
-            place = _place(interview_id)
+            place = place_of(interview_id)
         except BadDataError:
             return None
 

@@ -23,6 +23,7 @@ from storage.redis.connect import connect
 from storage.redis.store import RedisStore
 from tests.support.databases import flush_redis
 from tests.support.interviews import archive_on, interview_id, ledger_row, rows_of, session
+from tests.support.orders import NoOrders
 
 pytestmark = pytest.mark.anyio
 
@@ -46,7 +47,14 @@ class Scene:
         self.writer = self.another_writer()
 
     def another_writer(self) -> Writer:
-        return Writer(self.store, self.archive, self.clock.nonce(), self.clock, self.meter)
+        return Writer(
+            self.store,
+            self.archive,
+            NoOrders(),
+            consumer=self.clock.nonce(),
+            clock=self.clock,
+            meter=self.meter,
+        )
 
     async def interview(self) -> str:
         """A created interview, in the archive and in the live store."""

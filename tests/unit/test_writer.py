@@ -24,6 +24,7 @@ from storage.live import (
 )
 from storage.twin import Twin, TwinServer
 from tests.support.interviews import interview_id, ledger_row, session
+from tests.support.orders import NoOrders
 from tests.support.virtual_time import run_virtual
 
 EVENT = '{"type":"interview.paused","at":1}'
@@ -91,7 +92,14 @@ class Scene:
         self.ends: Counter[str] = Counter()
         self.store = Twin(self.server)
         self.writers = [
-            Writer(Twin(self.server), self.archive, f"instance-{number}", clock, self)
+            Writer(
+                Twin(self.server),
+                self.archive,
+                NoOrders(),
+                consumer=f"instance-{number}",
+                clock=clock,
+                meter=self,
+            )
             for number in range(instances)
         ]
         self.writer = self.writers[0]
