@@ -173,9 +173,10 @@ class _Options(argparse.ArgumentParser):
         action = super().add_argument(*names, **given)
         choices = given.get("choices") or ()
         value = given.get("metavar") or "|".join(choices) or action.dest.upper()
+        shown = names[0] if action.nargs == 0 else f"{names[0]} {value}"  # 0: a flag
         need = " (required)" if action.required else ""
         meaning = (action.help or "") % {"default": action.default}
-        self.rows.append((f"`{names[0]} {value}`".replace("|", r"\|"), f"{meaning}{need}"))
+        self.rows.append((f"`{shown}`".replace("|", r"\|"), f"{meaning}{need}"))
         return action
 
 
