@@ -173,10 +173,12 @@ class _Options(argparse.ArgumentParser):
         action = super().add_argument(*names, **given)
         choices = given.get("choices") or ()
         value = given.get("metavar") or "|".join(choices) or action.dest.upper()
+        shown = f"{names[0]} {value}" if action.option_strings else value
+        if action.nargs == 0:  # a flag
+            shown = names[0]
         need = " (required)" if action.required else ""
         meaning = (action.help or "") % {"default": action.default}
-        name = f"{names[0]} {value}" if action.option_strings else value
-        self.rows.append((f"`{name}`".replace("|", r"\|"), f"{meaning}{need}"))
+        self.rows.append((f"`{shown}`".replace("|", r"\|"), f"{meaning}{need}"))
         return action
 
 
