@@ -1,22 +1,47 @@
 """Makes the ledger row of a call, whichever way the call ends."""
 
 from collections.abc import Mapping
+from typing import Protocol
 
 from ai.chunks import Usage
 from ai.ports import Clock, LedgerSink
 from ai.prices import Price, price_of
-from ai.speech import TurnRequest
-from protocol.ledger import Api, CallOutcome, LedgerEntry
+from protocol.ledger import Api, CallOutcome, LedgerEntry, Task
+
+
+class Subject(Protocol):
+    """What a call is made for, as its row names it."""
+
+    @property
+    def interview_id(self) -> str:
+        """The interview that pays."""
+        ...
+
+    @property
+    def user_id(self) -> str:
+        """Whose interview it is."""
+        ...
+
+    @property
+    def turn(self) -> int:
+        """The turn that is spoken, or the last that is read."""
+        ...
+
+    @property
+    def attempt(self) -> int:
+        """The attempt at the turn, or the sample."""
+        ...
 
 
 class Booking:
     """One call's row in the making: begun before the call, closed exactly once after it."""
 
-    def __init__(self, ledger: "Ledger", request: TurnRequest, call: int, api: Api) -> None:
+    def __init__(self, ledger: "Ledger", subject: Subject, call: int, api: Api, task: Task) -> None:
         self._ledger = ledger
-        self._request = request
+        self._subject = subject
         self._call = call
         self._api: Api = api
+        self._task: Task = task
         self._at = ledger.clock.now()
         self._began = ledger.clock.monotonic()
         self._first: int | None = None
@@ -36,16 +61,17 @@ class Booking:
         response_id: str = "",
     ) -> None:
         """Hand the row to the sink."""
-        ledger, request = self._ledger, self._request
+        ledger, subject = self._ledger, self._subject
         model = "bank" if self._api == "bank" else ledger.model
         price = Price(0, 0, 0) if self._api == "bank" else price_of(model, ledger.prices)
         entry = LedgerEntry(
             id=ledger.clock.nonce(),
-            interview_id=request.interview_id,
-            user_id=request.user_id,
-            turn=request.turn,
-            attempt=request.attempt,
+            interview_id=subject.interview_id,
+            user_id=subject.user_id,
+            turn=subject.turn,
+            attempt=subject.attempt,
             call=self._call,
+            task=self._task,
             at=self._at,
             model=model,
             api=self._api,
@@ -68,7 +94,7 @@ class Booking:
 
 
 class Ledger:
-    """What all bookings of an interviewer share."""
+    """What all bookings of an interviewer, or of an assessor, share."""
 
     def __init__(
         self, sink: LedgerSink, clock: Clock, model: str, prices: Mapping[str, Price]
@@ -78,6 +104,6 @@ class Ledger:
         self.model = model
         self.prices = prices
 
-    def begin(self, request: TurnRequest, call: int, api: Api) -> Booking:
+    def begin(self, subject: Subject, call: int, api: Api, task: Task = "speak") -> Booking:
         """Begin the row of a call that starts now."""
-        return Booking(self, request, call, api)
+        return Booking(self, subject, call, api, task)

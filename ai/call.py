@@ -4,13 +4,9 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, aclosing, closing
 
-import aiohttp
-import httpx2
-import openai
-
 from ai.booking import Booking
 from ai.chunks import Reader, Usage
-from ai.failures import CallFailedError, Remedy, translate
+from ai.failures import BROKEN, CallFailedError, Remedy, translate
 from ai.patience import Patience
 from ai.pieces import Pieces, Progress
 from ai.ports import Clock
@@ -18,7 +14,7 @@ from ai.prices import estimate_tokens
 from ai.provider import Body
 from ai.settings import AiSettings
 from ai.speech import Words
-from ai.sse import EventSplitter, OversizedEventError
+from ai.sse import EventSplitter
 from protocol.ledger import CallOutcome
 
 USAGE_GRACE_S = 2.0
@@ -26,14 +22,6 @@ USAGE_GRACE_S = 2.0
 DRAIN_S = 0.1
 """How long a finished stream may take to end, so that its connection can be used again."""
 
-_BROKEN = (
-    openai.OpenAIError,
-    httpx2.HTTPError,
-    httpx2.StreamError,
-    aiohttp.ClientError,
-    OSError,
-    OversizedEventError,
-)
 _NOTHING = Usage(0, 0, 0)
 
 
@@ -83,7 +71,7 @@ class Call:
                         yield piece
                         self._heard = self._clock.monotonic()
             outcome, code = "completed", self._remark()
-        except (CallFailedError, *_BROKEN) as error:
+        except (CallFailedError, *BROKEN) as error:
             failure = translate(error, self._clock.now(), stored=self._taken_up)
             outcome, code = "refused" if failure.code == "refused" else "failed", failure.code
             raise failure from None  # the provider's own words stay here
@@ -128,7 +116,7 @@ class Call:
             return await patience.wait(anext(body, None), due)
         except TimeoutError:
             failure = CallFailedError(code)
-        except _BROKEN as error:
+        except BROKEN as error:
             failure = translate(error, self._clock.now(), stored=False)
         if self._reader.ended:
             return None  # the text is whole; what was missing was its usage or the stream's end

@@ -48,18 +48,29 @@ class _Details(Struct, frozen=True):
     cached_tokens: int | None = None
 
 
-class _Error(Struct, frozen=True):
+class ErrorBody(Struct, frozen=True):
+    """What went wrong, inside a stream or a body."""
+
     code: object = None
     type: object = None
 
     def failure(self) -> CallFailedError:
+        """Return what it means."""
         return of_error_code(self.code or self.type)
 
 
-class _ChatUsage(Struct, frozen=True):
+class ChatUsage(Struct, frozen=True):
+    """Usage as Chat Completions tell it."""
+
     prompt_tokens: int = 0
     completion_tokens: int = 0
     prompt_tokens_details: _Details | None = None
+
+    def counted(self) -> Usage:
+        """Return it in the common form."""
+        details = self.prompt_tokens_details
+        cached = (details and details.cached_tokens) or 0
+        return Usage(self.prompt_tokens, cached, self.completion_tokens)
 
 
 class _ChatDelta(Struct, frozen=True):
@@ -74,8 +85,8 @@ class _Choice(Struct, frozen=True):
 
 class _ChatChunk(Struct, frozen=True):
     choices: list[_Choice] | None = None
-    usage: _ChatUsage | None = None
-    error: _Error | None = None
+    usage: ChatUsage | None = None
+    error: ErrorBody | None = None
 
 
 class ChatReader:
@@ -98,7 +109,7 @@ class ChatReader:
         if chunk.error is not None:
             raise chunk.error.failure()
         if chunk.usage is not None:
-            self.usage = _chat_usage(chunk.usage)
+            self.usage = chunk.usage.counted()
         if not chunk.choices:
             return ""
         choice = chunk.choices[0]
@@ -108,10 +119,18 @@ class ChatReader:
         return (choice.delta and choice.delta.content) or ""
 
 
-class _ResponsesUsage(Struct, frozen=True):
+class ResponsesUsage(Struct, frozen=True):
+    """Usage as Responses tell it."""
+
     input_tokens: int = 0
     output_tokens: int = 0
     input_tokens_details: _Details | None = None
+
+    def counted(self) -> Usage:
+        """Return it in the common form."""
+        details = self.input_tokens_details
+        cached = (details and details.cached_tokens) or 0
+        return Usage(self.input_tokens, cached, self.output_tokens)
 
 
 class _Incomplete(Struct, frozen=True):
@@ -120,8 +139,8 @@ class _Incomplete(Struct, frozen=True):
 
 class _Response(Struct, frozen=True):
     id: str = ""
-    usage: _ResponsesUsage | None = None
-    error: _Error | None = None
+    usage: ResponsesUsage | None = None
+    error: ErrorBody | None = None
     incomplete_details: _Incomplete | None = None
 
 
@@ -131,7 +150,7 @@ class _Event(Struct, frozen=True):
     delta: object = None
     response: _Response | None = None
     code: object = None
-    error: _Error | None = None
+    error: ErrorBody | None = None
 
 
 class ResponsesReader:
@@ -172,7 +191,7 @@ class ResponsesReader:
         if response is not None:
             self.response_id = response.id or self.response_id
             if response.usage is not None:
-                self.usage = _responses_usage(response.usage)
+                self.usage = response.usage.counted()
         match event.type:
             case "response.completed":
                 self.ended, self.done = "stop", True
@@ -184,22 +203,11 @@ class ResponsesReader:
             case "response.refusal.delta" | "response.refusal.done":
                 raise CallFailedError("refused", Remedy.BANK)
             case "response.failed" | "response.cancelled":
-                raise ((response and response.error) or _Error()).failure()
+                raise ((response and response.error) or ErrorBody()).failure()
             case "error":
-                raise (event.error or _Error(code=event.code)).failure()
+                raise (event.error or ErrorBody(code=event.code)).failure()
             case _:
                 pass
-
-
-def _chat_usage(usage: _ChatUsage) -> Usage:
-    details = usage.prompt_tokens_details
-    cached = (details and details.cached_tokens) or 0
-    return Usage(usage.prompt_tokens, cached, usage.completion_tokens)
-
-
-def _responses_usage(usage: _ResponsesUsage) -> Usage:
-    details = usage.input_tokens_details
-    return Usage(usage.input_tokens, (details and details.cached_tokens) or 0, usage.output_tokens)
 
 
 _CHAT = msgspec.json.Decoder(_ChatChunk)

@@ -4,9 +4,22 @@ import email.utils
 from collections.abc import Mapping
 from enum import Enum
 
+import aiohttp
+import httpx2
 import openai
 
 from ai.sse import OversizedEventError
+
+BROKEN = (
+    openai.OpenAIError,
+    httpx2.HTTPError,
+    httpx2.StreamError,
+    aiohttp.ClientError,
+    OSError,
+    OversizedEventError,
+)
+"""What a call may raise. The HTTP client's own errors come unwrapped where a body is cut: one that
+we read ourselves, and that of a refusal, which the provider's client reads."""
 
 _EXHAUSTED = frozenset(
     (

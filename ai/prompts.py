@@ -26,6 +26,10 @@ class _Tasks(Struct, frozen=True, forbid_unknown_fields=True):
     warmup: str
     question: str
     topic: str
+    planned: str
+    planned_assessment: str
+    prepared: str
+    prepared_assessment: str
     probe: str
     hint: str
     invitation: str
@@ -91,7 +95,7 @@ def _task(request: TurnRequest) -> str:
     tasks = _wording().tasks
     match request.kind:
         case "probe":
-            return tasks.probe
+            return tasks.probe + _prepared(request, tasks)
         case "hint":
             return tasks.hint
         case "reply":
@@ -102,10 +106,26 @@ def _task(request: TurnRequest) -> str:
             return _question(request, tasks)
 
 
+def _prepared(request: TurnRequest, tasks: _Tasks) -> str:
+    """Return the guide's follow-ups to the question, each with what it is for."""
+    planned = request.guide.question(request.question_id or "") if request.guide else None
+    if planned is None or not planned.probes:
+        return ""
+    assesses = request.plan.mode == "assessment"
+    task = tasks.prepared_assessment if assesses else tasks.prepared
+    return task.format(probes=" ".join(f"({p.intent}) {p.text}" for p in planned.probes))
+
+
 def _question(request: TurnRequest, tasks: _Tasks) -> str:
     number, plan = question_number(request.question_id), request.plan
     if number is None:
         return tasks.warmup if request.question_id == "warmup" else tasks.invitation
+    guide = request.guide
+    planned = guide.question(request.question_id or "") if guide else None
+    if guide is not None and planned is not None:
+        assesses = plan.mode == "assessment"
+        task = tasks.planned_assessment if assesses else tasks.planned
+        return task.format(number=number, main_questions=len(guide.questions), text=planned.text)
     topic = ""
     if plan.competencies:
         topic = tasks.topic.format(place=(number - 1) % len(plan.competencies) + 1)

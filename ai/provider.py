@@ -16,6 +16,7 @@ from msgspec import Struct
 from openai import AsyncAPIResponse, AsyncOpenAI, DefaultAioHttpClient, omit
 
 from ai.chunks import ChatReader, Reader, ResponsesReader
+from ai.failures import BROKEN
 from ai.handles import ResponsePosition
 from ai.settings import AiSettings
 
@@ -75,28 +76,31 @@ class Completions(Protocol):
         ...
 
 
+def open_client(settings: AiSettings) -> AsyncOpenAI:
+    """Return a client that neither retries nor bounds reading: its callers do."""
+    timeout = httpx2.Timeout(
+        None, connect=settings.connect_timeout_s, pool=settings.connect_timeout_s
+    )  # what is read is bounded by the call that reads it
+    limits = httpx2.Limits(
+        max_connections=settings.max_connections,
+        max_keepalive_connections=settings.max_connections,
+        keepalive_expiry=30.0,
+    )
+    return AsyncOpenAI(
+        api_key=settings.api_key,
+        base_url=settings.base_url,
+        max_retries=0,
+        timeout=timeout,
+        http_client=DefaultAioHttpClient(timeout=timeout, limits=limits, follow_redirects=False),
+    )
+
+
 class Provider:
     """One account at one provider. Connects with the first call; close it with `aclose`."""
 
     def __init__(self, settings: AiSettings) -> None:
         self._settings = settings
-        timeout = httpx2.Timeout(
-            None, connect=settings.connect_timeout_s, pool=settings.connect_timeout_s
-        )  # what is read is bounded by the call that reads it
-        limits = httpx2.Limits(
-            max_connections=settings.max_connections,
-            max_keepalive_connections=settings.max_connections,
-            keepalive_expiry=30.0,
-        )
-        self._client = AsyncOpenAI(
-            api_key=settings.api_key,
-            base_url=settings.base_url,
-            max_retries=0,
-            timeout=timeout,
-            http_client=DefaultAioHttpClient(
-                timeout=timeout, limits=limits, follow_redirects=False
-            ),
-        )
+        self._client = open_client(settings)
 
     @property
     def stored(self) -> bool:
@@ -130,7 +134,7 @@ class Provider:
                 await self._client.responses.delete(response_id)
         except openai.NotFoundError:
             return True
-        except (openai.OpenAIError, TimeoutError) as error:
+        except (*BROKEN, TimeoutError) as error:
             _log.warning("stored response not erased", error=type(error).__name__)
             return False
         return True
@@ -142,7 +146,7 @@ class Provider:
     async def _stop(self, response_id: str) -> None:
         responses = self._client.responses.with_streaming_response
         # A response that has ended cannot be stopped; whether it is gone, its deletion tells.
-        with contextlib.suppress(openai.APIStatusError):
+        with contextlib.suppress(*BROKEN):
             async with responses.cancel(response_id):
                 pass  # its body, the whole response, is of no interest
 

@@ -1,4 +1,7 @@
-"""How the interviewer is set up. Nothing here reads the environment; the server's settings do."""
+"""How the interviewer and the assessor are set up.
+
+Nothing here reads the environment; the server's settings do.
+"""
 
 from typing import Literal
 
@@ -8,8 +11,12 @@ DEFAULT_MODEL = "gpt-5.4-mini"
 """A small, fast model without an announced end (the gpt-5 family shuts down on 2026-12-11)."""
 
 
+DEFAULT_ASSESSOR_MODEL = "gpt-5.4"
+"""Ratings are few, late and consequential: the strong sister of the model that speaks."""
+
+
 class AiSettings(Struct, frozen=True, kw_only=True):
-    """The interviewer's settings. Times in seconds."""
+    """The interviewer's and the assessor's settings. Times in seconds."""
 
     api_key: str | None = None
     """None: no model at all, the question bank speaks every turn."""
@@ -40,3 +47,10 @@ class AiSettings(Struct, frozen=True, kw_only=True):
     max_connections: int = 1_000
     bank_words_per_second: float = 30.0
     """The bank's pace; 0: all at once."""
+    assessor_model: str = DEFAULT_ASSESSOR_MODEL
+    assessor_samples: int = 1
+    """How often each answer is rated; the score is the lower median."""
+    assessor_timeout_s: float = 60.0
+    """All of one of the assessor's calls, which do not stream."""
+    assessor_output_tokens: int = 6_000
+    """Includes a reasoning model's thoughts."""

@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from protocol.guide import Guide
 from protocol.plan import Plan
 from protocol.scalars import Kind, Phase, Source
 from protocol.session import Turn
@@ -13,6 +14,8 @@ class TurnRequest(Struct, frozen=True, kw_only=True):
     ``turns`` are all finished turns, cut to what was heard. ``handle`` is what was saved with the
     last piece of this attempt that reached the log, and ``logged`` all of its text there; both are
     empty for an attempt that begins.
+
+    ``guide`` holds the main questions; None only for interviews from before there were guides.
     """
 
     interview_id: str
@@ -26,6 +29,7 @@ class TurnRequest(Struct, frozen=True, kw_only=True):
     turns: tuple[Turn, ...]
     handle: str = ""
     logged: str = ""
+    guide: Guide | None = None
 
 
 class Words(Struct, frozen=True, gc=False):

@@ -7,6 +7,7 @@ clipped turn changes with it, so the provider's prompt cache serves all but very
 """
 
 import re
+from collections.abc import Sequence
 
 from protocol.session import Turn
 from protocol.text import clip
@@ -16,9 +17,28 @@ TURN_CHARACTERS = 6_000
 OLD_TURN_CHARACTERS = 300
 FRESH_TURNS = 4
 
-_TAGS = ("role", "competencies", "job_description", "resume", "transcript", "turn", "task")
+_TAGS = (
+    "role", "competencies", "job_description", "resume", "transcript", "turn", "task",
+    "competency", "question", "anchor", "reply", "problem",
+)  # fmt: skip
 _HARMLESS = "\u2039"
-_TAG = re.compile(rf"<(?=\s*/?\s*(?:{'|'.join(_TAGS)})\b)", re.IGNORECASE)
+_GAP = r"[\s\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]*"
+"""What readers do not see between the parts of a tag."""
+_TAG = re.compile(
+    rf"[<\uff1c\ufe64](?={_GAP}[/\uff0f\u2215\u2044]?{_GAP}(?:{'|'.join(_TAGS)})\b)", re.IGNORECASE
+)
+
+
+_BRACKETS = str.maketrans(dict.fromkeys("<\uff1c\ufe64", _HARMLESS))
+
+
+def unbracketed(text: str) -> str:
+    """Return ``text`` without anything that could open a tag; no code point moves.
+
+    For texts that are judged: it leaves no way to spell a tag, not even one with invisible or wide
+    letters in its name.
+    """
+    return text.translate(_BRACKETS)
 
 
 def fenced(tag: str, text: str, **attributes: str | int) -> str:
@@ -34,6 +54,17 @@ def clip_middle(text: str, limit: int) -> str:
         return text
     head = limit * 2 // 3
     return f"{text[:head]}\n[…]\n{text[head - limit :]}"
+
+
+def shares(lengths: Sequence[int], room: int) -> int:
+    """Return the most that each text may take so that all of them fit into ``room``.
+
+    Short texts stay whole; what they leave is shared by the long ones.
+    """
+    left = sorted(lengths)
+    while left and left[0] * len(left) <= room:
+        room -= left.pop(0)
+    return room // len(left) if left else max(lengths, default=0)
 
 
 def tell(turns: tuple[Turn, ...]) -> str:

@@ -10,8 +10,25 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from protocol.guide import Anchors, Guide, GuideQuestion, Probe
 from protocol.scalars import Count, Level, Milliseconds, Mode, Ordinal, Text
 from protocol.session import Turn
+
+__all__ = [
+    "Anchors",
+    "Coverage",
+    "Evidence",
+    "Guide",
+    "GuideQuestion",
+    "Probe",
+    "Rating",
+    "Remark",
+    "Report",
+    "answers_to",
+    "composite",
+    "locate",
+    "verified",
+]
 
 Score = Annotated[int, Meta(ge=1, le=5)]
 StarPart = Literal["situation", "task", "action", "result"]
@@ -26,51 +43,6 @@ QUOTE_LENGTH = 8
 """The fewest code points that prove anything: "yes" stands in nearly every answer."""
 UNSURE = 0.6
 """A mean confidence of voice-to-text below this lowers what may be concluded."""
-CORE = "core-"
-
-
-class Probe(Struct, frozen=True):
-    """A prepared follow-up."""
-
-    text: Text
-    intent: Literal["clarify", "complete", "deepen", "challenge", "redirect"] = "deepen"
-
-
-class Anchors(
-    Struct, frozen=True, rename={"one": "1", "three": "3", "five": "5"}, forbid_unknown_fields=True
-):
-    """What an answer is like that rates 1, 3 and 5 of 5."""
-
-    one: Text
-    three: Text
-    five: Text
-
-
-class GuideQuestion(Struct, frozen=True, kw_only=True):
-    """A main question as it was planned. ``question_id`` is its name in the log (``core-2``)."""
-
-    question_id: str
-    bank_id: str
-    competency: Text
-    text: Text
-    probes: tuple[Probe, ...] = ()
-    hints: tuple[Text, ...] = ()
-    anchors: Anchors
-    minutes: Ordinal = 5
-
-
-class Guide(Struct, frozen=True, kw_only=True):
-    """An interview's questions in their order, fixed when it is created and never changed.
-
-    ``version`` is a digest of the content: equal versions ask and rate alike.
-    """
-
-    version: str
-    questions: tuple[GuideQuestion, ...]
-
-    def question(self, question_id: str) -> GuideQuestion | None:
-        """Return the question of that name."""
-        return next((q for q in self.questions if q.question_id == question_id), None)
 
 
 class Evidence(Struct, frozen=True, kw_only=True):

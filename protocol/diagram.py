@@ -32,7 +32,8 @@ is open at that moment may still refuse it (an answer can only be submitted whil
 {table}
 
 `Finished` and `Lost` tell how the generation of an interviewer's turn went, `Noted` carries a
-notice, and `Ticked` says that time has passed. They come from the server, never from a client.
+notice, `Ticked` says that time has passed, and `Rated` and `Reported` tell what the assessor found.
+They come from the server, never from a client.
 """
 
 

@@ -1,4 +1,4 @@
-"""What the interviewer's words cost: one row for every provider call and every use of the bank."""
+"""What the model's work costs: one row for every provider call and every use of the bank."""
 
 from typing import Annotated, Literal
 
@@ -10,6 +10,10 @@ Api = Literal["chat", "responses", "bank"]
 CallOutcome = Literal["completed", "aborted", "failed", "refused"]
 """How a call ended: to its end; closed by this side (barge-in, draining, a lost lease); broken by
 the provider or the network; or answered with a refusal."""
+
+Task = Literal["speak", "rate", "communicate"]
+"""What a call was for: a turn of the interviewer, a rating of one question's answers, or the rating
+of how the candidate communicates."""
 
 Code = Annotated[str, Meta(max_length=64)]
 
@@ -30,6 +34,8 @@ class LedgerEntry(Struct, frozen=True, kw_only=True):
     attempt: Ordinal
     call: Ordinal
     """Counts the calls of one attempt on one instance."""
+    task: Task = "speak"
+    """For the assessor's tasks ``turn`` is the last turn that was read, ``attempt`` the sample."""
     at: Milliseconds
     """When the call began, Unix time."""
     model: str

@@ -81,7 +81,28 @@ class Ticked(Struct, frozen=True, kw_only=True):
     at: int
 
 
-Input = Received | Finished | Lost | Noted | Ticked
+class Rated(Struct, frozen=True, kw_only=True):
+    """The answers to a main question were rated; ``ratings`` are as clients see them.
+
+    ``turn`` is the turn that asked it. Only practice interviews tell their candidate.
+    """
+
+    question_id: str
+    turn: int
+    ratings: tuple[dict[str, Any], ...]
+    at: int
+
+
+class Reported(Struct, frozen=True, kw_only=True):
+    """The report was written, or will not be: ``code`` tells why."""
+
+    report_id: str = ""
+    code: str = ""
+    retryable: bool = False
+    at: int
+
+
+Input = Received | Finished | Lost | Noted | Ticked | Rated | Reported
 
 
 class Transition(NamedTuple):
@@ -182,7 +203,7 @@ def _after_answer(step: _Step) -> None:
     elif session.question and session.probes < PROBES_PER_QUESTION:
         step.change(probes=session.probes + 1)
         _ask(step, "probe", f"core-{session.question}")
-    elif session.question < session.plan.main_questions:
+    elif session.question < session.main_questions:
         step.enter("core")
         step.change(question=session.question + 1, probes=0, hints=0)
         _ask(step, "question", f"core-{session.question + 1}")
@@ -249,6 +270,7 @@ def _complete(
         started_at=turn.started_at,
         ended_at=step.at,
         unheard=unheard,
+        confidence=turn.confidence if text == turn.spoken else None,
     )
     step.effects += (Keep(kept), Store())
     step.change(open=None, last=turn.kind)
@@ -278,10 +300,7 @@ def _end(step: _Step, reason: EndReason) -> None:
     step.stop_clock()
     step.enter("closed")
     step.emit(e.InterviewEnded(reason=reason))
-    # No assessor is part of this deployment yet; saying so at once beats a report that never comes.
-    report = e.ReportView(code="assessor_unavailable", retryable=True)
-    step.emit(e.ReportFailed(code="assessor_unavailable", retryable=True))
-    step.change(status=reason, ended_at=step.at, report=report)
+    step.change(status=reason, ended_at=step.at)
     step.effects.append(Store())
 
 
@@ -424,6 +443,32 @@ def _note(step: _Step, noted: Noted) -> None:
         step.emit(e.Notice(code=noted.code, message=noted.message))
 
 
+def _rate(step: _Step, rated: Rated) -> None:
+    session = step.session
+    if rated.question_id in session.rated:
+        return
+    step.change(rated=(*session.rated, rated.question_id))
+    if session.plan.mode == "practice":
+        step.emit(e.RatingReady(turn=rated.turn, ratings=list(rated.ratings)))
+    step.effects.append(Store())
+
+
+def _report(step: _Step, reported: Reported) -> None:
+    view = e.ReportView(
+        report_id=reported.report_id or None,
+        code=reported.code or None,
+        retryable=reported.retryable,
+    )
+    if view == step.session.report:
+        return
+    step.change(report=view)
+    if reported.report_id:
+        step.emit(e.ReportReady(report_id=reported.report_id))
+    else:
+        step.emit(e.ReportFailed(code=reported.code, retryable=reported.retryable))
+    step.effects.append(Store())
+
+
 def _tick(step: _Step, _ticked: Ticked) -> None:
     for code, message in _WARNINGS.items():
         if step.session.remaining(step.at) <= _warning_at(code, step.session):
@@ -483,6 +528,8 @@ _ROWS: tuple[tuple[tuple[Status, ...], type, Rule], ...] = (
     ((*_LIVE, "paused"), Lost, Rule(_again)),
     (_LIVE, Ticked, Rule(_tick)),
     (("created", *_LIVE, "paused", *_OVER), Noted, Rule(_note)),
+    ((*_LIVE, "paused", *_OVER), Rated, Rule(_rate)),
+    (_OVER, Reported, Rule(_report)),
     (_OVER, c.TurnCancel, Rule(_cancel)),
 )
 
@@ -496,13 +543,14 @@ _COMMANDS: tuple[type, ...] = (
     c.InterviewResume,
     c.InterviewEnd,
 )
+_OCCURRENCES: tuple[type, ...] = (Finished, Lost, Ticked, Rated, Reported)
 _REFUSED = Rule(_wrong_state, told="`wrong_state`")
 _TOO_LATE = Rule(_no_effect, told="no effect")
 STATUSES: tuple[Status, ...] = ("created", *_LIVE, "paused", *_OVER)
 
 TABLE: dict[tuple[Status, type], Rule] = {
     **{(status, kind): _REFUSED for status in STATUSES for kind in _COMMANDS},
-    **{(status, kind): _TOO_LATE for status in STATUSES for kind in (Finished, Lost, Ticked)},
+    **{(status, kind): _TOO_LATE for status in STATUSES for kind in _OCCURRENCES},
     **{(status, kind): rule for statuses, kind, rule in _ROWS for status in statuses},
 }
 """What each input does in each status, and which statuses it may lead to besides staying."""

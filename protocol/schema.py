@@ -212,21 +212,21 @@ def _schemas(template: str) -> dict[str, Any]:
         schema["properties"]["id"].pop("default")
         if kind is not e.RatingReady:  # in assessment mode it is no event of the log
             schema["required"].insert(0, "id")
-    return {name: _portable(schemas[name]) for name in sorted(schemas)}
+    return {name: portable(schemas[name]) for name in sorted(schemas)}
 
 
-def _portable(schema: Any) -> Any:
+def portable(schema: Any) -> Any:
     """Rewrite Python's patterns for ECMA-262, whose ``^`` and ``$`` are the text's very ends."""
     match schema:
         case dict():
-            found: dict[str, Any] = {name: _portable(value) for name, value in schema.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+            found: dict[str, Any] = {name: portable(value) for name, value in schema.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
             if isinstance(found.get("pattern"), str):
                 found["pattern"] = re.sub(r"^\\A|\\Z$", _anchor, found["pattern"])
             if isinstance(found.get("description"), str):
                 found["description"] = _line(found["description"])
             return found
         case list() | tuple():
-            return [_portable(value) for value in schema]  # pyright: ignore[reportUnknownVariableType]
+            return [portable(value) for value in schema]  # pyright: ignore[reportUnknownVariableType]
         case _:
             return schema
 

@@ -17,9 +17,11 @@ from protocol.events import (
     Snapshot,
     TurnView,
 )
+from protocol.guide import Guide
 from protocol.plan import Plan
 from protocol.scalars import (
     ENDED,
+    Confidence,
     Count,
     Kind,
     Milliseconds,
@@ -52,6 +54,8 @@ class Turn(Struct, frozen=True, kw_only=True, omit_defaults=True):
     started_at: Milliseconds
     ended_at: Milliseconds
     unheard: str = ""
+    confidence: Confidence | None = None
+    """How sure voice-to-text was of an answer, on average over its code points."""
 
     def public(self) -> TurnView:
         """Return the turn as clients see it."""
@@ -86,6 +90,13 @@ class OpenTurn(Struct, frozen=True, kw_only=True, omit_defaults=True):
         ordered = sorted(self.segments, key=_start)
         return " ".join(segment.text for segment in ordered)
 
+    @property
+    def confidence(self) -> float | None:
+        """The mean confidence of the segments that have one, longer ones weighing more."""
+        known = [(s.confidence, len(s.text)) for s in self.segments if s.confidence is not None]
+        weight = sum(length for _, length in known)
+        return round(sum(c * length for c, length in known) / weight, 3) if weight else None
+
     def record(self, final: SpeechFinal) -> "OpenTurn | None":
         """Return the turn with ``final`` recorded, or None where an equal or newer revision is."""
         segment = Segment(
@@ -110,12 +121,14 @@ class Session(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ``rebuilt``: it came back from PostgreSQL, which may have lacked the newest answers; their
     clients send them again, perhaps before their questions were asked again.
+    ``rated``: the questions whose rating is known, by their ids.
     """
 
     interview_id: str
     user_id: str
     created_at: Milliseconds
     plan: Plan
+    guide: Guide | None = None
     status: Status = "created"
     phase: Phase = "consent"
     elapsed_ms: Milliseconds = 0
@@ -129,6 +142,7 @@ class Session(Struct, frozen=True, kw_only=True, omit_defaults=True):
     hints: Count = 0
     noticed: tuple[NoticeCode, ...] = ()
     ended_at: Milliseconds | None = None
+    rated: tuple[str, ...] = ()
     report: ReportView | None = None
     rebuilt: bool = False
 
@@ -136,6 +150,15 @@ class Session(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def over(self) -> bool:
         """Whether the interview has ended."""
         return self.status in ENDED
+
+    @property
+    def main_questions(self) -> int:
+        """How many main questions are planned."""
+        return len(self.guide.questions) if self.guide else self.plan.main_questions
+
+    def done_with(self, question: int) -> bool:
+        """Whether main question ``question`` and all that followed from it is over."""
+        return self.question > question or self.over or self.phase in _BEHIND_CORE
 
     def elapsed(self, at: int) -> int:
         """Return how long the clock has run by ``at``, in milliseconds."""
@@ -146,6 +169,9 @@ class Session(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def remaining(self, at: int) -> int:
         """Return the milliseconds left of the planned duration, never below zero."""
         return max(0, self.plan.duration_ms - self.elapsed(at))
+
+
+_BEHIND_CORE: frozenset[Phase] = frozenset(("candidate_questions", "wrap_up", "closed"))
 
 
 def snapshot(session: Session, turns: tuple[Turn, ...], open_text: str, at: int) -> Snapshot:

@@ -3,25 +3,35 @@
 import importlib.metadata
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
-from litestar import Litestar, static_files
+from litestar import Litestar
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
 
 from server.api.deps import Deps
+from server.api.described import BEARER, Document
 from server.api.health import contract, live, metrics_route, ready
 from server.api.interviews import Interviews
+from server.api.notice import show_notice
+from server.api.reports import Reports
 from server.auth import Authenticator
 from server.guards import BODY_BYTES, Guards
 from server.instance import Instance
+from server.notice import notice
+from server.page import page_route
 from server.problems import HANDLERS
+from server.requests import JsonRequest
 from server.socket import socket_route
 
-_static: Any = static_files  # its signatures are open-ended
-WEB = Path(__file__).with_name("web")
+_JWT = SecurityScheme(
+    type="http",
+    scheme="bearer",
+    bearer_format="JWT",
+    description="HS256, signed with VIVA_JWT_SECRET; `sub` is the user, `role` is `candidate`, "
+    "`reviewer` or `admin`. `viva token` makes one.",
+)
 
 
 def create_app(instance: Instance) -> Guards:
@@ -38,12 +48,14 @@ def create_app(instance: Instance) -> Guards:
     app = Litestar(
         [
             Interviews,
+            Reports,
+            show_notice,
             live,
             ready,
             contract,
             metrics_route(instance.meters.registry),
             socket_route(lambda: backends, instance.connections, instance.admits),
-            _static.create_static_files_router("/", [WEB], html_mode=True, include_in_schema=False),
+            page_route(),
         ],
         dependencies={
             "deps": Provide(lambda: deps, sync_to_thread=False),
@@ -55,9 +67,11 @@ def create_app(instance: Instance) -> Guards:
             title="viva",
             version=importlib.metadata.version("viva"),
             path="/schema",
-            render_plugins=[JsonRenderPlugin()],
+            render_plugins=[Document()],
             use_handler_docstrings=True,
+            components=Components(security_schemes={BEARER: _JWT}),
         ),
+        request_class=JsonRequest,
         request_max_body_size=BODY_BYTES,
         logging_config=None,
     )
@@ -74,6 +88,8 @@ def _deps(instance: Instance) -> Deps:
     checks: dict[str, Any] = {"redis": redis, "postgres": postgres}
     return Deps(
         archive=instance.archive,
+        assessments=instance.assessments,
+        orders=instance.orders,
         store=instance.store,
         credentials=instance.credentials,
         clock=instance.clock,
@@ -81,4 +97,5 @@ def _deps(instance: Instance) -> Deps:
         checks=checks,
         draining=lambda: instance.drain.draining,
         interviewer="offline" if instance.interviewer.offline else "model",
+        notice=notice(instance.settings),
     )

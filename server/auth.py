@@ -67,9 +67,21 @@ class Authenticator:
         return _caller(claims)
 
 
+def may_be_user(user: str) -> bool:
+    """Whether this can be somebody's id: JSON may hold NUL and lone surrogates, UTF-8 text may not.
+
+    UTF-8 has no code for a surrogate (RFC 3629, §3), and PostgreSQL's ``text`` takes no NUL.
+    """
+    try:
+        user.encode()
+    except UnicodeEncodeError:
+        return False
+    return 0 < len(user) <= LONGEST_USER and "\0" not in user
+
+
 def _caller(claims: dict[str, Any]) -> Caller:
     user, role = claims["sub"], claims.get("role", "candidate")
-    if not isinstance(user, str) or not 0 < len(user) <= LONGEST_USER or "\0" in user:
+    if not isinstance(user, str) or not may_be_user(user):
         raise _unauthenticated("The token names no user.", "invalid_token")
     if role not in _ROLES:
         raise _unauthenticated("The token's role is unknown.", "invalid_token")

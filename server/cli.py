@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import cast
 
 DEFAULT_DATA_DIR = Path(".viva")
+DEFAULT_URL = "http://127.0.0.1:8000"
+DEFAULT_USER = "local"
 _INTERRUPTED = 130  # what a shell reports for SIGINT
 
 
@@ -172,8 +174,19 @@ def _token(sub: argparse.ArgumentParser) -> None:
 def _url(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--url",
-        default="http://127.0.0.1:8000",
-        help="where viva is served (default: %(default)s)",
+        default=os.environ.get("VIVA_URL") or DEFAULT_URL,
+        help=f"where viva is served (default: VIVA_URL, else {DEFAULT_URL})",
+    )
+
+
+def _bank(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("action", choices=("check",), help="what to do")
+    sub.add_argument(
+        "folder",
+        nargs="?",
+        type=Path,
+        metavar="FOLDER",
+        help="of TOML files (default: the bank that comes with viva)",
     )
 
 
@@ -187,7 +200,7 @@ def _talk(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--minutes", type=_count, default=15, help="default: %(default)s")
     sub.add_argument("--resume", metavar="ID", help="go on with an interview")
     sub.add_argument("--token", help="a JWT (default: VIVA_TOKEN, else one made for --user)")
-    sub.add_argument("--user", default="local", help="whose interview (default: %(default)s)")
+    sub.add_argument("--user", default=DEFAULT_USER, help="whose interview (default: %(default)s)")
     _data_dir(sub)
     sub.add_argument("--plain", action="store_true", help="plain lines, as in a pipe")
     sub.add_argument("--yes", action="store_true", help="agree to the notice beforehand")
@@ -222,6 +235,15 @@ def _chaos(sub: argparse.ArgumentParser) -> None:
     )
 
 
+def _worker(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--jobs",
+        type=_count,
+        metavar="N",
+        help="made at the same time (default: VIVA_WORKER_JOBS)",
+    )
+
+
 def _nothing(_: argparse.ArgumentParser) -> None:
     """The command is set up by the environment alone."""
 
@@ -229,9 +251,11 @@ def _nothing(_: argparse.ArgumentParser) -> None:
 COMMANDS = (
     Command("up", "start embedded servers, migrate, and serve the page on this machine", _up),
     Command("serve", "run one instance on the Redis and Postgres of the environment", _serve),
+    Command("worker", "make ratings and reports, and nothing else, in this process", _worker),
     Command("services", "run only the embedded Valkey and PostgreSQL", _data_dir),
     Command("migrate", "bring the schema of DATABASE_URL up to date", _nothing),
     Command("token", "print a JWT signed with VIVA_JWT_SECRET", _token),
+    Command("bank", "check a question bank and show how its questions are spread", _bank),
     Command("talk", "have an interview in the terminal", _talk),
     Command("load", "simulate candidates and report what they saw", _load, "loadtest.commands"),
     Command(

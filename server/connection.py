@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+import msgspec
 import structlog
 from msgspec import Struct
 
@@ -22,7 +23,7 @@ from protocol.codec import (
     decode_hello,
     encode,
 )
-from protocol.events import Accepted, Error, PartialHeard, Pong, Rejected, Thinking
+from protocol.events import Accepted, Error, PartialHeard, Pong, RatingReady, Rejected, Thinking
 from protocol.ids import EventId
 from protocol.limits import HEARTBEAT_MS, HEARTBEATS_MISSED, HELLO_TIMEOUT_S, LIMITS
 from protocol.scalars import Role
@@ -327,6 +328,11 @@ class Connection:
         if self._admission is not None and self._admission.role == "observer":
             self._outlet.say(heard)
 
+    def rated(self, payload: str) -> None:
+        """See `Watcher.rated`."""
+        if self._admission is not None and self._admission.role == "observer":
+            self._outlet.say(_ratings.decode(payload))
+
     def thinking(self, turn: int) -> None:
         """See `Watcher.thinking`."""
         self._outlet.say(Thinking(turn=turn))
@@ -354,6 +360,9 @@ class Connection:
     def abort(self, code: Close) -> None:
         """Close the socket now, whatever it waits for."""
         self._work.put_nowait(code)
+
+
+_ratings = msgspec.json.Decoder(RatingReady)
 
 
 def _outcome(verdict: Verdict) -> str:

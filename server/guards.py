@@ -3,8 +3,8 @@
 Pure ASGI, around the whole app, so that nothing can be routed past it.
 """
 
+from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlsplit
 
 Scope = dict[str, Any]
 
@@ -27,7 +27,11 @@ _HEADERS: tuple[tuple[bytes, bytes], ...] = (
 
 
 class Guards:
-    """Wraps an ASGI app. Empty ``hosts``: any; empty ``origins``: only the request's own host."""
+    """Wraps an ASGI app. Empty ``hosts``: any; ``origins``: beside that of the request's own host.
+
+    Origins matter to sockets alone. Plain HTTP needs no look at them: it carries no cookie, and
+    without CORS headers a browser lets no page of another origin send the token, or read anything.
+    """
 
     def __init__(self, app: Any, *, hosts: tuple[str, ...], origins: tuple[str, ...]) -> None:
         self._app = app
@@ -69,7 +73,7 @@ class Guards:
         await send({"type": "websocket.close"})  # before accept: HTTP 403
 
     def _known_host(self, headers: dict[bytes, bytes]) -> bool:
-        return not self._hosts or headers.get(b"host", b"").decode("latin-1").lower() in self._hosts
+        return not self._hosts or _host(headers) in self._hosts
 
     def _known_origin(self, headers: dict[bytes, bytes]) -> bool:
         """Whether a browser on this page may connect; native clients send no origin."""
@@ -77,14 +81,31 @@ class Guards:
         if raw is None:
             return True
         origin = raw.decode("latin-1").lower()
-        if self._origins:
-            return origin in self._origins
-        host = urlsplit(origin).netloc
-        return bool(host) and host == headers.get(b"host", b"").decode("latin-1").lower()
+        scheme, _, host = origin.partition("://")
+        own = scheme in ("http", "https") and host == _host(headers)
+        return bool(host) and (own or origin in self._origins)
+
+
+def _host(headers: dict[bytes, bytes]) -> str:
+    return headers.get(b"host", b"").decode("latin-1").lower()
+
+
+def plain_problem(status: int, detail: bytes, more: bytes = b"") -> bytes:
+    """Return a whole answer for what never becomes a request; the connection closes after it."""
+    body = _problem(status, detail)
+    phrase = HTTPStatus(status).phrase.encode()
+    return (
+        b"HTTP/1.1 %d %b\r\ncontent-type: application/problem+json\r\ncontent-length: %d\r\n"
+        b"%bconnection: close\r\n\r\n%b"
+    ) % (status, phrase, len(body), more, body)
+
+
+def _problem(status: int, detail: bytes) -> bytes:
+    return b'{"type":"about:blank","status":%d,"detail":"%b"}' % (status, detail)
 
 
 async def _refuse(send: Any, status: int, detail: bytes) -> None:
-    body = b'{"type":"about:blank","status":%d,"detail":"%s"}' % (status, detail)
+    body = _problem(status, detail)
     headers = [(b"content-type", b"application/problem+json"), *_HEADERS]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -44,6 +44,9 @@ class Watcher(Protocol):
     def partial(self, heard: PartialHeard) -> None:
         """Someone spoke."""
 
+    def rated(self, payload: str) -> None:
+        """An assessment's answer was rated: the JSON of its turn and ratings."""
+
     def thinking(self, turn: int) -> None:
         """The interviewer's turn has no words yet."""
 
@@ -159,6 +162,8 @@ def _tell(watcher: Watcher, kind: str, content: str) -> None:
         case "c":
             slot, _, number = content.rpartition(" ")
             watcher.joined(slot, int(number))
+        case "r":
+            watcher.rated(content)
         case "t":
             watcher.thinking(int(content))
         case "l":

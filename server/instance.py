@@ -5,15 +5,20 @@ it opened. A task that fails ends the instance: others, and its successor, take 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 import structlog
 from prometheus_client import CollectorRegistry
 
+from ai.assessor import build_assessor
 from ai.build import build_interviewer
 from ai.settings import AiSettings
 from protocol.closes import Close
+from server.assessing.desk import Desk
+from server.assessing.orders import OrderBook
+from server.assessing.worker import Worker
 from server.clock import Clock, SystemClock
 from server.committer import Committer
 from server.connection import Backends
@@ -33,12 +38,16 @@ from server.turn import TurnWork
 from server.writer import Writer
 from storage.errors import StorageError
 from storage.postgres.archive import Archive
+from storage.postgres.assessments import Assessments
 from storage.redis.connect import connect
+from storage.redis.jobs import RedisJobs
 from storage.redis.notify import RedisNotifier
 from storage.redis.store import RedisStore
 
 PARTITIONS_EVERY_S = 24 * 3600.0
 PARTITIONS_RETRY_S = 30.0
+
+Task = Coroutine[Any, Any, None]
 
 _log = structlog.get_logger()
 
@@ -78,7 +87,34 @@ class Instance:
             clock=self.clock,
             meter=self.meters,
         )
-        self.writer = Writer(self.store, self.archive, self.clock.nonce(), self.clock, self.meters)
+        self.jobs = RedisJobs(self.store)
+        self.orders = OrderBook(self.jobs)
+        self.assessments = Assessments(self.archive.database)
+        self.assessor = build_assessor(_ai(settings), self.book, self.clock)
+        self.worker = Worker(
+            jobs=self.jobs,
+            book=self.orders,
+            desk=Desk(
+                archive=self.assessments,
+                assessor=self.assessor,
+                sessions=self.sessions,
+                publisher=self.store,
+                clock=self.clock,
+            ),
+            archive=self.assessments,
+            clock=self.clock,
+            meter=self.meters,
+            consumer=self.clock.nonce(),
+            at_once=settings.worker_jobs,
+        )
+        self.writer = Writer(
+            self.store,
+            self.archive,
+            self.orders,
+            consumer=self.clock.nonce(),
+            clock=self.clock,
+            meter=self.meters,
+        )
         self.followers = Following(self.runner, self.writer)
         self.sessions.followers = self.followers
         self.sweeper = Sweeper(
@@ -115,31 +151,41 @@ class Instance:
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
         """Open, work, close. A failing task calls `on_failure`, which ends the process."""
+        assessing = [self.worker.run()] if self.settings.worker_jobs else []
+        everything = (
+            self.notifier.run(self.hub.hear),
+            self.hub.run(),
+            self.hub.tick(),
+            self.committer.run(),
+            self.leases.run(),
+            self.runner.run(),
+            self.sweeper.run(),
+            self.writer.run(),
+            self.book.run(),
+            self._partitions(),
+            *assessing,
+        )
+        async with self._opened(everything):
+            yield
+
+    @asynccontextmanager
+    async def working(self) -> AsyncGenerator[None]:
+        """Make ratings and reports, and nothing else; see `running`."""
+        async with self._opened((self.worker.run(), self.writer.run(), self.book.run())):
+            yield
+
+    @asynccontextmanager
+    async def _opened(self, tasks: Sequence[Task]) -> AsyncGenerator[None]:
         async with AsyncExitStack() as opened:  # each is closed, even where another cannot be
             opened.push_async_callback(self.client.aclose)
             opened.push_async_callback(self.archive.close)
             opened.push_async_callback(self.interviewer.aclose)
+            opened.push_async_callback(self.assessor.aclose)
             await self.archive.open()
-            work = asyncio.create_task(self._work())
+            work = asyncio.create_task(_all(tasks))
             work.add_done_callback(self._ended)
             opened.push_async_callback(_cancelled, work)
             yield
-
-    async def _work(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            for task in (
-                self.notifier.run(self.hub.hear),
-                self.hub.run(),
-                self.hub.tick(),
-                self.committer.run(),
-                self.leases.run(),
-                self.runner.run(),
-                self.sweeper.run(),
-                self.writer.run(),
-                self.book.run(),
-                self._partitions(),
-            ):
-                group.create_task(task)
 
     async def _partitions(self) -> None:
         """Keep the coming months' partitions made."""
@@ -160,6 +206,12 @@ class Instance:
     def _suspended(self) -> None:
         """The process was stopped for so long that others have taken its place: start afresh."""
         self.connections.abort_all(Close.RESYNCHRONISE)
+
+
+async def _all(tasks: Sequence[Task]) -> None:
+    async with asyncio.TaskGroup() as group:
+        for task in tasks:
+            group.create_task(task)
 
 
 class Following:
@@ -201,4 +253,7 @@ def _ai(settings: Settings) -> AiSettings:
         first_token_timeout_s=settings.first_token_timeout_s,
         token_timeout_s=settings.token_timeout_s,
         bank_words_per_second=settings.bank_pace,
+        assessor_model=settings.assessor_model,
+        assessor_samples=settings.assessor_samples,
+        assessor_timeout_s=settings.assessor_timeout_s,
     )

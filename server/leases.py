@@ -58,6 +58,7 @@ class Leases:
         self._suspended = suspended
         self._held: dict[str, Lease] = {}
         self._failed = False
+        self._seen = 0.0
 
     def __len__(self) -> int:
         return len(self._held)
@@ -79,16 +80,26 @@ class Leases:
 
     async def run(self) -> None:
         """Renew for ever; owned by the instance's task group."""
+        due = self._seen = self._clock.monotonic()
         while True:
-            before = self._clock.monotonic()
-            await asyncio.sleep(min(RETRY_S if self._failed else RENEW_S, self._left()))
-            if self._clock.monotonic() - before > RENEW_S + SUSPENDED_S:
-                _log.warning("instance was suspended")
-                self._suspended()
+            await asyncio.sleep(min(max(0.0, due - self._clock.monotonic()), self._left()))
+            self._look_around()
+            due = self._clock.monotonic() + RENEW_S
             self._stop_lapsed()
             if self._held:
                 await self._renew(list(self._held.values()))
+                self._look_around()
                 await self._think()
+                self._look_around()
+            if self._failed:
+                due = self._clock.monotonic() + RETRY_S
+
+    def _look_around(self) -> None:
+        """Notice that the process stood still since the last look, whatever was awaited then."""
+        seen, self._seen = self._seen, self._clock.monotonic()
+        if self._seen - seen > RENEW_S + SUSPENDED_S:  # nothing is awaited for more than the first
+            _log.warning("instance was suspended")
+            self._suspended()
 
     async def _renew(self, leases: list[Lease]) -> None:
         asked = self._clock.monotonic()
@@ -108,16 +119,24 @@ class Leases:
                 lease.lose()
 
     async def _think(self) -> None:
-        """Tell the sockets of turns that have had no words for a while."""
+        """Tell the sockets of turns that have had no words for a while.
+
+        All in one round trip, and within half of the time to the next renewal: a thousand turns
+        fall silent together where the model does, and their leases must not wait for that.
+        """
         due = self._clock.monotonic() - THINKING_S
-        for lease in tuple(self._held.values()):
+        notices: list[tuple[str, str]] = []
+        for lease in self._held.values():
             if lease.silent_since is not None and lease.silent_since < due:
                 lease.silent_since += THINKING_AGAIN_S
-                try:
-                    async with asyncio.timeout(self._left()):
-                        await self._store.publish(lease.interview_id, f"t{lease.turn}")
-                except (StorageError, TimeoutError):
-                    return  # renewal logs it
+                notices.append((lease.interview_id, f"t{lease.turn}"))
+        if not notices:
+            return
+        try:
+            async with asyncio.timeout(min(RENEW_S / 2, self._left())):
+                await self._store.publish_all(notices)
+        except (StorageError, TimeoutError):
+            return  # renewal logs it
 
     def _left(self) -> float:
         """Return how long to wait for anything: `RENEW_S`, or until the next lease lapses."""

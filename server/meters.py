@@ -63,6 +63,11 @@ class Meters:
         self._written = Counter(
             "viva_outbox_entries", "Outbox entries by their end", ["end"], registry=registry
         )
+        self._jobs = Counter(
+            "viva_jobs", "Ratings and reports by their end", ["kind", "end"], registry=registry
+        )
+        self._waiting = Gauge("viva_jobs_waiting", "Orders that wait", registry=registry)
+        self._dead = Gauge("viva_jobs_dead", "Orders that were given up", registry=registry)
         self._calls = Counter(
             "viva_model_calls", "Model calls", ["model", "outcome"], registry=registry
         )
@@ -107,6 +112,15 @@ class Meters:
     def outbox_ended(self, end: str, entries: int = 1) -> None:
         """Count outbox entries that were ``written``, ``failed``, ``dead`` or ``gone``."""
         self._written.labels(end).inc(entries)
+
+    def job_ended(self, kind: str, end: str) -> None:
+        """See `JobMeter.job_ended`."""
+        self._jobs.labels(kind, end).inc()
+
+    def jobs_waiting(self, waiting: int, dead: int) -> None:
+        """See `JobMeter.jobs_waiting`."""
+        self._waiting.set(waiting)
+        self._dead.set(dead)
 
     def called(self, entry: LedgerEntry) -> None:
         """Count a model call by its ledger row."""

@@ -6,6 +6,7 @@ from typing import Any, cast
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
+from msgspec import Struct
 
 from storage.errors import BackendDownError, ErasedError, MissingError, OutOfMemoryError
 
@@ -27,6 +28,19 @@ _TITLES = {
 RETRY_AFTER_S = 2
 
 
+MEDIA_TYPE = "application/problem+json"
+
+
+class Problem(Struct, frozen=True, kw_only=True):
+    """Problem details (RFC 9457): `code` for programs, `detail` for people."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+
+
 class ProblemError(Exception):
     """An error with a sentence that was written for the client."""
 
@@ -45,18 +59,18 @@ def absent() -> ProblemError:
     return ProblemError(404, "no_such_interview", "There is no such interview.")
 
 
-def problem(error: ProblemError) -> Response[dict[str, Any]]:
+def problem(error: ProblemError) -> Response[Problem]:
     """Return the response."""
     return Response(
-        {
-            "type": f"urn:viva:problem:{error.code}",
-            "title": _TITLES.get(error.status, "Error"),
-            "status": error.status,
-            "code": error.code,
-            "detail": error.detail,
-        },
+        Problem(
+            type=f"urn:viva:problem:{error.code}",
+            title=_TITLES.get(error.status, "Error"),
+            status=error.status,
+            code=error.code,
+            detail=error.detail,
+        ),
         status_code=error.status,
-        media_type="application/problem+json",
+        media_type=MEDIA_TYPE,
         headers=error.headers | {"Cache-Control": "no-store"},
     )
 
@@ -66,11 +80,24 @@ def _own(_: Request[Any, Any, Any], error: ProblemError) -> Response[Any]:
 
 
 def _invalid(_: Request[Any, Any, Any], error: ValidationException) -> Response[Any]:
-    """Name the fields: Litestar's messages come from msgspec and hold no values."""
     extra = cast("list[dict[str, str]]", error.extra if isinstance(error.extra, list) else [])
-    faults = [f"{item.get('key', 'body')}: {item.get('message', 'invalid')}" for item in extra]
-    detail = "; ".join(faults) or "The request does not fit its schema."
+    if any(_NO_BODY.items() <= item.items() for item in extra):
+        detail = "The request needs a body of JSON."
+    else:
+        detail = "; ".join(_fault(item) for item in extra) or "The request does not fit its schema."
     return problem(ProblemError(400, "invalid_request", detail))
+
+
+_NO_BODY = {"key": "data", "message": "'data'"}
+"""What Litestar makes of the `KeyError` where a handler's ``data`` is not there."""
+
+
+def _fault(item: dict[str, str]) -> str:
+    """Name the field. msgspec's messages hold no values but those that are none of an enum's."""
+    message = item.get("message", "invalid")
+    if message.startswith("Invalid enum value"):
+        message = "Invalid enum value"
+    return f"{item.get('key', 'body')}: {message}"
 
 
 def _http(_: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:

@@ -175,7 +175,8 @@ class _Options(argparse.ArgumentParser):
         value = given.get("metavar") or "|".join(choices) or action.dest.upper()
         need = " (required)" if action.required else ""
         meaning = (action.help or "") % {"default": action.default}
-        self.rows.append((f"`{names[0]} {value}`".replace("|", r"\|"), f"{meaning}{need}"))
+        name = f"{names[0]} {value}" if action.option_strings else value
+        self.rows.append((f"`{name}`".replace("|", r"\|"), f"{meaning}{need}"))
         return action
 
 

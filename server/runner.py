@@ -141,7 +141,13 @@ class TurnRunner:
             else:
                 over = True
         if over and self._group is not None:
-            self._group.create_task(self._work.forget(lease))  # bounded, and nobody waits for it
+            self._group.create_task(self._forget(lease))  # bounded, and nobody waits for it
+
+    async def _forget(self, lease: Lease) -> None:
+        try:
+            await self._work.forget(lease)
+        except Exception as error:  # noqa: BLE001  # an errand for one turn may not end the others
+            _log.warning("turn not forgotten", error=type(error).__name__)
 
     async def _release(self, lease: Lease) -> None:
         try:

@@ -11,11 +11,13 @@ import contextlib
 import signal
 import socket
 from collections.abc import Generator
+from functools import partial
 from typing import Any
 
 import uvicorn
 
 from protocol.limits import LIMITS
+from server.intake import Bounds, Intake
 
 SEND_BUFFER_BYTES = 64 * 1024
 """A small kernel buffer, so that a client that does not read is felt early."""
@@ -23,6 +25,8 @@ USER_TIMEOUT_MS = 20_000
 """TCP_USER_TIMEOUT (RFC 5482): frees a socket whose peer acknowledges nothing any more."""
 BACKLOG = 4096
 CLOSE_S = 5
+PLAIN_CONNECTIONS = 1000
+"""Connections beside the WebSockets that are let in: requests, and sockets that still knock."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -74,13 +78,15 @@ class _Server(uvicorn.Server):
 class Host:
     """Runs an ASGI app until a signal, or until `fail` is called."""
 
-    def __init__(self, app: Any, listener: socket.socket) -> None:
+    def __init__(self, app: Any, listener: socket.socket, *, sockets: int) -> None:
+        """``sockets`` is how many WebSockets the app lets in: plain requests get room beside."""
+        protocol: Any = partial(Intake, Bounds(connections=sockets + PLAIN_CONNECTIONS))
         self._listener = listener
         self._server = _Server(
             uvicorn.Config(
                 app,
                 ws="websockets-sansio",
-                http="httptools",
+                http=protocol,
                 ws_max_size=LIMITS.frame_bytes,
                 ws_per_message_deflate=False,
                 lifespan="on",

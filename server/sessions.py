@@ -170,9 +170,9 @@ class Sessions:
         """
         if not isinstance(await self._store.load(interview_id, seen=seen), Astray):
             return True
-        version = (await self.load(interview_id)).version
+        before = await self.load(interview_id)
         restore = await self._archive.rebuild(interview_id)
-        return restore is None or await leads_on(self._store, interview_id, version, restore.head)
+        return restore is None or await leads_on(self._store, before, restore.head)
 
     async def command(
         self, interview_id: str, command: DurableCommand, seen: EventId | None = None

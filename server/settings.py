@@ -37,6 +37,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     first_token_timeout_s: float
     token_timeout_s: float
     bank_pace: float
+    assessor_model: str
+    assessor_samples: int
+    worker_jobs: int
+    assessor_timeout_s: float
     origins: tuple[str, ...]
     hosts: tuple[str, ...]
     max_connections: int
@@ -121,6 +125,29 @@ def _optional(text: str) -> str | None:
     return text or None
 
 
+def _redis(text: str) -> str:
+    # Imported here: the commands that ask for one setting do without the client.
+    from storage.redis.connect import connect  # noqa: PLC0415
+
+    connect(text)  # opens nothing
+    return text
+
+
+def _postgres(text: str) -> str:
+    from storage.postgres.pool import address  # noqa: PLC0415
+
+    address(text, {})
+    return text
+
+
+def _or_none(read: Callable[[str], str]) -> Callable[[str], str | None]:
+    return lambda text: read(text) if text else None
+
+
+def _or_empty(read: Callable[[str], str]) -> Callable[[str], str]:
+    return lambda text: read(text) if text else ""
+
+
 def _secret(text: str) -> str:
     if len(text.encode()) < SECRET_BYTES:
         raise ValueError(f"it needs at least {SECRET_BYTES} bytes")
@@ -175,28 +202,28 @@ DECLARED: tuple[Declared, ...] = (
     Declared(
         "REDIS_URL",
         "redis_url",
-        _text,
+        _redis,
         None,
         "live sessions: `redis://`, `rediss://` or `redis+sentinel://`",
     ),
     Declared(
         "CACHE_URL",
         "cache_url",
-        _text,
+        _or_empty(_redis),
         "",
         "caches, of which there are none yet; empty: the same server, bounded in bytes",
     ),
     Declared(
         "DATABASE_URL",
         "database_url",
-        _text,
+        _postgres,
         None,
         "transcripts: a `postgresql://` address of the primary",
     ),
     Declared(
         "DATABASE_REPLICA_URL",
         "database_replica_url",
-        _optional,
+        _or_none(_postgres),
         "",
         "reads that tolerate lag; empty: the primary",
     ),
@@ -259,11 +286,39 @@ DECLARED: tuple[Declared, ...] = (
         "words a second of the question bank; 0: all at once",
     ),
     Declared(
+        "VIVA_ASSESSOR_MODEL",
+        "assessor_model",
+        _text,
+        "gpt-5.4",
+        "the model that rates answers for the report; a strong one",
+    ),
+    Declared(
+        "VIVA_ASSESSOR_SAMPLES",
+        "assessor_samples",
+        _whole(1, 9),
+        "1",
+        "how often each answer is rated; the score is the lower median, and each costs a call",
+    ),
+    Declared(
+        "VIVA_ASSESSOR_TIMEOUT_S",
+        "assessor_timeout_s",
+        _number(1, 600),
+        "60",
+        "how long one call of the assessor may take, in seconds",
+    ),
+    Declared(
+        "VIVA_WORKER_JOBS",
+        "worker_jobs",
+        _whole(0, 100),
+        "4",
+        "ratings and reports made here at the same time; 0: none, `viva worker` makes them",
+    ),
+    Declared(
         "VIVA_ORIGINS",
         "origins",
         _list,
         "",
-        "origins that browsers may connect from, with commas; empty: the page's own",
+        "origins of other pages that may open sockets, with commas; viva's own page always may",
     ),
     Declared(
         "VIVA_HOSTS",
@@ -284,7 +339,7 @@ DECLARED: tuple[Declared, ...] = (
         "max_interviews_per_user",
         _whole(1, 10_000),
         "20",
-        "interviews that one user may create within an hour",
+        "interviews that one user may create within an hour, erased ones counted",
     ),
     Declared(
         "VIVA_LOG_LENGTH",

@@ -3,6 +3,9 @@
 Lapsed leases (turns whose instance died) are taken over, due timers become `Ticked` or park a
 session that rests, and outboxes that hold something are given to the writer. Every instance sweeps;
 who acts first wins, and the others find nothing left to do.
+
+Timers take calls of their own, and many may be due at once. They are worked through beside the
+sweep: a turn whose instance died does not wait for them.
 """
 
 import asyncio
@@ -21,7 +24,7 @@ SWEEP_S = 0.2
 LIMIT = 64
 """At most so many lapsed leases and timers of one partition a sweep."""
 AGAIN_MS = 10_000
-"""When a session that could not be parked is looked at again."""
+"""When a session that could not be parked is looked at again; while it cannot, ever later."""
 
 _log = structlog.get_logger()
 
@@ -55,15 +58,19 @@ class Sweeper:
         self._clock = clock
         self._idle_ms = idle_ms
         self._backlog = backlog
+        self._timers: tuple[str, ...] = ()
+        self._found = asyncio.Event()
         self._down = False
 
     async def run(self) -> None:
         """Sweep for ever; owned by the instance's task group."""
-        while True:
-            await asyncio.sleep(SWEEP_S * (0.75 + self._clock.random() / 2))
-            await self.sweep()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._work())
+            while True:
+                await asyncio.sleep(SWEEP_S * (0.75 + self._clock.random() / 2))
+                await self._sweep()
 
-    async def sweep(self) -> None:
+    async def _sweep(self) -> None:
         """Look once. An outage is logged when it begins; the next sweep tries again."""
         try:
             due = await self._store.due(LIMIT)
@@ -79,8 +86,17 @@ class Sweeper:
             self._followers.store(partition)
         if self._backlog is not None:
             self._backlog(len(due.outboxes))
-        for interview_id in due.timers:
-            await self._timer(interview_id)
+        self._timers = due.timers
+        if due.timers:
+            self._found.set()
+
+    async def _work(self) -> None:
+        """Work through the due timers, all that one sweep found before those of a later one."""
+        while True:
+            await self._found.wait()
+            self._found.clear()
+            for interview_id in self._timers:
+                await self._timer(interview_id)
 
     async def _timer(self, interview_id: str) -> None:
         try:
@@ -106,7 +122,7 @@ class Sweeper:
             await self._store.postpone(session.interview_id, min(rests_at, tick or rests_at))
             return
         parked = await self._store.park(
-            session.interview_id, state.version, self._idle_ms, now + AGAIN_MS
+            session.interview_id, state.version, self._idle_ms, AGAIN_MS
         )
         if parked == "ok":
             _log.info("session parked", interview=session.interview_id)

@@ -211,6 +211,7 @@ def _request(state: State, acquired: State) -> TurnRequest:
         question_id=turn.question_id,
         phase=session.phase,
         plan=session.plan,
+        guide=session.guide,
         turns=acquired.turns,
         handle=state.handle if state.ordinal else "",
         logged=state.logged,

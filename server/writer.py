@@ -15,6 +15,7 @@ import structlog
 
 from protocol.ids import EventId
 from protocol.ledger import LedgerEntry
+from server.assessing.orders import Orders
 from server.clock import Clock, backoff
 from server.lineage import leads_on
 from storage.errors import BadDataError, ErasedError, StorageError
@@ -63,14 +64,16 @@ class Writer:
         self,
         store: LiveStore,
         archive: Archive,
+        orders: Orders,
+        *,
         consumer: str,
         clock: Clock,
         meter: OutboxMeter,
-        *,
         at_once: int = AT_ONCE,
     ) -> None:
         self._store = store
         self._archive = archive
+        self._orders = orders
         self._consumer = consumer
         self._clock = clock
         self._meter = meter
@@ -181,8 +184,9 @@ class Writer:
                 return "gone"
             state, commands = unstored.state, [name for name, _ in unstored.commands]
             if held is not None:
-                await leads_on(self._store, interview_id, state.version, held)
+                await leads_on(self._store, state, held)
             elif await self._store.mark_stored(interview_id, state.head, commands):
+                await self._orders.consider(state.session)
                 return "written"
         raise BadDataError("PostgreSQL and Redis do not come together")
 

@@ -29,6 +29,8 @@ LOG_LENGTH = 4096
 COMMAND_IDS = 10_000
 IDLE_MS = 3_600_000
 """How long a live interview rests before it is parked in PostgreSQL."""
+PARK_DOUBLINGS = 9
+"""How often the pause before the next look at what cannot be parked is doubled."""
 LATE_JOIN_MS = 1000
 """A join this old may have been overtaken by a newer socket's."""
 TOMBSTONE_S = 86_400
@@ -96,12 +98,16 @@ class State(Struct, frozen=True, kw_only=True):
 class Commit(Struct, frozen=True, kw_only=True):
     """One transition to be made durable; the fields are those of ``commit`` in the Lua source.
 
+    ``version`` and ``head`` are those of the state it was decided on. A session rebuilt after a
+    loss comes to the same version again by another course, whose log lacks that head.
+
     ``ordinal`` is that of the last append which the finished turn's text ends with: where the log
     has another one, it lost some of that text, and the caller is fenced out.
     """
 
     id: str
     version: int
+    head: str
     kind: Literal["ingest", "finish", "cancel"]
     fence: str = ""
     ordinal: int = ANY_ORDINAL
@@ -336,6 +342,10 @@ class LiveStore(Protocol):
         """Send an ephemeral payload to every instance that watches the interview."""
         ...
 
+    async def publish_all(self, payloads: Sequence[tuple[str, str]]) -> None:
+        """Send payloads, given as (interview, payload), in one round trip; see `publish`."""
+        ...
+
     async def redeem(self, interview_id: str, ticket: str, nonce: str, seconds: int) -> bool:
         """Use a ticket up; True for the first nonce that asks, also when it asks again."""
         ...
@@ -349,15 +359,20 @@ class LiveStore(Protocol):
         ...
 
     async def park(
-        self, interview_id: str, version: int, idle_ms: int, again_at: int
+        self, interview_id: str, version: int, idle_ms: int, again_ms: int
     ) -> Literal["ok", "active", "unstored", "missing"]:
-        """Free an interview that rests and is wholly in PostgreSQL."""
+        """Free an interview that rests and is wholly in PostgreSQL.
+
+        Else its timer is set to ``again_ms`` from now. One that is not stored is queued, unless the
+        last park's entry still waits, and the pause doubles with each look at the same head.
+        """
         ...
 
-    async def evict(self, interview_id: str, version: int) -> bool:
-        """Drop the session if it is still at ``version``: PostgreSQL does not lead to it.
+    async def evict(self, interview_id: str, version: int, head: EventId) -> bool:
+        """Drop the session if it is still at ``version`` on the log that holds ``head``.
 
-        A failover lost the tail of its log. Its sockets are told, and it is rebuilt.
+        PostgreSQL does not lead to it: a failover lost the tail of its log. Its sockets are told,
+        and it is rebuilt.
         """
         ...
 
@@ -369,8 +384,19 @@ class LiveStore(Protocol):
         """Read what the writer needs."""
         ...
 
-    async def mark_stored(self, interview_id: str, head: EventId, commands: Sequence[str]) -> bool:
-        """Tell that PostgreSQL has committed everything up to ``head``.
+    async def mark_stored(
+        self,
+        interview_id: str,
+        head: EventId,
+        commands: Sequence[str] = (),
+        *,
+        believed: EventId | None = None,
+    ) -> bool:
+        """Tell that PostgreSQL has committed everything up to ``head``, and ``commands``.
+
+        ``believed`` is `State.stored` as it was before PostgreSQL was found to hold ``head`` and no
+        more. Where it is the same still, and further on, PostgreSQL lost its tail: ``stored`` goes
+        back, and all that came after, with every command's answer, is queued to be written again.
 
         False where the log does not hold ``head``: it lost its tail after that was read, PostgreSQL
         is ahead of Redis, and nothing was marked.
@@ -481,6 +507,7 @@ def commit_of(
     return Commit(
         id=done.session.interview_id,
         version=before.version,
+        head=str(before.head),
         kind="cancel" if stop else "finish" if fence else "ingest",
         fence=fence,
         ordinal=ordinal,

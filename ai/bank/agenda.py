@@ -3,17 +3,22 @@
 import hashlib
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from itertools import chain
 from typing import get_args
 
 from ai.bank.entries import Bank, Question
+from ai.bank.roles import families_of
 from protocol.plan import Plan
-from protocol.scalars import Difficulty, InterviewType
+from protocol.scalars import Difficulty, InterviewType, Level
 
 MIXED: tuple[InterviewType, ...] = ("behavioral", "technical", "system_design", "situational")
 
 _DIFFICULTIES: tuple[Difficulty, ...] = get_args(Difficulty)
+_LEVELS: tuple[Level, ...] = get_args(Level)
 _WORD = re.compile(r"\w{4,}")
+
+_Fitness = tuple[int, int, int, bool, bytes]
 
 
 def rank(*parts: str | int) -> bytes:
@@ -21,44 +26,66 @@ def rank(*parts: str | int) -> bytes:
     return hashlib.sha256("\x1f".join(map(str, parts)).encode()).digest()
 
 
-def agenda(bank: Bank, interview_id: str, plan: Plan) -> tuple[Question, ...]:
+def agenda(
+    bank: Bank, interview_id: str, plan: Plan, asked: frozenset[str] = frozenset()
+) -> tuple[Question, ...]:
     """Return all of the bank's questions, the most fitting first.
 
-    The plan's type comes first (``mixed``: the types of `MIXED` take turns), in it the nearest
-    difficulty, in that the plan's competencies, and then chance. The other types follow, for an
-    interview that should ever exhaust its own.
+    The plan's type comes first (``mixed``: the types of `MIXED` take turns), in it the questions
+    for the role's family before those for any role before those for another one, in these the
+    nearest difficulty, the nearest level, the plan's competencies, and then chance. The other types
+    follow, for an interview that should ever exhaust its own.
+
+    ``asked`` are the ids of questions that the user knows from earlier interviews. They come behind
+    all others, so that nobody is asked the same twice while anything is left.
     """
-    drawn = MIXED if plan.type == "mixed" else (plan.type,)
-    groups = [_sorted(bank.questions[kind], interview_id, plan) for kind in drawn]
-    others = [group for kind, group in bank.questions.items() if kind not in drawn]
-    rest = _sorted(chain.from_iterable(others), interview_id, plan)
-    return (*_taking_turns(groups), *rest)
+    everything = list(chain.from_iterable(bank.questions.values()))
+    fitness = _Fit(interview_id, plan)
+    own = MIXED if plan.type == "mixed" else (plan.type,)
+    kinds = {question.id: kind for kind, group in bank.questions.items() for question in group}
+    order: list[Question] = []
+    for known in (False, True):
+        part = sorted((q for q in everything if (q.id in asked) == known), key=fitness)
+        order += _taking_turns([[q for q in part if kinds[q.id] == kind] for kind in own])
+        order += [q for q in part if kinds[q.id] not in own]
+    return tuple(order)
 
 
-def _sorted(questions: Iterable[Question], interview_id: str, plan: Plan) -> list[Question]:
-    wanted = _words(" ".join(plan.competencies))
-    level = _DIFFICULTIES.index(plan.difficulty)
+class _Fit:
+    """How well a question fits a plan: the key to sort by, less is better."""
 
-    def fitness(question: Question) -> tuple[int, bool, bytes]:
-        distance = abs(_DIFFICULTIES.index(question.difficulty) - level)
+    def __init__(self, interview_id: str, plan: Plan) -> None:
+        self._interview_id = interview_id
+        self._families = families_of(plan.role)
+        self._difficulty = _DIFFICULTIES.index(plan.difficulty)
+        self._level = _LEVELS.index(plan.level)
+        self._wanted = _words(" ".join(plan.competencies))
+
+    def __call__(self, question: Question) -> _Fitness:
         return (
-            distance,
-            wanted.isdisjoint(_words(question.competency)),
-            rank(interview_id, question.id),
+            self._foreignness(question),
+            abs(_DIFFICULTIES.index(question.difficulty) - self._difficulty),
+            min((abs(_LEVELS.index(level) - self._level) for level in question.levels), default=0),
+            self._wanted.isdisjoint(_words(question.competency)),
+            rank(self._interview_id, question.id),
         )
 
-    return sorted(questions, key=fitness)
+    def _foreignness(self, question: Question) -> int:
+        if not question.roles:
+            return 1
+        return 2 if self._families.isdisjoint(question.roles) else 0
 
 
-def _taking_turns(groups: list[list[Question]]) -> list[Question]:
-    return [
+def _taking_turns(groups: list[list[Question]]) -> Iterable[Question]:
+    return (
         group[place]
         for place in range(max(map(len, groups)))
         for group in groups
         if place < len(group)
-    ]
+    )
 
 
-def _words(text: str) -> set[str]:
+@lru_cache(maxsize=1024)
+def _words(text: str) -> frozenset[str]:
     """Return the words of four letters and more, the plural's s taken away."""
-    return {word.removesuffix("s") for word in _WORD.findall(text.casefold())}
+    return frozenset(word.removesuffix("s") for word in _WORD.findall(text.casefold()))

@@ -8,12 +8,16 @@ question whose words stand in the turn, whoever spoke them.
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
+from itertools import chain
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from ai.bank.agenda import agenda, rank
 from ai.bank.answers import asks_nothing, first_hits, is_blank, readable
 from ai.bank.echo import clean, quote
-from ai.bank.entries import Bank, Probe, Question
+from ai.bank.entries import Probe, Question
 from ai.bank.loading import STEM, load_bank
 from ai.bank.templates import fill, slots
 from ai.prompts import question_number
@@ -29,10 +33,25 @@ def compose(request: TurnRequest) -> str:
     Raises:
         ValueError: the turn is the candidate's.
     """
-    retelling = _Retelling(load_bank(), request.interview_id, request.plan)
+    retelling = _Retelling(request)
     for turn in request.turns:
         retelling.take(turn)
     return retelling.say(request.turn, request.kind, request.question_id)
+
+
+def questions_in(turns: Iterable[Turn], role: str) -> frozenset[str]:
+    """Return the ids of the bank's questions that stand in an interview's ``turns``.
+
+    Whoever spoke them. ``role`` is that of the interview's plan.
+    """
+    spoken = clean(role)
+    questions = list(chain.from_iterable(load_bank().questions.values()))
+    return frozenset(
+        question.id
+        for turn in turns
+        if turn.speaker == "interviewer"
+        for question in _heard_in(turn, questions, spoken)
+    )
 
 
 class _Choice(NamedTuple):
@@ -52,12 +71,14 @@ class _Choice(NamedTuple):
 class _Retelling:
     """The interview so far, as the bank needs to know it: what is used, asked and answered."""
 
-    def __init__(self, bank: Bank, interview_id: str, plan: Plan) -> None:
+    def __init__(self, request: TurnRequest) -> None:
+        bank, plan = load_bank(), request.plan
         self._phrases = bank.phrases
-        self._interview_id = interview_id
+        self._interview_id = request.interview_id
         self._plan = plan
         self._role = clean(plan.role)
-        self._agenda = agenda(bank, interview_id, plan)
+        guided = tuple(q.bank_id for q in request.guide.questions) if request.guide else ()
+        self._agenda = _agenda(request.interview_id, _without_documents(plan), guided)
         self._used: set[str] = set()
         self._asked: dict[str, Question] = {}
         self._cut: Question | None = None
@@ -110,8 +131,7 @@ class _Retelling:
                 raise ValueError("the bank does not speak for the candidate")
 
     def _take_question(self, turn: Turn, question_id: str, choice: _Choice) -> None:
-        role = {"role": self._role}
-        found = [entry for entry in self._agenda if _heard(fill(entry.text, role), turn)]
+        found = _heard_in(turn, self._agenda, self._role)
         self._used.update(question.id for question in found)
         if choice.question in found:
             self._asked[question_id] = choice.question
@@ -212,6 +232,35 @@ class _Retelling:
     def _answer(self) -> str:
         """What the candidate said since the last question or probe, as far as it is looked at."""
         return readable(self._answers)
+
+
+@lru_cache(maxsize=256)
+def _agenda(interview_id: str, plan: Plan, guided: tuple[str, ...]) -> tuple[Question, ...]:
+    """Return the interview's agenda, its guide first; kept, as each of its turns goes through it.
+
+    A question of the guide that the bank does not hold any more is left out: the guide was made by
+    another version.
+    """
+    order = agenda(load_bank(), interview_id, plan)
+    known = {question.id: question for question in order}
+    first = [known[name] for name in guided if name in known]
+    return (*first, *(question for question in order if question not in first))
+
+
+def _without_documents(plan: Plan) -> Plan:
+    """Return ``plan`` without the candidate's papers, which are not to be kept."""
+    return replace(plan, job_description=None, resume=None)
+
+
+def _heard_in(turn: Turn, questions: Iterable[Question], role: str) -> list[Question]:
+    return [
+        question
+        for question in questions
+        # No slot stands in the beginning: where that is not, the rest need not be filled. An empty
+        # role would take the space before its slot away.
+        if question.text[: STEM - 1] in turn.text
+        and _heard(fill(question.text, {"role": role}), turn)
+    ]
 
 
 def _heard(question: str, turn: Turn) -> bool:

@@ -1,11 +1,11 @@
 """What the question bank is made of. The entries themselves are the TOML files beside this one."""
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from protocol.scalars import Difficulty, InterviewType
+from protocol.scalars import Difficulty, InterviewType, Level
 
 _SENTENCE = r"\A[^\x00-\x20\x7f][^\x00-\x1f\x7f\u2028\u2029]*[.?!]\Z"
 """One line that can be spoken: no control character, no space around it, a full stop behind it."""
@@ -19,6 +19,17 @@ Label = Annotated[str, Meta(pattern=_WORDS, max_length=40)]
 Cue = Annotated[str, Meta(pattern=_WORDS, max_length=40)]
 """Words to look for in an answer; with a ``*`` at its end, whatever begins like this."""
 
+RoleFamily = Annotated[str, Meta(pattern=r"\A[a-z]+(_[a-z]+)*\Z", max_length=40)]
+"""The id of one of the families in ``roles.toml``."""
+
+AnswerMinutes = Annotated[int, Meta(ge=2, le=20)]
+Intent = Literal["clarify", "complete", "deepen", "challenge", "redirect"]
+"""What a probe is after.
+
+``clarify``: what was meant. ``complete``: what is missing. ``deepen``: more of the same.
+``challenge``: what speaks against it. ``redirect``: back to what was asked.
+"""
+
 Variants = Annotated[tuple[Sentence, ...], Meta(min_length=2)]
 
 
@@ -27,6 +38,7 @@ class Probe(Struct, frozen=True, forbid_unknown_fields=True):
 
     text: Sentence
     cues: tuple[Cue, ...] = ()
+    intent: Intent = "deepen"
 
 
 class Anchors(
@@ -46,11 +58,16 @@ class Question(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A main question with all that may follow it.
 
     ``id`` is stable: the wording may be improved under it, another question needs another id.
+    Without ``roles`` it is for any role, without ``levels`` for any level. ``minutes`` is what a
+    good answer takes, with a probe.
     """
 
     id: QuestionId
     difficulty: Difficulty
     competency: Label
+    roles: tuple[RoleFamily, ...] = ()
+    levels: tuple[Level, ...] = ()
+    minutes: AnswerMinutes = 5
     text: QuestionText
     probes: Annotated[tuple[Probe, ...], Meta(min_length=3)]
     hints: Annotated[tuple[Sentence, ...], Meta(min_length=2)]
@@ -105,6 +122,13 @@ class Phrases(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     replies: Replies
     words: Words
     probes: Annotated[tuple[Probe, ...], Meta(min_length=8)]
+
+
+class Family(Struct, frozen=True, forbid_unknown_fields=True):
+    """A family of roles: its ``title``, and the ``cues`` by which a role's text is told."""
+
+    title: Label
+    cues: Annotated[tuple[Cue, ...], Meta(min_length=1)]
 
 
 class Bank(Struct, frozen=True):

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 Kind = Literal[
     "status", "quota", "slow", "stall", "cut", "no_end", "malformed", "surrogate", "nul", "empty",
-    "refused", "failed",
+    "refused", "failed", "forged_quote", "bad_schema", "score_without_quote", "leak",
 ]  # fmt: skip
 
 
@@ -20,6 +20,9 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     the body ends behind ``tokens`` as if it were whole. ``malformed``: a chunk that is no JSON.
     ``surrogate``: an emoji split in two halves. ``nul``: a NUL in the text. ``empty``: no token at
     all. ``refused``: stopped by the content filter. ``failed``: an error event in the stream.
+
+    Of the rater only: ``forged_quote`` has a quote that nobody said, ``bad_schema`` lacks a field,
+    ``score_without_quote`` has a score alone, ``leak`` the mark of the rules.
     """
 
     kind: Kind

@@ -11,7 +11,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct
 
-from loadtest.fakeopenai import chat
+from loadtest.fakeopenai import chat, rater, whole
 from loadtest.fakeopenai.bill import Bill, Call
 from loadtest.fakeopenai.faults import Fault, Faults
 from loadtest.fakeopenai.responses import Response
@@ -94,9 +94,7 @@ class FakeOpenAI:
         if refusal is not None:
             return refusal
         if not asked.get("stream"):
-            _count(call, "".join(tokens), len(tokens))
-            call.outcome = "completed"
-            return web.json_response(chat.whole(call))
+            return await self._whole(request, asked, call, tokens, fault)
         reply = web.StreamResponse(headers=_SSE)
         try:
             await reply.prepare(request)
@@ -149,6 +147,8 @@ class FakeOpenAI:
         refusal = self._refuse(call, fault)
         if refusal is not None:
             return refusal
+        if not asked.get("stream"):
+            return await self._whole(request, asked, call, tokens, fault)
         response = Response(call)
         response.begin()
         # What breaks the connection does not break a response that the provider stores.
@@ -253,6 +253,17 @@ class FakeOpenAI:
         )
         length = max(1, round(self._draw.uniform(0.5, 1.5) * options.tokens))
         return call, tokens_of(options.seed, number, length), self.faults.of(prompt)
+
+    async def _whole(
+        self,
+        request: web.Request,
+        asked: dict[str, Any],
+        call: Call,
+        tokens: list[str],
+        fault: Fault | None,
+    ) -> web.StreamResponse:
+        text = rater.rate(asked, fault) if rater.wants_rating(asked) else "".join(tokens)
+        return await whole.answer(request, call, text, fault, self.options.first_token_s)
 
     def _refuse(self, call: Call, fault: Fault | None) -> web.Response | None:
         """Put the call on the bill, or refuse it with an HTTP error."""

@@ -5,16 +5,21 @@ from typing import Literal
 
 from msgspec import Struct
 
+from server.assessing.orders import OrderBook
 from server.clock import Clock
 from server.credentials import Credentials
+from server.notice import Notice
 from storage.live import LiveStore
 from storage.postgres.archive import Archive
+from storage.postgres.assessments import Assessments
 
 
 class Deps(Struct, frozen=True, kw_only=True):
     """The backends behind the API, and its limits."""
 
     archive: Archive
+    assessments: Assessments
+    orders: OrderBook
     store: LiveStore
     credentials: Credentials
     clock: Clock
@@ -23,3 +28,4 @@ class Deps(Struct, frozen=True, kw_only=True):
     """By name: what raises `StorageError` where a dependency is down."""
     draining: Callable[[], bool]
     interviewer: Literal["model", "offline"]
+    notice: Notice

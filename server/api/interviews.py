@@ -1,30 +1,46 @@
 """Interviews: create, list, look at, join, read, erase."""
 
 import hashlib
+import math
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import msgspec
 import structlog
-from litestar import Controller, MediaType, Request, Response, delete, get, post
+from litestar import Controller, Request, Response, delete, get, post
+from litestar.datastructures import CacheControlHeader
 from litestar.params import HeaderParameter, Parameter
 
+from ai.bank.guides import plan_guide
 from protocol.plan import Plan
 from protocol.scalars import InterviewType, Role, Status
 from protocol.session import Session
+from server.api.accept import preferred
 from server.api.deps import Deps
-from server.api.resources import Listing, Ticket, Transcript, as_csv, as_markdown, shown
+from server.api.described import SECURED, refusals
+from server.api.resources import (
+    Listing,
+    Ticket,
+    Transcript,
+    as_csv,
+    as_markdown,
+    check_words,
+    shown,
+)
 from server.auth import Caller
 from server.ids import uuid7
 from server.problems import ProblemError, absent
 from storage.errors import ErasedError, StorageError
 from storage.live import State
-from storage.postgres.records import Existing, Interview, KeyReused
+from storage.postgres.records import Existing, Interview, KeyReused, TooMany
 
-HOUR_MS = 3_600_000
 LONGEST_KEY = 255
+END_OF_TIME_MS = 253_402_300_799_999
+"""The last millisecond of the year 9999: neither Python nor the archive knows later ones."""
 
 Limit = Annotated[int, Parameter(ge=1, le=100)]
 Offset = Annotated[int, Parameter(ge=0, le=1_000_000)]
+Since = Annotated[int | None, Parameter(ge=0, le=END_OF_TIME_MS)]
 
 _log = structlog.get_logger()
 
@@ -40,8 +56,10 @@ class Interviews(Controller):
 
     path = "/api/interviews"
     tags = ("interviews",)
+    security = SECURED
+    cache_control = CacheControlHeader(no_store=True)
 
-    @post()
+    @post(responses=refusals(408, 413, 422, 429))
     async def create(
         self,
         deps: Deps,
@@ -54,23 +72,34 @@ class Interviews(Controller):
             raise ProblemError(
                 400, "bad_idempotency_key", f"Idempotency-Key holds 1 to {LONGEST_KEY} characters."
             )
+        check_words(data)
         now = deps.clock.now()
-        recent = await deps.archive.list(caller.user, limit=1, since=now - HOUR_MS)
-        if recent.total >= deps.interviews_per_hour:
-            raise ProblemError(
-                429,
-                "too_many_interviews",
-                f"You may create {deps.interviews_per_hour} interviews an hour.",
-                {"Retry-After": "600"},
-            )
+        interview_id = uuid7(now)
+        practice = data.mode == "practice"
+        asked = await deps.assessments.asked(caller.user) if practice else frozenset[str]()
         session = Session(
-            interview_id=uuid7(now), user_id=caller.user, created_at=now, plan=data, phase="lobby"
+            interview_id=interview_id,
+            user_id=caller.user,
+            created_at=now,
+            plan=data,
+            guide=plan_guide(interview_id, data, asked),
+            phase="lobby",
         )
         digest = hashlib.sha256(msgspec.json.encode(data, order="deterministic")).hexdigest()
         done = await deps.archive.create_interview(
-            session, idempotency_key=idempotency_key, digest=digest
+            session,
+            idempotency_key=idempotency_key,
+            digest=digest,
+            most=deps.interviews_per_hour,
         )
         match done:
+            case TooMany(until=until):
+                raise ProblemError(
+                    429,
+                    "too_many_interviews",
+                    f"You may create {deps.interviews_per_hour} interviews an hour.",
+                    {"Retry-After": str(max(1, math.ceil((until - now) / 1000)))},
+                )
             case KeyReused():
                 raise ProblemError(
                     422, "idempotency_key_reused", "This Idempotency-Key came with another request."
@@ -89,7 +118,7 @@ class Interviews(Controller):
         location = f"/api/interviews/{interview.interview_id}"
         return Response(shown(interview), status_code=201, headers={"Location": location})
 
-    @get()
+    @get(responses=refusals())
     async def list_interviews(
         self,
         deps: Deps,
@@ -99,7 +128,7 @@ class Interviews(Controller):
         offset: Offset = 0,
         status: Status | None = None,
         type: InterviewType | None = None,  # noqa: A002  # the contract's name
-        since: Annotated[int, Parameter(ge=0, le=2**53 - 1)] | None = None,
+        since: Since = None,
         fields: str | None = None,
     ) -> Listing:
         """List interviews, newest first: the caller's own, for a reviewer or admin all."""
@@ -114,31 +143,33 @@ class Interviews(Controller):
         items = [_listed(interview, fields) for interview in page.items]
         return Listing(items=items, total=page.total, limit=limit, offset=offset)
 
-    @get("/{interview_id:str}")
+    @get("/{interview_id:str}", responses=refusals(404))
     async def show(
         self, deps: Deps, caller: Caller, interview_id: str, fields: str | None = None
     ) -> dict[str, Any]:
         """Show one interview."""
         return shown(await self._permitted(deps, caller, interview_id), fields)
 
-    @delete("/{interview_id:str}")
+    @delete("/{interview_id:str}", responses=refusals(403, 404))
     async def erase(self, deps: Deps, caller: Caller, interview_id: str) -> None:
         """Erase an interview everywhere; nothing that arrives late brings it back."""
         interview = await deps.archive.get(interview_id)
         if interview is None and await _tombstoned(deps, interview_id):
-            # Somebody erased it, perhaps on an instance that died before it came to Redis.
+            # Somebody erased it, perhaps on an instance that died before it came to Redis. Only
+            # their repeated request may tell that there ever was one.
             await deps.store.erase(interview_id)
-            return
+            if await deps.archive.erased_by(interview_id) == caller.user:
+                return
         if interview is None or not (caller.reviews or interview.user_id == caller.user):
             raise absent()
         if caller.role == "reviewer" and interview.user_id != caller.user:
             raise ProblemError(403, "forbidden", "Reviewers may not erase interviews.")
         # The tombstone in PostgreSQL comes first: from then on no late write is taken.
-        await deps.archive.erase(interview_id)
+        await deps.archive.erase(interview_id, by=caller.user)
         await deps.store.erase(interview_id)
         _log.info("interview erased", interview=interview_id)
 
-    @post("/{interview_id:str}/tickets")
+    @post("/{interview_id:str}/tickets", responses=refusals(403, 404, 408, 413))
     async def ticket(
         self,
         deps: Deps,
@@ -162,7 +193,7 @@ class Interviews(Controller):
             socket_url=f"{scheme}://{host}/api/interviews/{interview_id}/socket",
         )
 
-    @get("/{interview_id:str}/transcript")
+    @get("/{interview_id:str}/transcript", responses=refusals(404))
     async def transcript(
         self, deps: Deps, caller: Caller, interview_id: str, request: Request[Any, Any, Any]
     ) -> Response[Any]:
@@ -170,25 +201,9 @@ class Interviews(Controller):
         await self._permitted(deps, caller, interview_id)
         turns = [turn.public() for turn in await self._turns(deps, interview_id)]
         whole = Transcript(interview_id=interview_id, turns=turns)
-        headers = {"Cache-Control": "no-store", "Vary": "Accept"}
-        accepted = request.headers.get("accept", "")
-        if "text/markdown" in accepted:
-            return Response(as_markdown(whole), media_type="text/markdown", headers=headers)
-        if "text/csv" in accepted:
-            return Response(as_csv(whole), media_type="text/csv", headers=headers)
-        return Response(whole, media_type=MediaType.JSON, headers=headers)
-
-    @get("/{interview_id:str}/report")
-    async def report(self, deps: Deps, caller: Caller, interview_id: str) -> None:
-        """Read the report."""
-        await self._permitted(deps, caller, interview_id)
-        raise _NO_ASSESSOR
-
-    @post("/{interview_id:str}/report")
-    async def write_report(self, deps: Deps, caller: Caller, interview_id: str) -> None:
-        """Have the report written again."""
-        await self._permitted(deps, caller, interview_id)
-        raise _NO_ASSESSOR
+        headers = {"Vary": "Accept"}
+        form = preferred(request.headers.get("accept", ""), tuple(_FORMS))
+        return Response(_FORMS[form](whole), media_type=form, headers=headers)
 
     async def _permitted(self, deps: Deps, caller: Caller, interview_id: str) -> Interview:
         interview = await deps.archive.get(interview_id)
@@ -220,9 +235,11 @@ class Interviews(Controller):
         return await deps.archive.transcript(interview_id)
 
 
-_NO_ASSESSOR = ProblemError(
-    503, "assessor_unavailable", "No assessor is part of this deployment; there is no report."
-)
+_FORMS: dict[str, Callable[[Transcript], Any]] = {
+    "application/json": lambda transcript: transcript,
+    "text/markdown": as_markdown,
+    "text/csv": as_csv,
+}
 
 
 async def _tombstoned(deps: Deps, interview_id: str) -> bool:

@@ -2,18 +2,21 @@
 
 import csv
 import io
+import unicodedata
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from protocol.events import TurnView
+from protocol.plan import Plan
 from protocol.scalars import Milliseconds
 from server.problems import ProblemError
 from storage.postgres.records import Interview
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""A cell that begins so is run by spreadsheets (OWASP, CSV injection)."""
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""A cell that begins so is run by spreadsheets (OWASP, CSV injection): the last four are the signs'
+full-width twins, which some read as the signs themselves."""
 
 
 class Ticket(Struct, frozen=True, kw_only=True):
@@ -38,6 +41,25 @@ class Transcript(Struct, frozen=True, kw_only=True):
 
     interview_id: str
     turns: list[TurnView]
+
+
+def check_words(plan: Plan) -> None:
+    """Refuse what is no words for people: it would stand in titles, prompts and terminals.
+
+    Not a bound of `Plan` itself: interviews that are stored already have to be read.
+
+    Raises:
+        ProblemError: 400, with the field's name.
+    """
+    for field, texts in (("role", (plan.role,)), ("competencies", plan.competencies)):
+        for text in texts:
+            kinds = {unicodedata.category(character) for character in text}
+            if kinds & {"Cc", "Zl", "Zp"} or all(kind[0] in "CZ" for kind in kinds):
+                raise ProblemError(
+                    400,
+                    "invalid_request",
+                    f"{field}: Expected words on one line, without control characters",
+                )
 
 
 def shown(interview: Interview, fields: str | None = None) -> dict[str, Any]:

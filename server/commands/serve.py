@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
 async def _serve(settings: Settings, host: str, port: int) -> int:
     listener = listen(host, port, reuse_port=settings.reuse_port)
     instance = Instance(settings)
-    serving = Host(create_app(instance), listener)
+    serving = Host(create_app(instance), listener, sockets=settings.max_connections)
     instance.on_failure = serving.fail
     # What is loaded by now stays: it need not be looked through by each collection.
     gc.collect()

@@ -4,11 +4,14 @@ import argparse
 import asyncio
 import contextlib
 import os
+import shlex
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
 from server.auth import sign
+from server.cli import DEFAULT_DATA_DIR, DEFAULT_URL, DEFAULT_USER
 from server.talk.api import Api, TalkError
 from server.talk.conversation import Conversation
 from server.talk.link import Link
@@ -16,6 +19,8 @@ from server.talk.plain import Lines, PlainScreen
 from server.talk.plain import converse as plainly
 from server.talk.text import inert
 
+_Talk = tuple[Conversation, Coroutine[Any, Any, None]]
+"""What is talked, and the talking of it."""
 TOKEN_S = 24 * 3600
 LEAVE_S = 2.0
 """How long what was given last may take to reach the server when the candidate leaves."""
@@ -28,45 +33,71 @@ def run(args: argparse.Namespace) -> int:
         asyncio.run(_talk(args))
     except* TalkError as group:
         failure = _first(group)
+    except* BrokenPipeError:
+        _close_output()
+        failure = "nothing more can be shown: what read the output is gone; the interview waits"
     if failure:
         sys.stderr.write(f"{failure}\n")
     return 1 if failure else 0
 
 
+def _close_output() -> None:
+    # The interpreter flushes it once more when it ends, which would be another error.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 async def _talk(args: argparse.Namespace) -> None:
+    _check_place(args.save)
     api = Api(args.url, _token(args))
     interview_id = args.resume or await api.create(_plan(args))
     plain = args.plain or not (sys.stdin.isatty() and sys.stdout.isatty())
     async with asyncio.TaskGroup() as group:
         if plain:
-            link, talking = _plain(api, interview_id, args)
+            conversation, talking = _plain(api, interview_id, args)
         else:
-            link, talking = _pretty(api, interview_id, args)
+            conversation, talking = _pretty(api, interview_id, args)
+        link = conversation.link
         running = group.create_task(link.run())
-        await talking
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LEAVE_S):
-                await link.settled()
-        if not link.over:
-            sys.stdout.write(f"\nThe interview waits: viva talk --resume {interview_id}\n")
-        running.cancel()
-    if link.over:
+        try:
+            await talking
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LEAVE_S):
+                    await link.settled()
+        finally:
+            # Read before the link is cancelled: a cancelled one is over in any case.
+            over = link.over or bool(link.reason)
+            running.cancel()
+            if not over and not conversation.declined:
+                sys.stdout.write(f"\n{_way_back(interview_id, args)}\n")
+    if conversation.declined:
+        await _decline(api, interview_id, created=not args.resume)
+    elif over:
         await _goodbye(api, link, interview_id, args.save)
 
 
-def _plain(api: Api, interview_id: str, args: argparse.Namespace) -> tuple[Link, Any]:
+def _plain(api: Api, interview_id: str, args: argparse.Namespace) -> _Talk:
     screen = PlainScreen(sys.stdout)
     link = Link(api, interview_id, screen)
-    return link, plainly(Conversation(link, screen, agreed=args.yes), Lines(sys.stdin))
+    conversation = Conversation(link, screen, api.notice, agreed=args.yes)
+    return conversation, plainly(conversation, Lines(sys.stdin))
 
 
-def _pretty(api: Api, interview_id: str, args: argparse.Namespace) -> tuple[Link, Any]:
+def _pretty(api: Api, interview_id: str, args: argparse.Namespace) -> _Talk:
     # Imported here: pipes and scripts do without it, and it takes a while.
     from server.talk.terminal import TerminalScreen, converse  # noqa: PLC0415
 
     screen = TerminalScreen()
     link = Link(api, interview_id, screen)
-    return link, converse(Conversation(link, screen, agreed=args.yes), screen)
+    conversation = Conversation(link, screen, api.notice, agreed=args.yes)
+    return conversation, converse(conversation, screen)
+
+
+async def _decline(api: Api, interview_id: str, *, created: bool) -> None:
+    """Erase the interview if it is of this very call; another one is not ours to throw away."""
+    if not created:
+        raise TalkError("without your agreement the interview does not begin; it is kept as it was")
+    await api.erase(interview_id)
+    raise TalkError("without your agreement there is no interview; what was prepared is erased")
 
 
 async def _goodbye(api: Api, link: Link, interview_id: str, save: Path | None) -> None:
@@ -75,8 +106,41 @@ async def _goodbye(api: Api, link: Link, interview_id: str, save: Path | None) -
         sys.stdout.write(f"{len(link.view.turns)} turns are stored; --save FILE keeps a copy.\n")
         return
     text = await api.markdown(interview_id)
-    await asyncio.to_thread(save.write_text, inert(text), encoding="utf-8")
+    try:
+        await asyncio.to_thread(save.write_text, inert(text), encoding="utf-8")
+    except OSError as error:
+        raise TalkError(f"the transcript cannot be written to {save}: {error.strerror}") from None
     sys.stdout.write(f"The transcript is in {save}.\n")
+
+
+def _way_back(interview_id: str, args: argparse.Namespace) -> str:
+    """Return the command that goes on, with what it needs to find this interview again."""
+    words = ["viva", "talk", "--resume", interview_id]
+    # Where VIVA_URL is set, even the usual address has to be told apart from it.
+    usual = DEFAULT_URL if "VIVA_URL" not in os.environ else None
+    for option, given, default in (
+        ("--url", args.url, usual),
+        ("--user", args.user, DEFAULT_USER),
+        ("--data-dir", str(args.data_dir), str(DEFAULT_DATA_DIR)),
+    ):
+        if given != default:
+            words += [option, given]
+    # A token is a secret: it is not printed to where others may read it.
+    again = " (with the same --token)" if args.token else ""
+    return f"The interview waits{again}: {shlex.join(words)}"
+
+
+def _check_place(save: Path | None) -> None:
+    """Find out before the interview, not after it, that its transcript has no place.
+
+    Raises:
+        TalkError: it cannot be written there.
+    """
+    if save is None:
+        return
+    place = save if save.exists() else save.parent
+    if save.is_dir() or not os.access(place, os.W_OK):
+        raise TalkError(f"the transcript cannot be written to {save}; give --save another file")
 
 
 def _plan(args: argparse.Namespace) -> dict[str, Any]:

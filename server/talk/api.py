@@ -1,15 +1,33 @@
 """The HTTP API as the terminal needs it; every failure is one sentence."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
+import msgspec
+from msgspec import Struct
+
+from server.notice import Notice
 
 TIMEOUT = aiohttp.ClientTimeout(total=15, connect=5)
+
+PROBLEM = "application/problem+json"
+NOT_HERE = (404, 405, 501)
+"""What other servers than viva say to a request for its API."""
+
+T = TypeVar("T")
 
 
 class TalkError(Exception):
     """The talk cannot begin or go on; the message is for the person at the terminal."""
+
+
+class _Created(Struct, frozen=True):
+    id: str
+
+
+class _Given(Struct, frozen=True):
+    ticket: str
 
 
 class Api:
@@ -25,8 +43,7 @@ class Api:
         Raises:
             TalkError: with a sentence.
         """
-        created = await self._ask("POST", "", json=dict(plan))
-        return str(created["id"])
+        return (await self._told(_Created, "POST", "interviews", json=dict(plan))).id
 
     async def ticket(self, interview_id: str) -> str:
         """Return a ticket for one connection.
@@ -34,8 +51,24 @@ class Api:
         Raises:
             TalkError: with a sentence.
         """
-        given = await self._ask("POST", f"/{interview_id}/tickets", json={})
-        return str(given["ticket"])
+        path = f"interviews/{interview_id}/tickets"
+        return (await self._told(_Given, "POST", path, json={})).ticket
+
+    async def notice(self) -> Notice:
+        """Return what is to be agreed to.
+
+        Raises:
+            TalkError: with a sentence.
+        """
+        return await self._told(Notice, "GET", "notice")
+
+    async def erase(self, interview_id: str) -> None:
+        """Erase an interview everywhere.
+
+        Raises:
+            TalkError: with a sentence.
+        """
+        await self._ask("DELETE", f"interviews/{interview_id}")
 
     async def markdown(self, interview_id: str) -> str:
         """Return the transcript as Markdown.
@@ -43,27 +76,40 @@ class Api:
         Raises:
             TalkError: with a sentence.
         """
-        return str(await self._ask("GET", f"/{interview_id}/transcript", accept="text/markdown"))
+        path = f"interviews/{interview_id}/transcript"
+        text = await self._ask("GET", path, headers={"Accept": "text/markdown"})
+        return text.decode(errors="replace")
 
-    async def _ask(
-        self, method: str, path: str, *, accept: str = "application/json", **options: Any
-    ) -> Any:
-        headers = {**self._headers, "Accept": accept}
-        address = f"{self.url}/api/interviews{path}"
+    async def _told(self, kind: type[T], method: str, path: str, **options: Any) -> T:
+        try:
+            return msgspec.json.decode(await self._ask(method, path, **options), type=kind)
+        except msgspec.MsgspecError:
+            raise self._stranger() from None
+
+    async def _ask(self, method: str, path: str, **options: Any) -> bytes:
         try:
             async with (
-                aiohttp.ClientSession(timeout=TIMEOUT, headers=headers) as http,
-                http.request(method, address, **options) as reply,
+                aiohttp.ClientSession(timeout=TIMEOUT, headers=self._headers) as http,
+                http.request(method, f"{self.url}/api/{path}", **options) as reply,
             ):
+                if reply.status in NOT_HERE and reply.content_type != PROBLEM:
+                    raise self._stranger()
                 if reply.status >= 400:
                     raise TalkError(await _refusal(reply))
-                return await (reply.json() if accept == "application/json" else reply.text())
-        except aiohttp.InvalidURL:
-            raise TalkError(f"{self.url} is no address; it begins with http://") from None
+                return await reply.read()
+        except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
+            raise TalkError(
+                f"{self.url} is no address; one begins with http:// or https://"
+            ) from None
         except (aiohttp.ClientConnectionError, TimeoutError, OSError):
             raise TalkError(
                 f"no server answers at {self.url}; start one with `make run` or `viva up`"
             ) from None
+        except aiohttp.ClientError:  # it does not speak HTTP
+            raise self._stranger() from None
+
+    def _stranger(self) -> TalkError:
+        return TalkError(f"what answers at {self.url} is not viva; --url tells where it is")
 
 
 async def _refusal(reply: aiohttp.ClientResponse) -> str:

@@ -1,36 +1,53 @@
 """What the person at the terminal does, apart from how it is typed and shown."""
 
+import textwrap
 import time
 from collections.abc import Awaitable, Callable
 
 from protocol import commands as c
-from server.talk.api import TalkError
+from server.notice import Notice
 from server.talk.link import Link, Screen
-from server.talk.text import CONSENT_VERSION, HELP, NOTICE, UnknownOrderError, parse
+from server.talk.text import HELP, UnknownOrderError, parse
+
+WIDTH = 88
+"""Of the notice, in characters."""
 
 
 class Conversation:
     """One interview, as its candidate. ``agreed``: the notice was agreed to beforehand."""
 
-    def __init__(self, link: Link, screen: Screen, *, agreed: bool) -> None:
+    def __init__(
+        self,
+        link: Link,
+        screen: Screen,
+        notice: Callable[[], Awaitable[Notice]],
+        *,
+        agreed: bool,
+    ) -> None:
         self.link = link
         self.screen = screen
+        self.declined = False
+        self._notice = notice
         self._agreed = agreed
 
-    async def begin(self, agrees: Callable[[], Awaitable[bool]]) -> None:
+    async def begin(self, agrees: Callable[[], Awaitable[bool]]) -> bool:
         """Wait for the server, and start the interview where that was not done yet.
 
+        False where the candidate does not agree to the notice.
+
         Raises:
-            TalkError: the candidate does not agree.
+            TalkError: there is no notice; with a sentence.
         """
         await self.link.until("known", "over")
         if self.link.over or self.link.view.status != "created":
-            return
-        self.screen.tell(NOTICE)
-        if not self._agreed and not await agrees():
-            raise TalkError("without your agreement there is no interview; nothing was recorded")
-        consent = c.Consent(version=CONSENT_VERSION, at=time.time_ns() // 1_000_000)
-        self.link.give(c.InterviewStart, consent=consent)
+            return True
+        notice = await self._notice()
+        self.screen.tell("\n".join(["Before we begin:", *map(_point, notice.points)]))
+        self.declined = not self._agreed and not await agrees()
+        if not self.declined:
+            consent = c.Consent(version=notice.version, at=time.time_ns() // 1_000_000)
+            self.link.give(c.InterviewStart, consent=consent)
+        return not self.declined
 
     async def take(self, line: str) -> bool:
         """Do what a line says; False where it says to leave."""
@@ -64,3 +81,7 @@ class Conversation:
             turn = self.link.view.open
             self.link.give(c.AnswerSubmit, text=text)
             await self.link.past(turn.turn if turn else 0)
+
+
+def _point(words: str) -> str:
+    return textwrap.fill(words, WIDTH, initial_indent="- ", subsequent_indent="  ")

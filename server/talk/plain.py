@@ -83,7 +83,8 @@ class Lines:
 
 async def converse(conversation: Conversation, lines: Lines) -> None:
     """Give each line of the input as the next answer, until the interview or the input ends."""
-    await conversation.begin(lambda: _agreed(lines))
+    if not await conversation.begin(lambda: _agreed(lines)):
+        return
     link = conversation.link
     while not link.over:
         await link.until("answering", "paused", "over")

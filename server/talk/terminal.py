@@ -25,11 +25,20 @@ STYLE = Style.from_dict(
 REFRESH_S = 1.0
 
 
+class Interrupted(Exception):  # noqa: N818  # no error: the candidate pressed Ctrl-C
+    """Ctrl-C at the prompt.
+
+    Not KeyboardInterrupt: asyncio lets no task keep that for itself, it ends the whole loop.
+    """
+
+
 class TerminalScreen:
     """Keeps what is being said for the prompt, and prints what is finished above it."""
 
     def __init__(self) -> None:
-        self.session: PromptSession[str] = PromptSession(key_bindings=_keys(), style=STYLE)
+        self.session: PromptSession[str] = PromptSession(
+            key_bindings=_keys(), style=STYLE, interrupt_exception=Interrupted
+        )
         self.link: Link | None = None
         self._state = "connecting"
         self._kind = ""
@@ -96,8 +105,8 @@ async def converse(conversation: Conversation, screen: TerminalScreen) -> None:
     """Read lines until the interview is over or the candidate leaves."""
     screen.link = conversation.link
     with patch_stdout(raw=True):
-        await conversation.begin(lambda: _agreed(screen))
-        await _lines(conversation, screen)
+        if await conversation.begin(lambda: _agreed(screen)):
+            await _lines(conversation, screen)
 
 
 async def _lines(conversation: Conversation, screen: TerminalScreen) -> None:
@@ -107,7 +116,7 @@ async def _lines(conversation: Conversation, screen: TerminalScreen) -> None:
             line = await link.unless_over(_ask(screen, screen.prompt, draft))
         except EOFError:
             return
-        except KeyboardInterrupt:
+        except Interrupted:
             draft = screen.session.default_buffer.text
             if link.speaking is not None:
                 link.interrupt()
@@ -147,7 +156,10 @@ async def _ask(screen: TerminalScreen, prompt: Callable[[], FormattedText], draf
 
 async def _agreed(screen: TerminalScreen) -> bool:
     question = FormattedText([("class:you", "Do you agree? [y/N] ")])
-    answer = await _ask(screen, lambda: question, "")
+    try:
+        answer = await _ask(screen, lambda: question, "")
+    except (Interrupted, EOFError):
+        return False
     return answer.strip().lower() in ("y", "yes")
 
 

@@ -18,15 +18,6 @@ While the interviewer speaks, Enter on an empty line (or Ctrl-C) interrupts.
 /pause   stop the clock          /resume  go on
 /end     end the interview now   /quit    leave; you can come back later"""
 
-CONSENT_VERSION = "2025-11"
-"""Of the notice below, which says what the page's notice says."""
-NOTICE = """\
-Before we begin:
-- The interviewer is a computer program. It asks, listens, and asks about what you said.
-- The words of the interview, yours and the interviewer's, are written down with their times and
-  kept on the server until you erase the interview.
-- You can pause, leave and come back, or end the interview at any time."""
-
 KINDS: dict[Kind, str] = {
     "question": "Question",
     "probe": "Follow-up",

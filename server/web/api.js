@@ -46,6 +46,11 @@ export async function createInterview(plan, key) {
   return (await call("POST", "/api/interviews", { body: plan, key })).json();
 }
 
+// What is to be agreed to before an interview: {version, points}.
+export async function notice() {
+  return (await call("GET", "/api/notice")).json();
+}
+
 export async function listInterviews() {
   const path = "/api/interviews?limit=10&fields=id,type,role,status,created_at";
   return (await call("GET", path)).json();

@@ -1,27 +1,33 @@
-// Where the page begins: the login, and which screen the address asks for.
+// Where the page begins: who is logged in, and which screen the address asks for.
 
+import { ask, dismiss, setText, show } from "./dom.js";
 import { homeScreen, loginScreen } from "./home.js";
 import { Room } from "./room.js";
-import { login } from "./store.js";
+import { login, userOf } from "./store.js";
 
 const main = document.getElementById("main");
+const who = document.getElementById("who");
 const signOut = document.getElementById("sign-out");
 const ROOM = /^#\/interview\/([A-Za-z0-9-]{1,64})$/;
 let room = null;
 
-// A token in the address is taken into storage at once, so that it is neither seen nor bookmarked.
+// A token in the address is taken out of it at once, so that it is neither seen nor bookmarked. Returns
+// one that would make somebody else of the user: anybody can send such a link, to have the user's answers
+// end up in an account of theirs.
 function takeToken() {
   const found = /^#token=([\w.~+/=-]+)$/.exec(location.hash);
-  if (!found) return;
-  login.token = found[1];
+  if (!found) return null;
   history.replaceState(null, "", "#/");
+  if (login.token && userOf(found[1]) !== userOf(login.token)) return found[1];
+  login.token = found[1];
+  return null;
 }
 
 function route() {
-  takeToken();
+  const other = takeToken();
   room?.leave();
   room = null;
-  signOut.hidden = !login.token;
+  drawLogin();
   const interview = ROOM.exec(location.hash);
   if (!login.token) {
     place(loginScreen(route), "Welcome");
@@ -32,26 +38,48 @@ function route() {
   } else {
     place(homeScreen({ refused: loginAgain }), "Interviews");
   }
+  if (other) offer(other);
+}
+
+async function offer(token) {
+  const [held, given] = [login.token, token].map((each) => userOf(each) ?? "an unknown user");
+  const question = `The address you opened logs you in as ${given}. You are logged in as ${held}.`;
+  if (!(await ask(question, `Become ${given}`, `Stay ${held}`))) return;
+  login.token = token;
+  route();
 }
 
 function loginAgain(sentence) {
   login.token = null;
   room?.leave();
   room = null;
-  signOut.hidden = true;
+  drawLogin();
   place(loginScreen(route, sentence), "Welcome");
 }
 
+function drawLogin() {
+  show(signOut, Boolean(login.token));
+  setText(who, userOf(login.token) ?? "");
+}
+
 function place(root, title) {
+  dismiss();
   document.title = `${title} · viva`;
   main.replaceChildren(root);
   window.scrollTo(0, 0);
 }
 
-signOut.addEventListener("click", () => {
+signOut.addEventListener("click", async () => {
+  const question =
+    "This browser holds words of yours that the server does not have yet. Logging out deletes them.";
+  if (login.unsaved && !(await ask(question, "Delete them and log out", "Stay"))) return;
   login.forget();
   location.hash = "#/";
   route();
 });
 window.addEventListener("hashchange", route);
+// Another tab may have logged in as somebody else: this one must not show the wrong name.
+window.addEventListener("storage", () => {
+  if ((userOf(login.token) ?? "") !== who.textContent) route();
+});
 route();

@@ -1,20 +1,24 @@
 // The form at the foot of the interview: typing, speaking, sending, and the interview's own buttons.
 
 import { Answer } from "./answer.js";
-import { el, setText, show } from "./dom.js";
+import { ask, el, setText, show } from "./dom.js";
 import { Voice, canListen } from "./speech.js";
 import { rejection } from "./words.js";
 
 const utf8 = new TextEncoder();
 
+// How many characters have to go from the end of a text, which may take `limit` bytes as UTF-8.
+function surplusOf(text, limit) {
+  const { read } = utf8.encodeInto(text, new Uint8Array(limit));
+  return [...text.slice(read)].length;
+}
+
 export class Composer {
-  // `shown()` tells {turn, attempt, points} of the interviewer's words on screen; `ask(question, yes, no)`
-  // resolves to whether the candidate confirmed.
-  constructor(parts, client, { shown, ask }) {
+  // `shown()` tells {turn, attempt, points} of the interviewer's words on screen.
+  constructor(parts, client, { shown }) {
     this.parts = parts;
     this.client = client;
     this.shown = shown;
-    this.ask = ask;
     this.answer = new Answer(client);
     this.speaking = false; // whether the candidate wants to answer by voice
     this.busy = false; // while the last words are waited for
@@ -83,7 +87,7 @@ export class Composer {
 
   async end() {
     const question = "End the interview now? Everything said so far is kept.";
-    if (await this.ask(question, "End the interview", "Go on")) {
+    if (await ask(question, "End the interview", "Go on")) {
       this.command({ type: "interview.end" });
     }
   }
@@ -163,9 +167,9 @@ export class Composer {
 
   drawAnswer({ may, sending, paused }) {
     const { parts } = this;
-    const bytes = utf8.encode(this.answer.whole()).length;
-    const surplus = bytes - this.client.limits.answer_bytes;
-    parts.submit.disabled = !may || bytes === 0 || surplus > 0;
+    const whole = this.answer.whole();
+    const surplus = surplusOf(whole, this.client.limits.answer_bytes);
+    parts.submit.disabled = !may || whole === "" || surplus > 0;
     if (this.voice.interim && may) parts.submit.disabled = false;
     setText(parts.submit, sending ? "Sending …" : "Send answer");
     parts.answer.readOnly = sending;
@@ -177,7 +181,7 @@ export class Composer {
   }
 
   savedWords(sending, surplus) {
-    if (surplus > 0) return `The answer is ${surplus} characters too long.`;
+    if (surplus > 0) return `The answer is ${surplus} ${surplus === 1 ? "character" : "characters"} too long.`;
     if (sending && this.client.state !== "live") return "Kept here; it is sent as soon as the server is back.";
     if (sending) return "Sending your answer …";
     const last = this.client.view.turns.findLast(({ speaker }) => speaker === "candidate");

@@ -14,9 +14,13 @@ export function el(name, attributes = {}, ...children) {
 // A copy of a <template> of index.html, and its named parts.
 export function screen(id) {
   const root = document.getElementById(id).content.cloneNode(true).firstElementChild;
+  return { root, parts: partsOf(root) };
+}
+
+function partsOf(root) {
   const parts = {};
   for (const part of root.querySelectorAll("[data-part]")) parts[part.dataset.part] = part;
-  return { root, parts };
+  return parts;
 }
 
 // Sets text only where it differs, so that a live region speaks once.
@@ -28,6 +32,42 @@ export function show(node, visible) {
   node.hidden = !visible;
 }
 
+let answered = null;
+
+// Asks on top of whatever is on screen; resolves to whether the answer was `yes`.
+export function ask(question, yes, no) {
+  dismiss();
+  const { dialog, parts } = theDialog();
+  setText(parts["dialog-words"], question);
+  setText(parts["dialog-yes"], yes);
+  setText(parts["dialog-no"], no);
+  dialog.returnValue = "no"; // of Escape, too
+  dialog.showModal();
+  return new Promise((resolve) => {
+    answered = resolve;
+    dialog.onclose = () => {
+      if (!dialog.open) resolve(dialog.returnValue === "yes");
+    };
+  });
+}
+
+// Takes a question back whose screen is gone.
+export function dismiss() {
+  answered?.(false);
+  answered = null;
+  theDialog().dialog.close();
+}
+
+function theDialog() {
+  const dialog = document.getElementById("dialog");
+  return { dialog, parts: partsOf(dialog) };
+}
+
+const ANNOUNCED = 20;
+
+// Tells screen readers, one after the other: a region whose text is replaced would be cut short.
 export function announce(text) {
-  setText(document.getElementById("announcer"), text);
+  const announcer = document.getElementById("announcer");
+  announcer.append(el("p", {}, text));
+  if (announcer.children.length > ANNOUNCED) announcer.firstElementChild.remove();
 }

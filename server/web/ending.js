@@ -2,6 +2,7 @@
 
 import * as api from "./api.js";
 import { el, setText, show } from "./dom.js";
+import { erase } from "./erasing.js";
 
 const ENDS = {
   completed: ["The interview is over", "Thank you. The whole conversation stands above."],
@@ -16,10 +17,9 @@ const FORMATS = {
 };
 
 export class Ending {
-  constructor(parts, client, { ask }) {
+  constructor(parts, client) {
     this.parts = parts;
     this.client = client;
-    this.ask = ask;
     for (const [name, [mediaType, suffix]] of Object.entries(FORMATS)) {
       parts[name].addEventListener("click", () => this.download(parts[name], mediaType, suffix));
     }
@@ -55,15 +55,11 @@ export class Ending {
   }
 
   async erase() {
-    const question = "Erase this interview everywhere? It cannot be brought back.";
-    if (!(await this.ask(question, "Erase it", "Keep it"))) return;
     try {
-      await api.erase(this.client.id);
-      this.client.hangUp();
-      this.client.memory.forget();
-      location.hash = "#/";
+      if (await erase(this.client.id)) location.hash = "#/";
     } catch (problem) {
-      setText(this.parts["ended-problem"], problem.message);
+      const { over } = this.client.view;
+      setText(this.parts[over ? "ended-problem" : "consent-problem"], problem.message);
     }
   }
 }

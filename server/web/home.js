@@ -2,6 +2,7 @@
 
 import * as api from "./api.js";
 import { el, screen, setText, show } from "./dom.js";
+import { erase } from "./erasing.js";
 import { uuid7 } from "./outbox.js";
 import { login } from "./store.js";
 import { DIFFICULTIES, DURATIONS, STATUSES, TYPES, dayWords, typeWords } from "./words.js";
@@ -81,11 +82,13 @@ async function listRecent(parts, refused) {
   }
   setText(parts.empty, items.length ? "" : "None yet. Yours will be here, to go back to at any time.");
   show(parts.empty, items.length === 0);
-  parts.list.replaceChildren(...items.map(recent));
+  parts.list.replaceChildren(...items.map((item) => recent(item, parts, refused)));
 }
 
-function recent({ id, type, role, status, created_at }) {
+function recent({ id, type, role, status, created_at }, parts, refused) {
   const meta = [typeWords(type), dayWords(created_at)].filter(Boolean).join(" · ");
+  const button = el("button", { type: "button", class: "quiet danger", "aria-label": `Erase ${role}` }, "Erase");
+  button.addEventListener("click", () => eraseOne(id, parts, refused));
   return el(
     "li",
     {},
@@ -96,5 +99,16 @@ function recent({ id, type, role, status, created_at }) {
       el("span", { class: "fine" }, meta),
       el("span", { class: "status", "data-status": status }, STATUSES[status] ?? status),
     ),
+    button,
   );
+}
+
+async function eraseOne(id, parts, refused) {
+  setText(parts["recent-problem"], "");
+  try {
+    if (await erase(id)) await listRecent(parts, refused);
+  } catch (problem) {
+    if (problem.status === 401) refused(problem.message);
+    else setText(parts["recent-problem"], problem.message);
+  }
 }

@@ -2,12 +2,12 @@
 
 import { InterviewClient } from "./client.js";
 import { Composer } from "./composer.js";
+import { Consent } from "./consent.js";
 import { Conversation } from "./conversation.js";
 import { el, screen, setText, show } from "./dom.js";
 import { Ending } from "./ending.js";
-import { PHASES, clockWords, rejection, typeWords } from "./words.js";
+import { PHASES, clockWords, typeWords } from "./words.js";
 
-const CONSENT_VERSION = "2025-11"; // of the notice in index.html
 const TICK_MS = 250;
 
 export class Room {
@@ -21,9 +21,9 @@ export class Room {
     this.conversation = new Conversation(parts);
     this.composer = new Composer(parts, this.client, {
       shown: () => this.conversation.shown,
-      ask: (...words) => this.ask(...words),
     });
-    this.ending = new Ending(parts, this.client, { ask: (...words) => this.ask(...words) });
+    this.ending = new Ending(parts, this.client);
+    this.consent = new Consent(parts, this.client, { erase: () => this.ending.erase() });
     this.steps = Object.entries(PHASES).map(([phase, words]) => ({
       phase,
       item: el("li", {}, words),
@@ -38,7 +38,6 @@ export class Room {
     client.addEventListener("stored", () => this.redraw());
     client.addEventListener("state", () => this.stateChanged());
     client.addEventListener("unsent", ({ detail }) => this.composer.answer.type(detail));
-    parts.agree.addEventListener("click", () => this.agree());
     parts.reconnect.addEventListener("click", () => client.connect());
     this.online = () => client.state === "waiting" && client.connect();
     window.addEventListener("online", this.online);
@@ -54,29 +53,8 @@ export class Room {
     clearInterval(this.timer);
     window.removeEventListener("online", this.online);
     this.composer.leave();
+    this.consent.leave();
     this.client.hangUp();
-  }
-
-  async agree() {
-    this.parts.agree.disabled = true;
-    const consent = { version: CONSENT_VERSION, at: Date.now() };
-    const { rejected } = await this.client.send({ type: "interview.start", consent });
-    if (rejected) {
-      this.parts.agree.disabled = false;
-      this.notice(rejection(rejected));
-    }
-  }
-
-  ask(question, yes, no) {
-    const { dialog } = this.parts;
-    setText(this.parts["dialog-words"], question);
-    setText(this.parts["dialog-yes"], yes);
-    setText(this.parts["dialog-no"], no);
-    dialog.returnValue = "no";
-    dialog.showModal();
-    return new Promise((resolve) => {
-      dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
-    });
   }
 
   // --- what the client tells ---
@@ -109,11 +87,12 @@ export class Room {
       setText(parts.subtitle, `${typeWords(view.plan.type)} · ${view.plan.duration_minutes} minutes · ${mode}`);
       document.title = `${view.plan.role} · viva`;
     }
-    show(parts.consent, client.known && client.role === "candidate" && view.status === "created");
-    if (client.outbox.unanswered("interview.start").length) parts.agree.disabled = true;
+    this.consent.draw();
     this.conversation.draw(view, client.storedSeq);
     this.composer.draw();
     this.ending.draw();
+    show(parts.lost, client.state === "closed" && !view.over);
+    setText(parts["lost-words"], client.why);
     this.drawPhases(view);
     this.tick();
     if (this.focusAnswer && view.answering) {

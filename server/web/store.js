@@ -29,20 +29,38 @@ export const login = {
     if (value !== this.token) drop((key) => key.endsWith(":resume"));
     write("token", value);
   },
+  // Whether something would be lost with what this browser holds: commands not yet stored, or drafts.
+  get unsaved() {
+    return keys().some((key) => /:(commands|draft)$/.test(key));
+  },
   // Leaves nothing of the user in this browser.
   forget() {
     drop(() => true);
   },
 };
 
-function drop(chosen) {
+// The user that a token names, for people to see: whether it is genuine, only the server knows.
+export function userOf(token) {
   try {
-    for (const key of Object.keys(localStorage)) {
-      if (key.startsWith(PREFIX) && chosen(key)) localStorage.removeItem(key);
-    }
+    const claims = token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/");
+    const bytes = Uint8Array.from(atob(claims), (char) => char.charCodeAt(0));
+    const { sub } = JSON.parse(new TextDecoder().decode(bytes));
+    return typeof sub === "string" && sub ? sub : null;
   } catch {
-    // Nothing could be stored, so nothing is there.
+    return null;
   }
+}
+
+function keys() {
+  try {
+    return Object.keys(localStorage).filter((key) => key.startsWith(PREFIX));
+  } catch {
+    return []; // nothing could be stored, so nothing is there
+  }
+}
+
+function drop(chosen) {
+  for (const key of keys().filter(chosen)) localStorage.removeItem(key);
 }
 
 export class Memory {

@@ -11,25 +11,23 @@ from protocol.scalars import InterviewType, Status
 from protocol.session import Session, Turn
 from storage.errors import BadDataError, ErasedError
 from storage.live import Restore, Unstored
-from storage.postgres import writing
-from storage.postgres.faults import PartitionMissingError
+from storage.postgres import creating, writing
 from storage.postgres.migrate import MONTHS_AHEAD
-from storage.postgres.pool import POOL_SIZE, Connection, Database, T, Work
+from storage.postgres.places import partitioned, place_of
+from storage.postgres.pool import POOL_SIZE, Connection, Database
 from storage.postgres.queries import query
 from storage.postgres.records import (
-    Created,
-    Existing,
     Interview,
-    KeyReused,
     Page,
     commands_of,
+    guide_text,
     interview_of,
     plan_text,
     session_of,
     session_text,
     turns_of,
 )
-from storage.postgres.times import created_at_of, moment
+from storage.postgres.times import moment
 
 PING_TIMEOUT_S = 1.0
 
@@ -52,6 +50,11 @@ class Archive:
     ) -> None:
         self._database = Database(url, replica_url=replica_url, size=size, bouncer=bouncer)
 
+    @property
+    def database(self) -> Database:
+        """The connections, for what else is kept there."""
+        return self._database
+
     async def open(self) -> None:
         """Begin to connect, in the background: PostgreSQL may come up later."""
         await self._database.open()
@@ -67,48 +70,56 @@ class Archive:
     async def ensure_partitions(self, months: int = MONTHS_AHEAD) -> int:
         """Make the partitions of last month, this month and ``months`` more; return how many.
 
-        To be called at each start and daily.
+        Drops what need not be known any more, too. To be called at each start and daily.
         """
         values = {"months": months + 1}
 
         async def make(connection: Connection) -> int:
             return (await _row(connection, "ensure_partitions_now", values))[0]
 
-        return await self._database.write(make)
+        made = await self._database.write(make)
+        await self._database.write(creating.forget)
+        return made
 
     # --- interviews -------------------------------------------------------------------------------
 
     async def create_interview(
-        self, session: Session, *, idempotency_key: str | None = None, digest: str = ""
-    ) -> Created | Existing | KeyReused:
+        self,
+        session: Session,
+        *,
+        idempotency_key: str | None = None,
+        digest: str = "",
+        most: int | None = None,
+    ) -> creating.Outcome:
         """Put a new interview in; ``digest`` is that of the request which brought the key.
+
+        ``most`` is how many the user may create within an hour, erased ones among them.
 
         Raises:
             BadDataError: the session is none that the archive can hold.
         """
         values = {
-            **_place(session.interview_id),
+            **place_of(session.interview_id),
             "user_id": session.user_id,
             "key": idempotency_key,
             "digest": digest,
+            "most": most,
             "plan": plan_text(session),
+            "guide": guide_text(session),
             "status": session.status,
             "phase": session.phase,
             "session": session_text(session),
         }
 
-        async def create(connection: Connection) -> Created | Existing | KeyReused:
-            if idempotency_key is not None and not await _claim(connection, values):
-                return await _claimed(connection, values)
-            await connection.execute(query("create_interview"), values)
-            return Created()
+        async def create(connection: Connection) -> creating.Outcome:
+            return await creating.create(connection, values)
 
-        return await self._partitioned(create, session.interview_id)
+        return await partitioned(self._database, create, session.interview_id)
 
     async def get(self, interview_id: str) -> Interview | None:
         """Return one interview, None where there is none."""
         try:
-            place = _place(interview_id)
+            place = place_of(interview_id)
         except BadDataError:
             return None
 
@@ -151,7 +162,7 @@ class Archive:
     async def transcript(self, interview_id: str) -> tuple[Turn, ...]:
         """Return the finished turns in order; none where there is no such interview. May lag."""
         try:
-            place = _place(interview_id)
+            place = place_of(interview_id)
         except BadDataError:
             return ()
 
@@ -168,22 +179,30 @@ class Archive:
             BadDataError: this version cannot read it.
         """
         try:
-            place = _place(interview_id)
+            place = place_of(interview_id)
         except BadDataError:
             return None
 
         async def find(connection: Connection) -> Sequence[Any]:
             return await _row(connection, "rebuild", place)
 
-        erased, plan, session, version, seq, check, turns, commands = await self._database.read(
-            find
-        )
+        (
+            erased,
+            plan,
+            guide,
+            session,
+            version,
+            seq,
+            check,
+            turns,
+            commands,
+        ) = await self._database.read(find)
         if erased:
             raise ErasedError
         if session is None:
             return None
         return Restore(
-            session=session_of(session, plan),
+            session=session_of(session, plan, guide),
             version=version,
             head=EventId(seq, check),
             tick=0,
@@ -204,28 +223,44 @@ class Archive:
             BadDataError: PostgreSQL refuses the data.
         """
         interview_id = unstored.state.session.interview_id
-        values = {**_place(interview_id), **writing.state_values(unstored.state)}
+        values = {**place_of(interview_id), **writing.state_values(unstored.state)}
 
         async def put(connection: Connection) -> EventId | None:
             return await writing.put(connection, unstored, values)
 
-        return await self._partitioned(put, interview_id)
+        return await partitioned(self._database, put, interview_id)
 
-    async def erase(self, interview_id: str) -> None:
+    async def erase(self, interview_id: str, *, by: str | None = None) -> None:
         """Erase an interview for good, and refuse whatever arrives late of it.
 
-        An id of no interview leaves a tombstone too: its first write may still be under way.
+        An id of no interview leaves a tombstone too: its first write may still be under way. ``by``
+        whom it was erased is known for a while, see `erased_by`.
         """
         try:
-            place = _place(interview_id)
+            place = place_of(interview_id)
         except BadDataError:
             return
 
         async def erase(connection: Connection) -> None:
             await connection.execute(query("lock"), place)
             await connection.execute(query("erase"), place)
+            if by is not None:
+                await connection.execute(query("note_erasure"), {**place, "by": by})
 
         await self._database.write(erase)
+
+    async def erased_by(self, interview_id: str) -> str | None:
+        """Return who erased the interview, None where nobody did within the last hour."""
+        try:
+            place = place_of(interview_id)
+        except BadDataError:
+            return None
+
+        async def find(connection: Connection) -> str | None:
+            row = await _row_or_none(connection, "erased_by", place)
+            return row[0] if row else None
+
+        return await self._database.read(find)
 
     # --- ledger -----------------------------------------------------------------------------------
 
@@ -237,7 +272,7 @@ class Archive:
         """
         if not rows:
             return
-        places = {row.interview_id: _place(row.interview_id) for row in rows}
+        places = {row.interview_id: place_of(row.interview_id) for row in rows}
         # One row a key, in one order everywhere: two instances with the same rows never deadlock.
         unique = {(row.interview_id, row.id): row for row in rows}
         records = [
@@ -250,48 +285,11 @@ class Archive:
             await connection.execute(query("lock_shared"), values)
             await connection.execute(query("put_ledger"), values)
 
-        await self._partitioned(put, *places)
-
-    async def _partitioned(self, work: Work[T], *interviews: str) -> T:
-        """Write; where a month has no partition yet, make it and write again."""
-        try:
-            return await self._database.write(work)
-        except PartitionMissingError:
-            for month in {created_at_of(name).replace(day=1) for name in interviews}:
-                values = {"from_month": month, "months": 1}
-                await self._database.write(_partitions(values))
-            return await self._database.write(work)
-
-
-def _place(interview_id: str) -> dict[str, Any]:
-    """Return the id and the time of creation in it, which name the rows and their partition."""
-    try:
-        return {"interview_id": interview_id, "created_at": created_at_of(interview_id)}
-    except ValueError:
-        raise BadDataError("an interview's id is a UUIDv7") from None
-
-
-def _partitions(values: dict[str, Any]) -> Work[None]:
-    async def make(connection: Connection) -> None:
-        await connection.execute(query("ensure_partitions"), values)
-
-    return make
+        await partitioned(self._database, put, *places)
 
 
 async def _ping(connection: Connection) -> None:
     await connection.execute("SELECT 1")
-
-
-async def _claim(connection: Connection, values: dict[str, Any]) -> bool:
-    return await _row_or_none(connection, "claim_key", values) is not None
-
-
-async def _claimed(connection: Connection, values: dict[str, Any]) -> Existing | KeyReused:
-    digest, interview_id = await _row(connection, "find_key", values)
-    if digest != values["digest"]:
-        return KeyReused()
-    row = await _row(connection, "find_interview", _place(str(interview_id)))
-    return Existing(interview_of(row))
 
 
 async def _row(connection: Connection, name: str, values: dict[str, Any]) -> Sequence[Any]:

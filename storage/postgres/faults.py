@@ -5,6 +5,7 @@ that text repeats rows, and rows are candidates' answers. For the same reason th
 chained.
 """
 
+import re
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -50,9 +51,25 @@ def translate(error: psycopg.Error) -> StorageError:
         constraint = error.diag.constraint_name
         why = f"{error.sqlstate}, {constraint}" if constraint else f"{error.sqlstate}"
         return BadDataError(f"PostgreSQL refused the data ({why})")
+    for refusal, meaning in _REFUSALS:
+        if refusal.search(str(error)):
+            return BackendDownError(meaning)
     return BackendDownError(
         f"PostgreSQL does not answer ({error.sqlstate or type(error).__name__})"
     )
+
+
+_REFUSALS = (
+    (
+        re.compile(
+            r"authentication failed|no password supplied|no pg_hba.conf entry|role .* does not"
+        ),
+        "PostgreSQL does not let this user in: user or password is wrong, or its pg_hba.conf",
+    ),
+    (re.compile(r"database .* does not exist"), "PostgreSQL has no database of this name"),
+)
+"""What a server that answers says against a connection. libpq keeps its SQLSTATE to itself, so its
+words have to do; in another language they are missed, and it counts as one that does not answer."""
 
 
 def outlives(error: BaseException) -> bool:

@@ -58,14 +58,38 @@ def address(url: str, settings: Mapping[str, str]) -> str:
     """Return what libpq connects by: ``url``, ``settings``, and time-outs that it does not name.
 
     Raises:
-        ValueError: the address cannot be read.
+        ValueError: the address cannot be read; the message holds nothing of it.
     """
     try:
         given = conninfo_to_dict(url)
     except psycopg.ProgrammingError:
-        raise ValueError("this is no address of PostgreSQL; use postgresql://host/name") from None
+        raise ValueError(_FORM) from None
+    for name in _NUMBERS & given.keys():
+        # libpq reads them when it connects: a wrong one would look like a server that is down.
+        if not all(_is_number(name, text) for text in str(given[name]).split(",")):
+            raise ValueError(_FORM)
     options = [str(given.pop("options", ""))] + [f"-c {k}={v}" for k, v in settings.items()]
     return make_conninfo("", **{**_NETWORK, **given, "options": " ".join(options).strip()})
+
+
+_FORM = (
+    "it has to be like postgresql://user:password@host:port/name, with numbers as ports and "
+    "time-outs, and only options that libpq knows"
+)
+_NUMBERS = {
+    "port",
+    "connect_timeout",
+    "tcp_user_timeout",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_count",
+}
+
+
+def _is_number(name: str, text: str) -> bool:
+    if name != "port":
+        return text.isascii() and text.isdecimal()
+    return not text or (text.isascii() and text.isdecimal() and 0 < int(text[:6]) <= 65_535)
 
 
 class Database:

@@ -40,6 +40,12 @@ class KeyReused(Struct, frozen=True):
     """The idempotency key was used for something else."""
 
 
+class TooMany(Struct, frozen=True):
+    """The user has created as many as one may within an hour; ``until`` there is room again."""
+
+    until: Milliseconds
+
+
 class Page(Struct, frozen=True):
     """A part of a list, and how long the whole list is."""
 
@@ -59,7 +65,7 @@ def interview_of(row: Sequence[Any]) -> Interview:
     return Interview(
         interview_id=str(interview_id),
         user_id=user_id,
-        plan=_decoded(_plan, plan),
+        plan=decoded(_plan, plan),
         status=status,
         phase=phase,
         created_at=created_at,
@@ -74,38 +80,46 @@ def plan_text(session: Session) -> str:
 
 
 def session_text(session: Session) -> str:
-    """Return the session as its column holds it: without the plan."""
+    """Return the session as its column holds it: without what never changes."""
     fields = msgspec.to_builtins(session)
     del fields["plan"]
+    fields.pop("guide", None)
     return msgspec.json.encode(fields).decode()
 
 
-def session_of(session: str, plan: str) -> Session:
+def guide_text(session: Session) -> str | None:
+    """Return the guide as its column holds it."""
+    return None if session.guide is None else msgspec.json.encode(session.guide).decode()
+
+
+def session_of(session: str, plan: str, guide: str | None) -> Session:
     """Put a session together again.
 
     Raises:
         BadDataError: this version cannot read what the archive holds.
     """
     try:
-        fields = msgspec.json.decode(session)
-        return msgspec.convert({**fields, "plan": msgspec.json.decode(plan)}, Session)
+        fields = msgspec.json.decode(session) | {"plan": msgspec.json.decode(plan)}
+        if guide is not None:
+            fields["guide"] = msgspec.json.decode(guide)
+        return msgspec.convert(fields, Session)
     except msgspec.DecodeError:
         raise BadDataError("the archive holds a session that this version cannot read") from None
 
 
 def turns_of(records: str) -> tuple[Turn, ...]:
     """Read the turns that ``transcript`` and ``rebuild`` gather."""
-    return _decoded(_turns, records)
+    return decoded(_turns, records)
 
 
 def commands_of(pairs: str) -> tuple[tuple[str, str], ...]:
     """Read the remembered answers that ``rebuild`` gathers."""
-    return _decoded(_pairs, pairs)
+    return decoded(_pairs, pairs)
 
 
 def digests_of(digests: str) -> dict[int, str]:
     """Read the sha256 of each stored turn that ``held`` gathers."""
-    return _decoded(_digests, digests)
+    return decoded(_digests, digests)
 
 
 def started_at_of(state: State) -> int | None:
@@ -115,7 +129,12 @@ def started_at_of(state: State) -> int | None:
     return state.session.open.started_at if state.session.open else None
 
 
-def _decoded(decoder: Any, text: str) -> Any:
+def decoded(decoder: Any, text: str) -> Any:
+    """Read what a column holds.
+
+    Raises:
+        BadDataError: this version cannot read it.
+    """
     try:
         return decoder.decode(text)
     except msgspec.DecodeError:

@@ -4,14 +4,14 @@ from typing import Any
 
 import msgspec
 
-from protocol.ids import EventId
+from protocol.ids import ORIGIN, EventId
 from protocol.session import Turn
 from storage.errors import BackendDownError, BadDataError, ErasedError
 from storage.live import State, Unstored
 from storage.postgres.faults import DivergedError
 from storage.postgres.pool import Connection
 from storage.postgres.queries import query
-from storage.postgres.records import digests_of, plan_text, session_text, started_at_of
+from storage.postgres.records import digests_of, guide_text, plan_text, session_text, started_at_of
 
 
 def state_values(state: State) -> dict[str, Any]:
@@ -20,6 +20,7 @@ def state_values(state: State) -> dict[str, Any]:
     return {
         "user_id": session.user_id,
         "plan": plan_text(session),
+        "guide": guide_text(session),
         "status": session.status,
         "phase": session.phase,
         "started_at": started_at_of(state),
@@ -47,6 +48,8 @@ async def put(connection: Connection, unstored: Unstored, values: dict[str, Any]
         held = EventId(seq, check)
         if not _follows(state, version, held):
             return held
+    elif state.stored != ORIGIN:
+        return ORIGIN  # it was stored, and a failover lost all of it
     values["turns"] = encoded(_missing(state.turns, digests_of(digests)))
     values["commands"] = encoded(unstored.commands)
     if user_id is None or (version, seq) != (state.version, state.head.seq):

@@ -5,10 +5,11 @@ lost ran eleven times. Here a call is made once, within a second, and the caller
 """
 
 import asyncio
+import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 import redis.asyncio as redis
 from redis import exceptions
@@ -33,22 +34,51 @@ def connect(url: str) -> Client:
     opened yet.
 
     Raises:
-        ValueError: the address is of no known kind; the message says what is wrong.
+        ValueError: the address cannot be read; the message says what it has to be, and nothing of
+            what it is: a password stands in it.
     """
-    parts = urlsplit(url)
-    if parts.scheme == "redis+sentinel":
-        return _sentinel(parts)
-    if parts.scheme == "redis+cluster":
+    scheme = url.partition("://")[0]
+    if scheme == "redis+cluster":
         raise ValueError(
-            "redis+cluster:// is not served yet (all keys are ready for it): "
+            "it is of a Cluster, which is not served yet (all keys are ready for it): "
             "use redis:// or redis+sentinel://"
         )
-    if parts.scheme not in ("redis", "rediss", "unix"):
-        raise ValueError(f"{parts.scheme or 'it'} is no address of Redis; use redis://host:port/0")
-    pools: Any = redis.BlockingConnectionPool
-    return redis.Redis.from_pool(
-        pools.from_url(url, max_connections=POOL_SIZE, timeout=POOL_TIMEOUT_S, **_options())
+    try:
+        if scheme == "redis+sentinel":
+            return _sentinel(urlsplit(url))
+        if scheme in ("redis", "rediss", "unix"):
+            return _single(url, urlsplit(url))
+    except (ValueError, TypeError):  # redis-py meets an option it does not know by the latter
+        raise ValueError(_FORMS.get(scheme, _FORMS["redis"])) from None
+    raise ValueError(
+        "it has to begin with redis://, rediss://, unix:// or redis+sentinel://, "
+        "as in redis://:password@host:port/0"
     )
+
+
+_FORMS = {
+    "redis": "it has to be like redis://:password@host:port/0, with numbers as port and database, "
+    "and only options that redis-py knows",
+    "redis+sentinel": "it has to be like redis+sentinel://host:port[,host:port]/service[/0], "
+    "with numbers as ports and database",
+}
+_DATABASE = re.compile(r"/?|/[0-9]{1,5}")
+_MOST_PORT = 65_535
+
+
+def _single(url: str, parts: SplitResult) -> Client:
+    if parts.scheme != "unix" and (parts.port == 0 or not _DATABASE.fullmatch(parts.path)):
+        raise ValueError
+    options = _options()
+    if parts.scheme == "unix":
+        del options["socket_keepalive"]  # TCP's alone
+    pools: Any = redis.BlockingConnectionPool
+    pool = pools.from_url(url, max_connections=POOL_SIZE, timeout=POOL_TIMEOUT_S, **options)
+    pool.make_connection()  # opens nothing; an option that it does not know shows here
+    database = parse_qs(parts.query).get("db", ["0"])[0]
+    if not _DATABASE.fullmatch(f"/{database}"):
+        raise ValueError
+    return redis.Redis.from_pool(pool)
 
 
 @contextmanager
@@ -110,17 +140,23 @@ _UNREADY = (
 
 
 def _sentinel(parts: SplitResult) -> Client:
-    path = [piece for piece in parts.path.split("/") if piece]
+    service, _, database = parts.path.strip("/").partition("/")
     nodes = [node.rpartition(":") for node in parts.netloc.rpartition("@")[2].split(",")]
-    if not path or not all(host and port.isdigit() for host, _, port in nodes):
-        raise ValueError("use redis+sentinel://host:port[,host:port]/service[/db]")
-    options = _options() | {"db": int(path[1]) if len(path) > 1 else 0}
+    known = all(host and _is_port(port) for host, _, port in nodes)
+    if not service or not known or not _DATABASE.fullmatch(f"/{database}"):
+        raise ValueError
+    options = _options() | {"db": int(database or "0")}
     if parts.password:
-        options |= {"username": parts.username or "default", "password": parts.password}
+        user = unquote(parts.username or "default")
+        options |= {"username": user, "password": unquote(parts.password)}
     sentinel: Any = Sentinel(
         [(host, int(port)) for host, _, port in nodes], sentinel_kwargs=_options(), **options
     )
-    return sentinel.master_for(path[0])
+    return sentinel.master_for(service)
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and 0 < int(text[:6]) <= _MOST_PORT
 
 
 def _options() -> dict[str, Any]:

@@ -271,8 +271,8 @@ local function refusal(keys, a, meta, now)
       return {'duplicate', remembered}
     end
   end
-  if meta.version ~= int(a.version) then
-    return {'conflict'}
+  if meta.version ~= int(a.version) or not logged(keys, meta.head, a.head) then
+    return {'conflict'} -- a rebuilt session counts on from what was stored: its versions come again
   end
   if a.fence ~= '' and not holds_lease(meta, a.fence, now) then
     return {'fenced'}
@@ -286,7 +286,7 @@ local function refusal(keys, a, meta, now)
 end
 
 -- commit: one transition, all of it or nothing.
--- ARGV msgpack {id, version, fence, command, digest, answer, session, tick, opens, lease, running,
+-- ARGV msgpack {id, version, head, fence, command, digest, answer, session, tick, opens, lease, running,
 --   grace, store, max_log, max_commands, events = {body..}, turns = {{n, json}..}}
 -- -> ok, head, ids | duplicate, remembered | conflict | fenced | full | missing | erased
 local function commit(keys, argv)
@@ -424,21 +424,32 @@ end
 
 -- stored: PostgreSQL has committed everything up to `head` and the named commands. A head that is not in
 -- the log was read before a failover lost the log's tail: clients must not take it for theirs.
--- ARGV head, n, n×command id  ->  ok | lost | missing
+--
+-- `believed` is what Redis took for stored before PostgreSQL was found to hold `head` and no more. Where
+-- that is still so, PostgreSQL lost its own tail in a failover: what came after is written again. Clients
+-- keep what they were told, as all of it is still here.
+-- ARGV id, head, believed (or ''), command ids  ->  ok | lost | missing
 local function stored(keys, argv)
+  local id, now_stored, believed = argv[1], argv[2], argv[3]
   local meta = meta_of(keys, 'head', 'stored')
   if meta.head == '' then
     return {'missing'}
   end
-  if not logged(keys, meta.head, argv[1]) then
+  if not logged(keys, meta.head, now_stored) then
     return {'lost'}
   end
-  for i = 1, tonumber(argv[2]) do
-    redis.call('SREM', keys[PENDING], argv[2 + i])
+  for i = 4, #argv do
+    redis.call('SREM', keys[PENDING], argv[i])
   end
-  if split(argv[1]) > split(meta.stored) then
-    redis.call('HSET', keys[META], 'stored', argv[1])
-    redis.call('PUBLISH', channel(keys), 's' .. argv[1])
+  if split(now_stored) > split(meta.stored) then
+    redis.call('HSET', keys[META], 'stored', now_stored)
+    redis.call('PUBLISH', channel(keys), 's' .. now_stored)
+  elseif believed == meta.stored and now_stored ~= believed then
+    redis.call('HSET', keys[META], 'stored', now_stored)
+    for _, command in ipairs(redis.call('HKEYS', keys[COMMANDS])) do
+      redis.call('SADD', keys[PENDING], command)
+    end
+    redis.call('XADD', keys[OUTBOX], '*', 'i', id)
   end
   return {'ok'}
 end
@@ -463,24 +474,40 @@ local function free(keys, id)
   redis.call('ZREM', keys[LEASES], id)
 end
 
--- park: frees an interview that rests and is wholly in PostgreSQL.
--- ARGV id, version, idle_ms, tick  ->  ok | busy, why | missing
+-- How often the pause before the next look at what cannot be parked is doubled.
+local PARK_DOUBLINGS = 9
+
+-- Queues an interview that rests and is not stored; returns how often that was found at its present head.
+-- An entry of this kind that still waits serves as well as a new one: PostgreSQL may be away for long.
+local function queue_resting(keys, id, meta)
+  local head, looks, entry = string.match(meta.parking, '^(%S+) (%d+) (%S+)$')
+  looks = head == meta.head and tonumber(looks) or 0
+  if not entry or #redis.call('XRANGE', keys[OUTBOX], entry, entry) == 0 then
+    entry = redis.call('XADD', keys[OUTBOX], '*', 'i', id)
+  end
+  redis.call('HSET', keys[META], 'parking', meta.head .. ' ' .. int(looks + 1) .. ' ' .. entry)
+  return looks
+end
+
+-- park: frees an interview that rests and is wholly in PostgreSQL; else it is looked at again.
+-- ARGV id, version, idle_ms, again_ms  ->  ok | busy, why | missing
 local function park(keys, argv)
-  local meta = meta_of(keys, 'version', 'head', 'stored', 'touched', 'running')
+  local meta = meta_of(keys, 'version', 'head', 'stored', 'touched', 'running', 'parking')
   if meta.version == '' then
     redis.call('ZREM', keys[TIMERS], argv[1])
     return {'missing'}
   end
-  local idle = now_ms() - tonumber(meta.touched)
+  local now, pause = now_ms(), tonumber(argv[4])
+  local idle = now - tonumber(meta.touched)
   local why
   if meta.version ~= argv[2] or idle < tonumber(argv[3]) or meta.running ~= '' then
     why = 'active'
   elseif meta.stored ~= meta.head or redis.call('SCARD', keys[PENDING]) > 0 then
     why = 'unstored'
-    redis.call('XADD', keys[OUTBOX], '*', 'i', argv[1])
+    pause = pause * 2 ^ math.min(queue_resting(keys, argv[1], meta), PARK_DOUBLINGS)
   end
   if why then
-    redis.call('ZADD', keys[TIMERS], argv[4], argv[1])
+    redis.call('ZADD', keys[TIMERS], int(now + pause), argv[1])
     return {'busy', why}
   end
   free(keys, argv[1])
@@ -488,9 +515,10 @@ local function park(keys, argv)
 end
 
 -- evict: drops a session that PostgreSQL does not lead to: a failover lost the tail of its log. What is
--- stored is the truth then, and the session is rebuilt from it. ARGV id, version  ->  ok | moved
+-- stored is the truth then, and the session is rebuilt from it. ARGV id, version, head  ->  ok | moved
 local function evict(keys, argv)
-  if redis.call('HGET', keys[META], 'version') ~= argv[2] then
+  local meta = meta_of(keys, 'version', 'head')
+  if meta.version ~= argv[2] or not logged(keys, meta.head, argv[3]) then
     return {'moved'}
   end
   free(keys, argv[1])

@@ -3,7 +3,11 @@
 import hashlib
 from importlib.resources import files
 
-_TEMPLATE = (files("storage.redis") / "functions.lua").read_text(encoding="utf-8")
+# One library of several files: what the later ones use, the first defines.
+_TEMPLATE = "\n".join(
+    (files("storage.redis") / name).read_text(encoding="utf-8")
+    for name in ("functions.lua", "jobs.lua")
+)
 
 HASH = hashlib.sha1(_TEMPLATE.encode(), usedforsecurity=False).hexdigest()[:12]
 """Names the library's version, so that old and new instances live side by side."""

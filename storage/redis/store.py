@@ -182,6 +182,15 @@ class RedisStore:
         """See `LiveStore.publish`."""
         await self._command("PUBLISH", keys.interview_keys(interview_id)[0], payload)
 
+    async def publish_all(self, payloads: Sequence[tuple[str, str]]) -> None:
+        """See `LiveStore.publish_all`."""
+        await self._pipeline(
+            [
+                resp.command(("PUBLISH", keys.interview_keys(name)[0], payload))
+                for name, payload in payloads
+            ]
+        )
+
     async def redeem(self, interview_id: str, ticket: str, nonce: str, seconds: int) -> bool:
         """See `LiveStore.redeem`."""
         key = keys.ticket_key(interview_id, ticket)
@@ -205,15 +214,15 @@ class RedisStore:
         await self._call("postpone", interview_id, interview_id, tick)
 
     async def park(
-        self, interview_id: str, version: int, idle_ms: int, again_at: int
+        self, interview_id: str, version: int, idle_ms: int, again_ms: int
     ) -> Literal["ok", "active", "unstored", "missing"]:
         """See `LiveStore.park`."""
-        reply = await self._call("park", interview_id, interview_id, version, idle_ms, again_at)
+        reply = await self._call("park", interview_id, interview_id, version, idle_ms, again_ms)
         return reply[-1].decode()
 
-    async def evict(self, interview_id: str, version: int) -> bool:
+    async def evict(self, interview_id: str, version: int, head: EventId) -> bool:
         """See `LiveStore.evict`."""
-        reply = await self._call("evict", interview_id, interview_id, version)
+        reply = await self._call("evict", interview_id, interview_id, version, str(head))
         return reply[0] == b"ok"
 
     async def erase(self, interview_id: str) -> None:
@@ -229,9 +238,17 @@ class RedisStore:
             replies.state(reply[1]), tuple(replies.pairs(reply[2]))
         )
 
-    async def mark_stored(self, interview_id: str, head: EventId, commands: Sequence[str]) -> bool:
+    async def mark_stored(
+        self,
+        interview_id: str,
+        head: EventId,
+        commands: Sequence[str] = (),
+        *,
+        believed: EventId | None = None,
+    ) -> bool:
         """See `LiveStore.mark_stored`."""
-        reply = await self._call("stored", interview_id, str(head), len(commands), *commands)
+        heads = (str(head), "" if believed is None else str(believed))
+        reply = await self._call("stored", interview_id, interview_id, *heads, *commands)
         return reply[0] != b"lost"
 
     async def enqueue_ledger(self, interview_id: str, row: bytes) -> None:
@@ -273,6 +290,16 @@ class RedisStore:
             live.DEAD_LETTERS,
         )
         return buried == 1
+
+    # --- what is kept beside the sessions ---------------------------------------------------------
+
+    async def function(self, name: str, named: Sequence[str], *arguments: Any) -> Any:
+        """Call a function of the library on any keys."""
+        return await self._command("FCALL", library.function(name), len(named), *named, *arguments)
+
+    async def plain(self, *calls: Sequence[Any]) -> list[Any]:
+        """Make plain commands in one round trip."""
+        return await self._pipeline([resp.command(call) for call in calls])
 
     # --- calls ------------------------------------------------------------------------------------
 

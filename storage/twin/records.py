@@ -29,6 +29,7 @@ class Interview:
     open_from: int = 0
     ordinal: int = 0
     handle: str = ""
+    parking: tuple[EventId, int, str] = (ORIGIN, 0, "")
     log: list[Entry] = field(default_factory=list[Entry])
     turns: dict[str, str] = field(default_factory=dict[str, str])
     commands: dict[str, str] = field(default_factory=dict[str, str])
@@ -182,11 +183,12 @@ class Partition:
             erased=self.erased.copy(),
         )
 
-    def queue(self, interview_id: str, ledger: bytes = b"") -> None:
-        """Put an entry into the outbox."""
+    def queue(self, interview_id: str, ledger: bytes = b"") -> str:
+        """Put an entry into the outbox; return its name."""
         self.queued += 1
         name = f"{self.queued}-0"
         self.outbox[name] = Delivery(OutboxEntry(name, interview_id, ledger))
+        return name
 
     def take(self, consumer: str, count: int, idle_ms: int, now: int) -> list[OutboxEntry]:
         """Take deliveries that were left for ``idle_ms``, then new ones."""

@@ -6,7 +6,7 @@ from typing import Literal, TypeVar
 
 import msgspec
 
-from protocol.ids import EventId
+from protocol.ids import EventId, parse_event_id
 from storage import live
 from storage.twin.records import Interview, Partition
 from storage.twin.server import TwinServer
@@ -141,7 +141,7 @@ class Twin:
         remembered = held.commands.get(commit.command) if commit.command else None
         if remembered is not None:
             return live.read_answer(remembered)
-        if held.version != commit.version:
+        if held.version != commit.version or not held.was_logged(parse_event_id(commit.head)):
             return live.Conflict()
         if commit.fence and not held.holds_lease(commit.fence, self._server.clock()):
             return live.Fenced()
@@ -296,6 +296,15 @@ class Twin:
         """See `LiveStore.publish`."""
         await self._call("publish", lambda: self._server.publish(interview_id, payload))
 
+    async def publish_all(self, payloads: Sequence[tuple[str, str]]) -> None:
+        """See `LiveStore.publish_all`."""
+
+        def act() -> None:
+            for interview_id, payload in payloads:
+                self._server.publish(interview_id, payload)
+
+        await self._call("publish", act)
+
     async def redeem(self, interview_id: str, ticket: str, nonce: str, seconds: int) -> bool:
         """See `LiveStore.redeem`."""
 
@@ -336,7 +345,7 @@ class Twin:
         await self._write("postpone", interview_id, act)
 
     async def park(
-        self, interview_id: str, version: int, idle_ms: int, again_at: int
+        self, interview_id: str, version: int, idle_ms: int, again_ms: int
     ) -> Literal["ok", "active", "unstored", "missing"]:
         """See `LiveStore.park`."""
 
@@ -346,25 +355,26 @@ class Twin:
             if held is None:
                 partition.timers.pop(interview_id, None)
                 return "missing"
-            idle = self._server.clock() - held.touched
-            if held.version != version or idle < idle_ms or held.running:
-                partition.timers[interview_id] = again_at
+            now = self._server.clock()
+            if held.version != version or now - held.touched < idle_ms or held.running:
+                partition.timers[interview_id] = now + again_ms
                 return "active"
             if held.stored != held.head or held.pending:
-                partition.queue(interview_id)
-                partition.timers[interview_id] = again_at
+                looks = _queue_resting(held, partition, interview_id)
+                pause = again_ms * 2 ** min(looks, live.PARK_DOUBLINGS)
+                partition.timers[interview_id] = now + pause
                 return "unstored"
             self._free(interview_id)
             return "ok"
 
         return await self._write("park", interview_id, act)
 
-    async def evict(self, interview_id: str, version: int) -> bool:
+    async def evict(self, interview_id: str, version: int, head: EventId) -> bool:
         """See `LiveStore.evict`."""
 
         def act() -> bool:
             held = self._server.interviews.get(interview_id)
-            if held is None or held.version != version:
+            if held is None or held.version != version or not held.was_logged(head):
                 return False
             self._free(interview_id)
             self._server.publish(interview_id, "l")
@@ -397,7 +407,14 @@ class Twin:
 
         return await self._call("unstored", act)
 
-    async def mark_stored(self, interview_id: str, head: EventId, commands: Sequence[str]) -> bool:
+    async def mark_stored(
+        self,
+        interview_id: str,
+        head: EventId,
+        commands: Sequence[str] = (),
+        *,
+        believed: EventId | None = None,
+    ) -> bool:
         """See `LiveStore.mark_stored`."""
 
         def act() -> bool:
@@ -411,6 +428,10 @@ class Twin:
             if head.seq > held.stored.seq:
                 held.stored = head
                 self._server.publish(interview_id, f"s{head}")
+            elif believed == held.stored and head != believed:
+                held.stored = head
+                held.pending |= dict.fromkeys(held.commands)
+                self._server.partition(interview_id).queue(interview_id)
             return True
 
         return await self._write("stored", interview_id, act)
@@ -418,7 +439,11 @@ class Twin:
     async def enqueue_ledger(self, interview_id: str, row: bytes) -> None:
         """See `LiveStore.enqueue_ledger`."""
         number = live.partition_of(interview_id)
-        await self._change("ledger", number, lambda p: p.queue(interview_id, row), adds=True)
+
+        def act(p: Partition) -> None:
+            p.queue(interview_id, row)
+
+        await self._change("ledger", number, act, adds=True)
 
     async def take(
         self, partition: int, consumer: str, count: int, idle_ms: int
@@ -513,6 +538,15 @@ def _turn_lease(held: Interview, partition: Partition, commit: live.Commit, now:
         partition.leases[commit.id] = now + commit.grace
     else:
         partition.leases.pop(commit.id, None)
+
+
+def _queue_resting(held: Interview, partition: Partition, interview_id: str) -> int:
+    head, looks, entry = held.parking
+    looks = looks if head == held.head else 0
+    if entry not in partition.outbox:
+        entry = partition.queue(interview_id)
+    held.parking = (held.head, looks + 1, entry)
+    return looks
 
 
 def _due(scores: dict[str, int], now: int, limit: int) -> list[str]:

@@ -39,6 +39,10 @@ class Backend(Protocol):
         """How many slots are remembered."""
         ...
 
+    async def timer(self, interview_id: str) -> float:
+        """When the interview is looked at next, in Unix ms."""
+        ...
+
     async def dead(self, partition: int) -> list[tuple[str, bytes, str]]: ...
 
     async def aclose(self) -> None: ...
@@ -76,6 +80,9 @@ class TwinBackend:
 
     async def sockets(self, interview_id: str) -> int:
         return len(self.server.interviews[interview_id].sockets)
+
+    async def timer(self, interview_id: str) -> float:
+        return self.server.partition(interview_id).timers[interview_id]
 
     async def dead(self, partition: int) -> list[tuple[str, bytes, str]]:
         letters = self.server.partitions[partition].dead
@@ -129,6 +136,9 @@ class RedisBackend:
     async def sockets(self, interview_id: str) -> int:
         fields = await self.raw.hkeys(keys.interview_keys(interview_id)[0])
         return sum(field.startswith(b"socket:") for field in fields)
+
+    async def timer(self, interview_id: str) -> float:
+        return await self.raw.zscore(keys.interview_keys(interview_id)[6], interview_id)
 
     async def dead(self, partition: int) -> list[tuple[str, bytes, str]]:
         letters = await self.raw.xrange(keys.dead_key(partition))

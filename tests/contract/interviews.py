@@ -5,7 +5,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from protocol.codec import event_body
-from protocol.commands import AnswerSubmit, Consent, DurableCommand, InterviewStart
+from protocol.commands import AnswerSubmit, Consent, DurableCommand, InterviewStart, SpeechFinal
 from protocol.events import TurnDelta
 from protocol.ids import ORIGIN
 from protocol.machine import Finished, Input, Lost, Received, transition
@@ -48,6 +48,10 @@ def start(command_id: str = "start") -> InterviewStart:
 
 def answer(command_id: str, text: str = "An answer.") -> AnswerSubmit:
     return AnswerSubmit(id=command_id, text=text)
+
+
+def spoken(command_id: str) -> SpeechFinal:
+    return SpeechFinal(id=command_id, utterance_id=command_id, revision=1, text="Some words.")
 
 
 async def found(store: LiveStore, name: str = NAME, **options: Any) -> State:

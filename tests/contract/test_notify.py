@@ -94,6 +94,16 @@ async def test_a_dropped_watch_is_silent_and_can_be_renewed(backend: Backend) ->
     assert "unheard" not in heard.of(NAME)
 
 
+async def test_payloads_for_many_interviews_are_sent_together(backend: Backend) -> None:
+    store, heard = backend.store(), Heard()
+    async with backend.listening(heard) as notifier:
+        for name in (NAME, OTHER):
+            await notifier.watch(name)
+        await store.publish_all([])
+        await store.publish_all([(NAME, "t1"), (OTHER, "t2"), ("absent", "t3"), (NAME, "t4")])
+        await heard.until(lambda: heard.of(NAME) == ["t1", "t4"] and heard.of(OTHER) == ["t2"])
+
+
 async def test_watching_is_confirmed_after_a_hasty_change_of_mind(valkey: RedisBackend) -> None:
     heard = Heard()
     store = valkey.store()

@@ -1,9 +1,19 @@
 import pytest
 
 from protocol.ids import ORIGIN
-from storage.live import MAX_TRIES, LiveStore, OutboxEntry, partition_of
+from storage.live import MAX_TRIES, PARK_DOUBLINGS, LiveStore, OutboxEntry, partition_of
 from tests.contract.backends import Backend
-from tests.contract.interviews import NAME, acquired, apply, finished, found, restore_of, started
+from tests.contract.interviews import (
+    NAME,
+    acquired,
+    apply,
+    command,
+    finished,
+    found,
+    restore_of,
+    spoken,
+    started,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -121,4 +131,33 @@ async def test_parking_what_is_not_stored_queues_it(backend: Backend) -> None:
     await store.settle(PARTITION, [entry.id for entry in taken])
     state = await found(store)
     assert await store.park(NAME, state.version, 0, 0) == "unstored"
-    assert [e.interview_id for e in await store.take(PARTITION, "w1", 10, HOUR)] == [NAME]
+    # An outage: until that entry came to its end, no other is needed.
+    for _ in range(5):
+        assert await store.park(NAME, state.version, 0, 0) == "unstored"
+    (entry,) = await store.take(PARTITION, "w1", 10, HOUR)
+    assert entry.interview_id == NAME
+    assert await store.park(NAME, state.version, 0, 0) == "unstored"
+    assert await store.take(PARTITION, "w1", 10, HOUR) == []
+    # It went to the dead letters; the data may be better by now.
+    await store.settle(PARTITION, [entry.id])
+    assert await store.park(NAME, state.version, 0, 0) == "unstored"
+    (again,) = await store.take(PARTITION, "w1", 10, HOUR)
+    assert again.id != entry.id
+
+
+async def test_what_cannot_be_parked_is_looked_at_ever_more_rarely(backend: Backend) -> None:
+    store = backend.store()
+    await started(store)
+    await apply(store, finished("Hello."), (await acquired(store)).fence)
+    state = await found(store)
+    pauses: list[int] = []
+    for _ in range(PARK_DOUBLINGS + 3):
+        at = backend.now()
+        await store.park(NAME, state.version, 0, HOUR)
+        pauses.append(round((await backend.timer(NAME) - at) / HOUR))
+    assert pauses == [*(2**n for n in range(PARK_DOUBLINGS + 1)), *[2**PARK_DOUBLINGS] * 2]
+    await command(store, spoken("a"))
+    state = await found(store)
+    at = backend.now()
+    await store.park(NAME, state.version, 0, HOUR)
+    assert round((await backend.timer(NAME) - at) / HOUR) == 1

@@ -44,6 +44,7 @@ from tests.contract.interviews import (
     restore_of,
     said,
     speak,
+    spoken,
     start,
     started,
 )
@@ -59,7 +60,7 @@ async def test_nothing_is_there_before_it_is_created(backend: Backend) -> None:
     assert await store.unstored(NAME) == Missing()
     assert await store.acquire(NAME, "a") == Missing()
     assert await store.join(_join()) == Missing()
-    assert await store.park(NAME, 1, 0, AT) == "missing"
+    assert await store.park(NAME, 1, 0, 0) == "missing"
     assert await store.pulse([NAME]) == [None]
     assert await store.read(NAME, ORIGIN, 10) == []
     assert await store.renew([(NAME, "1:a")]) == [False]
@@ -235,7 +236,7 @@ async def test_joining_numbers_sockets_upwards_also_over_a_rebuild(backend: Back
     assert pulse is not None
     assert pulse.sockets == {"candidate": first.number}
     state = await found(store)
-    assert await store.park(NAME, state.version, 0, AT) == "ok"
+    assert await store.park(NAME, state.version, 0, 0) == "ok"
     await store.create(restore_of())
     third = await _joined(store, _join())
     assert third.number > second.number
@@ -326,20 +327,20 @@ async def test_a_thousand_joins_leave_little_behind(backend: Backend) -> None:
 async def test_what_rests_and_is_stored_is_parked(backend: Backend) -> None:
     store = backend.store()
     state = await started(store)
-    assert await store.park(NAME, state.version, 0, AT) == "active"  # a turn is to be generated
+    assert await store.park(NAME, state.version, 0, 0) == "active"  # a turn is to be generated
     fence = (await acquired(store)).fence
     await apply(store, finished("Hello."), fence)
     state = await found(store)
-    assert await store.park(NAME, state.version, HOUR, AT) == "active"  # it does not rest
-    assert await store.park(NAME, state.version - 1, 0, AT) == "active"
-    assert await store.park(NAME, state.version, 0, AT) == "unstored"
+    assert await store.park(NAME, state.version, HOUR, 0) == "active"  # it does not rest
+    assert await store.park(NAME, state.version - 1, 0, 0) == "active"
+    assert await store.park(NAME, state.version, 0, 0) == "unstored"
     assert (await store.due(10)).timers == (NAME,)
     assert await store.mark_stored(NAME, state.head, [])
-    assert await store.park(NAME, state.version, 0, AT) == "unstored"  # a command's answer is not
+    assert await store.park(NAME, state.version, 0, 0) == "unstored"  # a command's answer is not
     assert await store.mark_stored(NAME, state.head, ["start"])
-    assert await store.park(NAME, state.version, 0, AT) == "ok"
+    assert await store.park(NAME, state.version, 0, 0) == "ok"
     assert await store.load(NAME) == Missing()
-    assert await store.park(NAME, state.version, 0, AT) == "missing"
+    assert await store.park(NAME, state.version, 0, 0) == "missing"
     assert (await store.due(10)).timers == ()
     assert await store.create(restore_of(version=state.version, head=state.head)) == "ok"
 
@@ -374,15 +375,38 @@ async def test_a_session_is_evicted_only_as_it_was_seen(backend: Backend) -> Non
 
     async with backend.listening(listen) as notifier:
         await notifier.watch(NAME)
-        version = (await started(store)).version
-        assert not await store.evict(NAME, version - 1)
+        seen = await started(store)
+        assert not await store.evict(NAME, seen.version - 1, seen.head)
+        assert not await store.evict(NAME, seen.version, seen.head._replace(check=1))
         assert isinstance(await store.load(NAME), State)
-        assert await store.evict(NAME, version)
-        assert not await store.evict(NAME, version)
+        await said(store, piece((await acquired(store)).fence, 1))
+        assert await store.evict(NAME, seen.version, seen.head)
+        assert not await store.evict(NAME, seen.version, seen.head)
         async with asyncio.timeout(5):
             await told.wait()
     assert isinstance(await store.load(NAME), Missing)
     assert await store.create(restore_of()) == "ok"  # no tombstone keeps it away
+
+
+async def test_a_late_commit_is_no_part_of_a_session_that_was_rebuilt(backend: Backend) -> None:
+    store = backend.store()
+    await started(store)
+    await apply(store, finished("Q?"), (await acquired(store)).fence)
+    stored = await found(store, turns=True)
+    # An answer's first words are lost, and with them what its end was decided on.
+    assert isinstance(await command(store, spoken("first")), Committed)
+    before = await found(store)
+    received = Received(command=answer("end", "All of it."), at=AT)
+    late = commit_of(before, transition(before.session, received), received, now=AT)
+    assert await store.evict(NAME, before.version, before.head)
+    rebuilt = restore_of(version=stored.version, head=stored.head, turns=stored.turns)
+    assert await store.create(replace(rebuilt, session=stored.session)) == "ok"
+    assert isinstance(await command(store, spoken("second")), Committed)
+    now = await found(store)
+    assert now.version == before.version
+    assert await store.commit(replace(late, command="end", digest="d")) == Conflict()
+    assert not await store.evict(NAME, before.version, before.head)
+    assert await found(store) == now
 
 
 async def test_stored_moves_forward_and_empties_what_waits(backend: Backend) -> None:
@@ -413,6 +437,37 @@ async def test_a_head_that_a_failover_lost_is_not_stored(backend: Backend) -> No
     unstored = await store.unstored(NAME)
     assert isinstance(unstored, Unstored)
     assert len(unstored.commands) == 1
+
+
+async def test_what_postgres_lost_is_to_be_written_again(backend: Backend) -> None:
+    store = backend.store()
+    told: list[str] = []
+
+    async with backend.listening(lambda _, payload: told.append(payload)) as notifier:
+        await started(store)
+        first, *_, last = [entry.id for entry in await store.read(NAME, ORIGIN, 100)]
+        assert await store.mark_stored(NAME, last, ["start"])
+        await notifier.watch(NAME)
+        # What was believed to be stored is not what is: somebody has written since.
+        assert await store.mark_stored(NAME, first, believed=first)
+        assert await store.mark_stored(NAME, last, believed=last)
+        assert (await found(store)).stored == last
+        assert (await store.due(10)).outboxes == ()
+        assert await store.mark_stored(NAME, first, believed=last)
+        await store.publish(NAME, "done")
+        async with asyncio.timeout(5):
+            while "done" not in told:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    assert not [payload for payload in told if payload.startswith("s")]
+    unstored = await store.unstored(NAME)
+    assert isinstance(unstored, Unstored)
+    assert unstored.state.stored == first
+    assert [name for name, _ in unstored.commands] == ["start"]
+    assert [e.interview_id for e in await store.take(partition_of(NAME), "w", 10, HOUR)] == [NAME]
+    assert await store.mark_stored(NAME, ORIGIN, believed=first)  # all of it
+    assert (await found(store)).stored == ORIGIN
+    assert await store.mark_stored(NAME, last, ["start"])
+    assert (await found(store)).stored == last
 
 
 async def test_what_was_trimmed_can_still_be_marked_stored(backend: Backend) -> None:

@@ -305,8 +305,11 @@ async def _join(trace: Trace) -> None:
 
 async def _store(trace: Trace) -> None:
     name, draw = trace.name, trace.draw
+    state = await trace.state(name)
     names = [f"c{n}" for n in range(draw.choice((0, 20, 40)))]
-    await trace.both("mark_stored", name, draw.choice(trace.heads[name][-4:]), names)
+    heads = trace.heads[name][-4:]
+    believed = draw.choice((None, state.stored if state else None, *heads))
+    await trace.both("mark_stored", name, draw.choice(heads), names, believed=believed)
     await trace.both("enqueue_ledger", name, draw.randbytes(8))
     await trace.both("postpone", name, draw.choice((AT, AT + 10**13)))
 
@@ -329,7 +332,7 @@ async def _leave(trace: Trace) -> None:
     name, draw = trace.name, trace.draw
     state = await trace.state(name)
     idle = draw.choice((0, LONG_MS))
-    await trace.both("park", name, state.version if state else 1, idle, draw.choice((AT, AT * 2)))
+    await trace.both("park", name, state.version if state else 1, idle, draw.choice((0, LONG_MS)))
     if draw.random() < 0.05:
         await trace.both("erase", name)
     await trace.both("redeem", name, draw.choice("tu"), draw.choice("mn"), 60)

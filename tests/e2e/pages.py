@@ -123,13 +123,22 @@ def shown(page: Page) -> list[str]:
 
 
 def transcript(url: str, interview_id: str, user: str = "ada") -> list[dict[str, Any]]:
-    request = urllib.request.Request(
-        f"{url}/api/interviews/{interview_id}/transcript",
-        headers={"Authorization": f"Bearer {sign(user, 'candidate', SECRET, 600)}"},
-    )
-    with urllib.request.urlopen(request, timeout=10) as reply:
-        turns: list[dict[str, Any]] = json.load(reply)["turns"]
+    turns: list[dict[str, Any]] = _get(f"{url}/api/interviews/{interview_id}/transcript", user)[
+        "turns"
+    ]
     return turns
+
+
+def interviews(url: str, user: str = "ada") -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = _get(f"{url}/api/interviews", user)["items"]
+    return items
+
+
+def _get(address: str, user: str) -> Any:
+    token = sign(user, "candidate", SECRET, 600)
+    request = urllib.request.Request(address, headers={"Authorization": f"Bearer {token}"})
+    with urllib.request.urlopen(request, timeout=10) as reply:
+        return json.load(reply)
 
 
 def say(page: Page, index: int, words: str, *, final: bool = False) -> None:

@@ -5,10 +5,12 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jwt
 import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from server.auth import UserRole, sign
 from tests.e2e.instances import SECRET, Instance
@@ -118,12 +120,17 @@ def test_an_interview_is_shown_listed_and_selected_from(instance: Instance, inte
         ("?offset=-1", "offset"),
         ("?status=nonsense", "status"),
         ("?type=nonsense", "type"),
+        ("?limit=nonsense", "limit"),
         ("?since=tomorrow", "since"),
+        ("?since=-1", "since"),
+        ("?since=253402300800000", "since"),
+        ("?since=9007199254740991", "since"),
     ],
 )
 def test_a_wrong_query_names_its_field(instance: Instance, path: str, named: str) -> None:
     told = ask(instance, "GET", f"/api/interviews{path}").problem(400, "invalid_request")
     assert named in told["detail"]
+    assert "nonsense" not in told["detail"]
 
 
 @pytest.mark.parametrize(
@@ -133,6 +140,8 @@ def test_a_wrong_query_names_its_field(instance: Instance, path: str, named: str
         ({**PLAN, "type": "nonsense"}, "type"),
         ({**PLAN, "role": "x" * 121}, "role"),
         ({**PLAN, "role": "a\0b"}, "role"),
+        ({**PLAN, "role": "   "}, "role"),
+        ({**PLAN, "role": "\x1b[31mred"}, "role"),
         ({**PLAN, "duration_minutes": 14}, "duration_minutes"),
         ({**PLAN, "duration_minutes": 61}, "duration_minutes"),
         ({**PLAN, "language": "not a language!"}, "language"),
@@ -144,10 +153,28 @@ def test_a_wrong_plan_is_refused_by_its_field(instance: Instance, body: Any, nam
         400, "invalid_request"
     )
     assert named in told["detail"]
+    assert not any(f"'{value}'" in told["detail"] for value in body.values())
 
 
 def test_a_body_that_is_no_json_is_told(instance: Instance) -> None:
-    ask(instance, "POST", "/api/interviews", b"{nonsense", user="bob").problem(400, "bad_request")
+    whole = json.dumps(PLAN).encode()
+    for body in (
+        b"{nonsense",
+        whole.replace(b"=Engineer", b"\xff"),
+        whole.replace(b"=Engineer", b"\\ud800"),
+        whole.decode().encode("utf-16"),
+        b"\xff",
+        b"[" * 100_000,
+    ):
+        told = ask(instance, "POST", "/api/interviews", body, user="bob")
+        assert told.problem(400, "bad_request")["detail"] == "The body is no valid JSON."
+
+
+def test_a_body_that_is_missing_is_told(instance: Instance) -> None:
+    told = ask(instance, "POST", "/api/interviews", user="bob").problem(400, "invalid_request")
+    assert told["detail"] == "The request needs a body of JSON."
+    ticket = ask(instance, "POST", f"/api/interviews/{ABSENT}/tickets", user="bob")
+    ticket.problem(404, "no_such_interview")
 
 
 def _forged(**changes: Any) -> str:
@@ -170,6 +197,8 @@ TOKENS = {
     "expired": _forged(exp=1),
     "no user": _forged(sub=None),
     "empty user": _forged(sub=""),
+    "no text as user": _forged(sub="a\ud800"),
+    "no text as role": _forged(role=["admin"]),
     "unknown role": _forged(role="king"),
     "not signed": _unsigned(),
     "another secret": str(_jwt.encode({"sub": "ada", "exp": 4_000_000_000}, "x" * 40)),
@@ -232,10 +261,21 @@ def test_a_repeated_creation_is_one(instance: Instance) -> None:
 
 
 def test_too_many_interviews_are_refused_for_a_while(instance: Instance) -> None:
-    replies = [ask(instance, "POST", "/api/interviews", PLAN, user="max") for _ in range(13)]
-    assert [reply.status for reply in replies] == [201] * 12 + [429]
-    replies[-1].problem(429, "too_many_interviews")
-    assert int(replies[-1].headers["Retry-After"]) > 0
+    first = ask(instance, "POST", "/api/interviews", PLAN, user="max", Idempotency_Key="first")
+    ask(instance, "DELETE", first.headers["Location"], user="max")
+    kept = ask(instance, "POST", "/api/interviews", PLAN, user="max", Idempotency_Key="kept")
+    with ThreadPoolExecutor(8) as pool:
+        asked = [
+            pool.submit(ask, instance, "POST", "/api/interviews", PLAN, user="max")
+            for _ in range(20)
+        ]
+    replies = [each.result() for each in asked]
+    assert sorted(reply.status for reply in replies) == [201] * 10 + [429] * 10
+    refused = ask(instance, "POST", "/api/interviews", PLAN, user="max")
+    refused.problem(429, "too_many_interviews")
+    assert 3500 < int(refused.headers["Retry-After"]) <= 3600
+    again = ask(instance, "POST", "/api/interviews", PLAN, user="max", Idempotency_Key="kept")
+    assert (again.status, again.json) == (201, kept.json)
 
 
 def test_transcripts_in_three_forms(instance: Instance, interview: str) -> None:
@@ -254,6 +294,72 @@ def test_what_is_erased_is_gone_and_stays_so(instance: Instance) -> None:
         assert ask(instance, "DELETE", f"/api/interviews/{made}", user="zoe").status == 204
     ask(instance, "GET", f"/api/interviews/{made}", user="zoe").problem(404, "no_such_interview")
     assert ask(instance, "GET", "/api/interviews", user="zoe").json["total"] == 0
+    for role in ("candidate", "reviewer"):
+        erased = ask(instance, "DELETE", f"/api/interviews/{made}", user="eve", role=role)
+        absent = ask(instance, "DELETE", f"/api/interviews/{ABSENT}", user="eve", role=role)
+        assert erased.problem(404, "no_such_interview") == absent.json
+
+
+def test_nothing_of_an_interview_is_kept_by_caches(instance: Instance, interview: str) -> None:
+    place = f"/api/interviews/{interview}"
+    for method, path in (
+        ("GET", place),
+        ("GET", "/api/interviews"),
+        ("GET", f"{place}/transcript"),
+        ("GET", f"{place}/report"),
+        ("POST", f"{place}/tickets"),
+    ):
+        assert ask(instance, method, path).headers["Cache-Control"] == "no-store"
+    made = ask(instance, "POST", "/api/interviews", PLAN, user="cat")
+    assert made.headers["Cache-Control"] == "no-store"
+
+
+def test_files_of_the_page_are_asked_for_again_and_not_sent_again(instance: Instance) -> None:
+    for path, kind in (
+        ("/", "text/html"),
+        ("/index.html", "text/html"),
+        ("/app.js", "text/javascript"),
+        ("/style.css", "text/css"),
+        ("/logo.svg", "image/svg+xml"),
+    ):
+        file = ask(instance, "GET", path, token="")
+        assert file.headers["Content-Type"].startswith(kind)
+        assert file.headers["Cache-Control"] == "no-cache"
+        head = ask(instance, "HEAD", path, token="")
+        assert (head.status, head.body) == (200, b"")
+        for name in ("ETag", "Content-Type", "Content-Length"):
+            assert head.headers[name] == file.headers[name]
+        for known in (file.headers["ETag"], f'W/{file.headers["ETag"]}, "x"', "*"):
+            again = ask(instance, "GET", path, token="", If_None_Match=known)
+            assert (again.status, again.body) == (304, b"")
+            assert again.headers["ETag"] == file.headers["ETag"]
+        assert ask(instance, "GET", path, token="", If_None_Match='"x"').body == file.body
+    for path in ("/nonsense.js", "/..%2fsettings.py", "/%2e%2e/settings.py", "/web/app.js"):
+        assert ask(instance, "GET", path, token="").status == 404
+
+
+def test_the_document_tells_of_tokens_and_refusals(instance: Instance) -> None:
+    document = ask(instance, "GET", "/schema/openapi.json", token="").json
+    OpenAPIV31SpecValidator(document).validate()
+    (scheme,) = document["components"]["securitySchemes"].items()
+    assert (scheme[1]["scheme"], scheme[1]["bearerFormat"]) == ("bearer", "JWT")
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            if not path.startswith("/api/"):
+                assert "security" not in operation
+                continue
+            assert operation["security"] == [{scheme[0]: []}]
+            told = operation["responses"]
+            expected = {"400", "401", "503"} | ({"404"} if "{" in path else set[str]())
+            if (method, path) == ("post", "/api/interviews"):
+                expected |= {"413", "422", "429"}
+            if (method, path) == ("delete", "/api/interviews/{interview_id}"):
+                expected |= {"403"}
+            assert expected <= told.keys(), (method, path)
+            for status in [name for name in told if name >= "4"]:
+                (form,) = told[status]["content"].items()
+                assert form[0] == "application/problem+json"
+                assert form[1]["schema"]["$ref"].endswith("/Problem")
 
 
 def test_large_bodies_and_wrong_methods(instance: Instance) -> None:

@@ -5,7 +5,8 @@ from typing import Any
 
 from playwright.sync_api import Page, expect
 
-from tests.e2e.instances import Instance
+from server.auth import sign
+from tests.e2e.instances import SECRET, Instance
 from tests.e2e.pages import (
     RECOGNISER,
     Watched,
@@ -13,6 +14,7 @@ from tests.e2e.pages import (
     browser,
     eventually,
     frames_sent,
+    interviews,
     log_in,
     needs_chromium,
     part,
@@ -273,6 +275,123 @@ def test_interrupt_hint_pause_and_end(start: Start, watched: Watched) -> None:
     page.get_by_role("button", name="Erase this interview").click()
     page.get_by_role("button", name="Erase it").click()
     expect(part(page, "empty")).to_contain_text("None yet")
+
+
+def test_the_notice_tells_who_asks_and_may_be_declined(start: Start, watched: Watched) -> None:
+    instance = start(**FAST)
+    page = watched.page()
+    log_in(page, instance.url)
+    page.get_by_label("The role you are interviewing for").fill("Hermit")
+    page.get_by_role("button", name="Prepare the interview").click()
+    expect(part(page, "points")).to_contain_text("nothing that you say is sent to a language model")
+    page.get_by_role("button", name="I do not agree").click()
+    page.get_by_role("button", name="Erase it").click()
+    expect(part(page, "empty")).to_contain_text("None yet")
+    assert interviews(instance.url) == []
+
+
+def test_nobody_agrees_to_a_notice_that_is_not_shown(start: Start, watched: Watched) -> None:
+    instance = start(**FAST)
+    page = watched.page()
+    page.route("**/api/notice", lambda route: route.abort())
+    log_in(page, instance.url)
+    page.get_by_label("The role you are interviewing for").fill("Hermit")
+    page.get_by_role("button", name="Prepare the interview").click()
+    expect(part(page, "consent-problem")).to_contain_text("cannot be shown yet")
+    expect(part(page, "agree")).to_be_disabled()
+    page.unroute("**/api/notice")
+    expect(part(page, "agree")).to_be_enabled()
+    expect(part(page, "points").locator("li")).to_have_count(4)
+
+
+def test_interviews_can_be_erased_in_the_list(start: Start, watched: Watched) -> None:
+    instance = start(**FAST)
+    page = watched.page()
+    log_in(page, instance.url)
+    prepare(page, "Forgotten")
+    page.get_by_role("link", name="viva").click()
+    page.get_by_role("button", name="Erase Forgotten").click()
+    page.get_by_role("button", name="Keep it").click()
+    expect(page.locator(".recent li")).to_have_count(1)
+    page.get_by_role("button", name="Erase Forgotten").click()
+    page.get_by_role("button", name="Erase it").click()
+    expect(part(page, "empty")).to_contain_text("None yet")
+    assert interviews(instance.url) == []
+
+
+def test_a_link_makes_nobody_somebody_else_unasked(start: Start, watched: Watched) -> None:
+    instance = start(**FAST)
+    page = watched.page()
+    log_in(page, instance.url)
+    expect(page.locator("#who")).to_have_text("ada")
+    link = f"{instance.url}/#token={sign('mallory', 'candidate', SECRET, 600)}"
+    page.goto(link)
+    expect(page.get_by_role("dialog")).to_contain_text("mallory")
+    assert "token" not in page.url
+    page.get_by_role("button", name="Stay ada").click()
+    expect(page.locator("#who")).to_have_text("ada")
+    page.reload()
+    expect(page.locator("#who")).to_have_text("ada")
+    page.goto(link)
+    page.get_by_role("button", name="Become mallory").click()
+    expect(page.locator("#who")).to_have_text("mallory")
+    log_in(page, instance.url, "mallory")  # the same user's newer token is taken at once
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_logging_out_asks_before_it_deletes_words(start: Start, watched: Watched) -> None:
+    instance = start(**FAST)
+    page = watched.page()
+    log_in(page, instance.url)
+    prepare(page, "Leaver")
+    expect(part(page, "label")).to_have_text("Your answer")
+    page.locator("#answer").fill("only here")
+    page.get_by_role("button", name="Log out and clear").click()
+    page.get_by_role("button", name="Stay").click()
+    page.reload()
+    expect(page.locator("#answer")).to_have_value("only here")
+    page.get_by_role("button", name="Log out and clear").click()
+    page.get_by_role("button", name="Delete them and log out").click()
+    expect(page.get_by_label("Access token")).to_be_visible()
+    assert page.evaluate("localStorage.length") == 0
+
+
+def test_an_interview_that_is_not_there_leads_back(start: Start, watched: Watched) -> None:
+    instance = start(**FAST)
+    page = watched.page()
+    page.set_viewport_size({"width": 390, "height": 600})
+    log_in(page, instance.url)
+    page.goto(f"{instance.url}/#/interview/0190a5c0-0000-7000-8000-00000000000a")
+    expect(part(page, "lost-words")).to_contain_text("no such interview")
+    assert page.evaluate("scrollY") == 0
+    part(page, "lost").get_by_role("link", name="Back to your interviews").click()
+    expect(page.get_by_label("The role you are interviewing for")).to_be_visible()
+
+
+def test_a_surplus_is_told_in_characters(start: Start, watched: Watched) -> None:
+    instance = start(**FAST)
+    page = watched.page()
+    log_in(page, instance.url)
+    prepare(page, "Novelist")
+    expect(part(page, "label")).to_have_text("Your answer")
+    page.locator("#answer").fill("é" * (16 * 1024) + "ée👩")
+    expect(part(page, "saved")).to_have_text("The answer is 3 characters too long.")
+    expect(part(page, "submit")).to_be_disabled()
+    page.locator("#answer").fill("é" * (16 * 1024))
+    expect(part(page, "submit")).to_be_enabled()
+
+
+def test_screen_readers_hear_each_sentence_once(start: Start, watched: Watched) -> None:
+    instance = start(**SLOW)
+    page = watched.page()
+    log_in(page, instance.url)
+    prepare(page, "Listener")
+    told = page.locator("#announcer p")
+    expect(told.first).to_have_text(re.compile(r"^Question: \S.*[.!?]$", re.DOTALL))
+    expect(page.locator(".turn.open")).to_have_count(1)  # it was told before it was all said
+    expect(part(page, "label")).to_have_text("Your answer", timeout=30_000)
+    heard = " ".join(told.all_text_contents())
+    assert heard.split() == ["Question:", *shown(page)[0].split()]
 
 
 def test_a_wrong_token_leads_back_to_the_login(start: Start, watched: Watched) -> None:

@@ -4,19 +4,22 @@ import os
 import pty
 import re
 import select
-import signal
+import shlex
 import subprocess
 import sys
+import termios
+import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from server.auth import sign
 from tests.e2e.instances import ROOT, SECRET, Instance, clean_environment
-from tests.e2e.pages import transcript
+from tests.e2e.pages import interviews, transcript
 from tests.support.fake_provider import fake_openai
 
 Start = Callable[..., Instance]
@@ -70,6 +73,7 @@ def test_a_whole_interview_through_a_pipe(start: Start, tmp_path: Path) -> None:
 def test_leaving_and_coming_back(start: Start) -> None:
     instance = start(VIVA_BANK_PACE="400")
     first = _run(instance.url, "--yes", lines=f"{ANSWERS[0]}\n")
+    assert "is over" not in first.stdout
     found = ID.search(first.stdout.split("--resume")[1])
     assert found is not None
     second = _run(instance.url, "--resume", found[0], lines=f"{ANSWERS[1]}\n/end\n")
@@ -114,10 +118,25 @@ def test_what_cannot_be_is_told_in_a_sentence(
 ) -> None:
     instance = start(VIVA_BANK_PACE="400")
     more = {} if token is None else {"VIVA_TOKEN": token}
-    done = _run(instance.url, *options, **more)
+    _one_sentence(_run(instance.url, *options, **more), told)
+
+
+@pytest.mark.parametrize("lines", ["n\n", ""])
+def test_who_does_not_agree_leaves_nothing_behind(start: Start, lines: str) -> None:
+    instance = start()
+    done = _run(instance.url, lines=lines)
     assert done.returncode == 1
-    assert told in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    assert "prepared questions" in done.stdout
+    assert "erased" in done.stderr
+    assert interviews(instance.url) == []
+
+
+def test_the_notice_names_whom_the_words_are_sent_to(start: Start) -> None:
+    with fake_openai() as model:
+        instance = start(**model, VIVA_API="responses", VIVA_BACKGROUND="1")
+        done = _run(instance.url, lines="n\n")
+    assert "a language model at 127.0.0.1." in done.stdout
+    assert "127.0.0.1 stores each" in done.stdout
 
 
 def test_no_server_and_no_token_are_told(tmp_path: Path) -> None:
@@ -125,6 +144,57 @@ def test_no_server_and_no_token_are_told(tmp_path: Path) -> None:
     assert (done.returncode, "make run" in done.stderr) == (1, True)
     done = _run("http://127.0.0.1:1", "--data-dir", str(tmp_path), VIVA_TOKEN="")
     assert (done.returncode, "viva token" in done.stderr) == (1, True)
+
+
+def test_an_address_without_its_scheme_is_told() -> None:
+    _one_sentence(_run("127.0.0.1:8300"), "begins with http://")
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(200, b"<html>"), (201, b'{"name": 1}'), (404, b"no"), (501, b"")]
+)
+def test_another_server_is_told_from_viva(status: int, body: bytes) -> None:
+    class Stranger(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(body)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Stranger) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        done = _run(f"http://127.0.0.1:{server.server_port}")
+        server.shutdown()
+    _one_sentence(done, "is not viva")
+
+
+def test_a_place_where_nothing_can_be_saved_is_told_first(tmp_path: Path) -> None:
+    for place in (tmp_path / "none" / "x.md", tmp_path):
+        _one_sentence(_run("http://127.0.0.1:1", "--save", str(place)), str(place))
+
+
+def test_output_that_nobody_reads_is_told(start: Start) -> None:
+    instance = start(VIVA_BANK_PACE="400")
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        _command(instance.url, "--yes"),
+        input=f"{ANSWERS[0]}\n",
+        env=_environment(),
+        cwd=ROOT,
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    os.close(writing)
+    _one_sentence(done, "waits")
+
+
+def _one_sentence(done: subprocess.CompletedProcess[str], told: str) -> None:
+    assert done.returncode == 1
+    assert told in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 class Terminal:
@@ -142,6 +212,7 @@ class Terminal:
         """Read the screen until it holds; its escape sequences are left out."""
         deadline = time.monotonic() + PATIENCE_S
         while not holds(self.screen):
+            assert self.process.poll() is None, f"it ended before {what}:\n{self.screen[-2000:]}"
             assert time.monotonic() < deadline, f"{what} never came:\n{self.screen[-2000:]}"
             self._read()
 
@@ -167,6 +238,7 @@ class Terminal:
 @contextmanager
 def _terminal(url: str, *options: str) -> Generator[Terminal]:
     ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (50, 200))
     process = subprocess.Popen(
         _command(url, *options),
         stdin=theirs,
@@ -205,11 +277,85 @@ def test_a_terminal_outlives_the_server(start: Start) -> None:
         assert "turns are stored" in terminal.screen
 
 
+def test_ctrl_c_on_my_turn_keeps_the_draft(start: Start) -> None:
+    instance = start(VIVA_BANK_PACE="400")
+    with _terminal(instance.url, "--yes") as terminal:
+        terminal.until(lambda screen: "your turn" in screen, "the candidate's turn")
+        terminal.type("Half a draft")
+        terminal.until(lambda screen: "Half a draft" in screen, "the draft")
+        terminal.type("\x03")
+        terminal.until(lambda screen: "Ctrl-D leaves" in screen, "the way to leave")
+        terminal.type(", and the rest.\r")
+        terminal.until(
+            lambda screen: "Enter interrupts" in screen.partition("the rest.")[2], "the next"
+        )
+        terminal.type("\x04")
+        assert terminal.ended() == 0
+        answers = _answers(instance, terminal.screen)
+    assert answers == ["Half a draft, and the rest."]
+
+
+def test_ctrl_c_interrupts_the_interviewer(start: Start) -> None:
+    instance = start(VIVA_BANK_PACE="3")
+    with _terminal(instance.url, "--yes") as terminal:
+        terminal.until(lambda screen: "Enter interrupts" in screen, "the question")
+        terminal.type("\x03")
+        terminal.until(lambda screen: "your turn" in screen, "the candidate's turn")
+        terminal.type("/quit\r")
+        assert terminal.ended() == 0
+        turns = transcript(instance.url, _id(terminal.screen))
+    assert turns[0]["outcome"] == "interrupted"
+
+
+def _id(screen: str) -> str:
+    found = ID.search(screen.split("--resume")[1])
+    assert found is not None
+    return found[0]
+
+
+def _answers(instance: Instance, screen: str) -> list[str]:
+    turns = transcript(instance.url, _id(screen))
+    return [turn["text"] for turn in turns if turn["speaker"] == "candidate"]
+
+
 def test_ctrl_d_leaves_and_says_how_to_come_back(start: Start) -> None:
     instance = start(VIVA_BANK_PACE="400")
     with _terminal(instance.url, "--yes") as terminal:
         terminal.until(lambda screen: "your turn" in screen, "the candidate's turn")
         terminal.type("\x04")
         assert terminal.ended() == 0
-        assert "viva talk --resume" in terminal.screen
-        assert terminal.process.returncode != -signal.SIGKILL
+        assert "is over" not in terminal.screen
+
+
+def test_the_way_back_that_is_printed_leads_back(start: Start, tmp_path: Path) -> None:
+    instance = start(VIVA_BANK_PACE="400")
+    data = tmp_path / "my data"
+    data.mkdir()
+    (data / "jwt.secret").write_text(SECRET)
+    who = ("--user", "grace", "--data-dir", str(data))
+    first = _run(instance.url, "--yes", *who, lines=f"{ANSWERS[0]}\n/quit\n", VIVA_TOKEN="")
+    viva, *told = shlex.split(first.stdout.partition("The interview waits: ")[2])
+    assert viva == "viva"
+    second = subprocess.run(
+        [sys.executable, "-m", "server", *told],
+        input="/end\n",
+        env=clean_environment(),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (second.returncode, second.stderr) == (0, "")
+    assert "is over" in second.stdout
+
+
+@pytest.mark.parametrize("key", ["\x03", "\x04"])
+def test_leaving_at_the_notice_is_to_decline_it(start: Start, key: str) -> None:
+    instance = start(VIVA_BANK_PACE="400")
+    with _terminal(instance.url) as terminal:
+        terminal.until(lambda screen: "Do you agree?" in screen, "the notice")
+        terminal.type(key)
+        assert terminal.ended() == 1
+        assert "what was prepared is erased" in terminal.screen
+        assert "Traceback" not in terminal.screen

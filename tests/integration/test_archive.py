@@ -10,12 +10,13 @@ from msgspec.structs import replace
 
 from protocol.ids import EventId
 from protocol.plan import Plan
+from protocol.session import Session
 from protocol.text import sha256
 from storage.errors import BadDataError
 from storage.live import Restore, State
 from storage.postgres.archive import Archive
 from storage.postgres.faults import DivergedError
-from storage.postgres.records import Created, Existing, KeyReused
+from storage.postgres.records import Created, Existing, KeyReused, TooMany
 from tests.support.interviews import (
     NOW,
     PLAN,
@@ -85,6 +86,69 @@ async def test_a_key_belongs_to_its_user_and_its_content(archive: Archive) -> No
     assert await archive.create_interview(other, idempotency_key="k", digest="x") == Created()
     again = await archive.create_interview(session(), idempotency_key="k", digest="x")
     assert again == KeyReused()
+
+
+# --- how many -------------------------------------------------------------------------------------
+
+MINUTE = 60_000
+HOUR = 60 * MINUTE
+
+
+def at(minute: int, user_id: str = "ann") -> Session:
+    return session(interview_id(NOW + minute * MINUTE), user_id)
+
+
+async def test_creations_that_come_at_once_keep_to_the_limit(archive: Archive) -> None:
+    results = await asyncio.gather(*(archive.create_interview(at(0), most=5) for _ in range(40)))
+    assert results.count(Created()) == 5
+    assert (await archive.list("ann")).total == 5
+    assert await archive.create_interview(at(0, "bob"), most=5) == Created()
+
+
+async def test_there_is_room_when_the_oldest_is_an_hour_old(archive: Archive) -> None:
+    for minute in (0, 10, 20):
+        assert await archive.create_interview(at(minute), most=3) == Created()
+    for minute in (20, 59):
+        refused = await archive.create_interview(at(minute), most=3)
+        assert refused == TooMany(NOW + HOUR)
+    assert await archive.create_interview(at(60), most=3) == Created()
+    assert await archive.create_interview(at(60), most=3) == TooMany(NOW + HOUR + 10 * MINUTE)
+    # A lower limit: two of the three have to be out of the window.
+    assert await archive.create_interview(at(60), most=2) == TooMany(NOW + HOUR + 20 * MINUTE)
+
+
+async def test_erasing_makes_no_room(archive: Archive) -> None:
+    for _ in range(2):
+        new = at(0)
+        assert await archive.create_interview(new, most=2) == Created()
+        await archive.erase(new.interview_id)
+    assert await archive.create_interview(at(1), most=2) == TooMany(NOW + HOUR)
+
+
+async def test_a_repeat_is_answered_beyond_the_limit_and_not_counted(archive: Archive) -> None:
+    first = at(0)
+    for again in (first, first, at(1)):
+        await archive.create_interview(again, idempotency_key="k", digest="d", most=1)
+    repeat = await archive.create_interview(at(2), idempotency_key="k", digest="d", most=1)
+    assert isinstance(repeat, Existing)
+    assert repeat.interview.interview_id == first.interview_id
+    other = await archive.create_interview(at(2), idempotency_key="k", digest="x", most=1)
+    assert other == KeyReused()
+    assert isinstance(await archive.create_interview(at(2), most=1), TooMany)
+    # What was refused has not used its key up.
+    for minute, outcome in ((3, TooMany(NOW + HOUR)), (61, Created())):
+        late = await archive.create_interview(at(minute), idempotency_key="n", digest="n", most=1)
+        assert late == outcome
+
+
+async def test_when_somebody_created_is_not_kept(archive: Archive, database_url: str) -> None:
+    for minute in (0, 30, 61):
+        await archive.create_interview(at(minute))
+    kept = "SELECT count(*) FROM creations"
+    assert rows_of(database_url, kept) == [(2,)]
+    rows_of(database_url, "UPDATE creations SET at = now() - interval '2 hours' RETURNING 1")
+    await archive.ensure_partitions()
+    assert rows_of(database_url, kept) == [(0,)]
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,20 @@ async def test_nothing_but_the_tombstone_is_left(archive: Archive, database_url:
     assert await archive.create_interview(session(), idempotency_key="k", digest="x") == Created()
 
 
+async def test_who_erased_is_known_for_a_while(archive: Archive, database_url: str) -> None:
+    new = session()
+    await archive.create_interview(new)
+    assert await archive.erased_by(new.interview_id) is None
+    for user in ("ann", "bob"):
+        await archive.erase(new.interview_id, by=user)
+    assert await archive.erased_by(new.interview_id) == "ann"
+    await archive.ensure_partitions()
+    assert await archive.erased_by(new.interview_id) == "ann"
+    rows_of(database_url, "UPDATE erasures SET at = now() - interval '2 hours' RETURNING 1")
+    await archive.ensure_partitions()
+    assert await archive.erased_by(new.interview_id) is None
+
+
 async def test_an_erasure_wins_over_whatever_is_under_way(
     shared_archive: Archive, module_database_url: str
 ) -> None:

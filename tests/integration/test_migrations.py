@@ -6,6 +6,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from storage.errors import BackendDownError
 from storage.postgres.migrate import MigrationError, migrate, migrations
@@ -33,7 +34,7 @@ def _month(months: int) -> str:
 async def test_an_empty_database_is_brought_up_to_date_once(database_url: str) -> None:
     assert await migrate(database_url) == NAMES
     assert await migrate(database_url) == []
-    tables = ("interviews", "turns", "commands", "ledger")
+    tables = ("interviews", "turns", "commands", "ledger", "ratings", "reports", "decisions")
     assert _partitions(database_url) == {
         f"{table}_{_month(month)}" for table in tables for month in range(-1, 4)
     }
@@ -98,7 +99,7 @@ async def test_partitions_are_made_once_by_whoever_comes_first(database_url: str
     async with archive_on(database_url) as archive:
         assert await archive.ensure_partitions() == 0
         made = await asyncio.gather(*(archive.ensure_partitions(6) for _ in range(4)))
-    assert sum(made) == 4 * 3
+    assert sum(made) == 7 * 3
     assert f"turns_{_month(6)}" in _partitions(database_url)
 
 
@@ -123,3 +124,20 @@ async def test_others_read_and_write_while_a_partition_is_made(database_url: str
         maker.execute("SELECT ensure_partitions('2031-03-15Z', 1)")
         reader.execute("SET lock_timeout = '1s'")
         reader.execute("SELECT count(*) FROM turns")
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"password": "hunter2"}, "does not let this user in"),
+        ({"user": "nobody"}, "does not let this user in"),
+        ({"dbname": "nowhere"}, "has no database of this name"),
+        ({"port": "1"}, "does not answer"),
+    ],
+)
+async def test_why_there_is_no_connection_is_told_apart(
+    database_url: str, changed: dict[str, str], told: str
+) -> None:
+    with pytest.raises(BackendDownError, match=told) as refused:
+        await migrate(make_conninfo(database_url, **changed))
+    assert not any(value in str(refused.value) for value in changed.values())

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import psycopg
 import pytest
 from msgspec.structs import replace
 
@@ -22,6 +23,7 @@ from storage.redis.connect import connect
 from storage.redis.store import RedisStore
 from tests.support.databases import flush_redis
 from tests.support.interviews import archive_on, interview_id, ledger_row, rows_of, session
+from tests.support.orders import NoOrders
 
 pytestmark = pytest.mark.anyio
 
@@ -45,7 +47,14 @@ class Scene:
         self.writer = self.another_writer()
 
     def another_writer(self) -> Writer:
-        return Writer(self.store, self.archive, self.clock.nonce(), self.clock, self.meter)
+        return Writer(
+            self.store,
+            self.archive,
+            NoOrders(),
+            consumer=self.clock.nonce(),
+            clock=self.clock,
+            meter=self.meter,
+        )
 
     async def interview(self) -> str:
         """A created interview, in the archive and in the live store."""
@@ -143,6 +152,42 @@ async def test_a_lost_redis_is_rebuilt_from_what_was_stored(scene: Scene, redis_
         "Q3: 🎤?",
         "A3: größer",
     ]
+
+
+_PROMOTED = (
+    """UPDATE interviews SET (session, version, head_seq, head_check, status, phase) =
+       (SELECT session, version, head_seq, head_check, status, phase FROM standby_interviews)""",
+    "DELETE FROM turns WHERE turn NOT IN (SELECT turn FROM standby_turns)",
+    "DELETE FROM commands WHERE command_id NOT IN (SELECT command_id FROM standby_commands)",
+)
+_EMPTIED = ("DELETE FROM interviews", "DELETE FROM turns", "DELETE FROM commands")
+
+
+@pytest.mark.parametrize("left", ["a turn less", "the creation", "nothing"])
+async def test_what_a_promoted_standby_lacks_is_written_again(
+    scene: Scene, database_url: str, left: str
+) -> None:
+    name = await scene.interview()
+    if left == "a turn less":
+        await scene.talk(name, 0)
+        await scene.drain()
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        for table in ("interviews", "turns", "commands"):
+            connection.execute(f"CREATE TABLE standby_{table} AS TABLE {table}")
+        await scene.talk(name, 1)
+        await scene.drain()
+        assert await scene.stored(name)
+        for statement in _PROMOTED if left != "nothing" else _EMPTIED:
+            connection.execute(statement)
+    await scene.talk(name, 2)
+    await scene.drain()
+    assert await scene.stored(name)
+    assert scene.meter.ends["failed"] == scene.meter.ends["dead"] == 0
+    live = await scene.state(name)
+    assert await scene.archive.transcript(name) == live.turns
+    restored = await scene.archive.rebuild(name)
+    assert isinstance(restored, Restore)
+    assert {name for name, _ in restored.commands} >= {"start", "answer-1", "answer-2"}
 
 
 async def test_the_same_delivery_again_writes_nothing_twice(

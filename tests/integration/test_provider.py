@@ -332,3 +332,18 @@ async def test_forgetting_stops_and_erases() -> None:
         assert await speaker.forget("resp:resp_2:1:0:4")  # it is not there, which is as good
     async with speaking(server, None, STORED) as speaker:
         assert not await speaker.forget("resp:resp_1:1:0:4")
+
+
+@pytest.mark.parametrize("status", [200, 404, 500])
+@pytest.mark.parametrize("cut", ["POST", "DELETE"])
+async def test_a_cut_answer_to_forgetting_is_no_more_than_a_refusal(status: int, cut: str) -> None:
+    headers = {"content-type": "application/json"}
+    broken = Reply([b'{"err'], status, headers, cut=True)
+
+    def answer(request: Request) -> Reply:
+        return broken if request.method == cut else _store(request)
+
+    async with raw_server(answer) as server, speaking(server, None, STORED) as speaker:
+        erased = await speaker.forget("resp:resp_1:1:0:4")
+        assert [request.method for request in server.requests] == ["POST", "DELETE"]
+        assert erased == (cut == "POST")

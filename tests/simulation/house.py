@@ -24,6 +24,7 @@ from storage.twin import TwinNotifier
 from tests.simulation.speaker import Speaker
 from tests.simulation.witness import LossyNotices, WatchedTwin, Witness
 from tests.simulation.world import Network, SimArchive, SimClock
+from tests.support.orders import NoOrders
 
 SECRET = "a simulated secret of enough bytes"
 GONE = 1006
@@ -135,7 +136,9 @@ class SimInstance:
             clock=clock,
             meter=meter,
         )
-        self.writer = Writer(store, archive, clock.nonce(), clock, meter)
+        self.writer = Writer(
+            store, archive, NoOrders(), consumer=clock.nonce(), clock=clock, meter=meter
+        )
         followers = Following(self.runner, self.writer)
         self.sessions.followers = followers
         self.sweeper = Sweeper(store, self.sessions, followers, clock, idle_ms=idle_ms)

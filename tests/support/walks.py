@@ -16,7 +16,9 @@ from protocol.machine import (
     Input,
     Lost,
     Noted,
+    Rated,
     Received,
+    Reported,
     Ticked,
     next_tick,
     transition,
@@ -167,6 +169,18 @@ class Walk:
             Ticked(at=self.at),
             Noted(code=draw.choice(CODES), message="m", at=self.at),
             Lost(turn=number, attempt=attempt, reason="stalled", at=self.at),
+            Rated(
+                question_id=f"core-{draw.randrange(1, 9)}",
+                turn=number,
+                ratings=({"score": 3},),
+                at=self.at,
+            ),
+            Reported(
+                report_id=draw.choice(("", "r-1", "r-2")),
+                code="unavailable",
+                retryable=draw.random() < 0.5,
+                at=self.at,
+            ),
             self._stale(number, attempt),
         )
         if draw.random() < 0.03:
@@ -298,7 +312,8 @@ class Walk:
         elif session.status == "paused":
             assert session.last in ("answer", "reply")
         if before.over:
-            assert session == replace(before, noticed=session.noticed)
+            told = replace(before, noticed=session.noticed, report=session.report)
+            assert session == replace(told, rated=session.rated)
 
     def _viewed(self) -> None:
         """What a client made of the events is what a snapshot would say."""

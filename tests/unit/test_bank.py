@@ -8,12 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ai.bank.compose import compose
-from ai.bank.loading import load_bank, read_bank
+from ai.bank.agenda import agenda
+from ai.bank.compose import compose, questions_in
+from ai.bank.entries import Bank, Question
+from ai.bank.guides import plan_guide
+from ai.bank.loading import BankError, load_bank, read_bank
+from ai.bank.roles import families_of
 from ai.speech import TurnRequest
 from protocol.commands import AnswerSubmit, Consent, DurableCommand, HintRequest, InterviewStart
 from protocol.effects import Keep, Run
@@ -28,9 +33,12 @@ NAME = "0190a5c0-0000-7000-8000-00000000000a"
 FILES = Path(str(sys.modules["ai.bank.loading"].__file__)).parent / "questions"
 
 
-def interview(plan: Plan, answers: "Answers", name: str = NAME) -> list[Turn]:
+def interview(
+    plan: Plan, answers: "Answers", name: str = NAME, asked: frozenset[str] = frozenset()
+) -> list[Turn]:
     """A whole interview with the bank as interviewer; ``answers`` gives each answer's text."""
-    session = Session(interview_id=name, user_id="u", created_at=1, plan=plan)
+    guide = plan_guide(name, plan, asked)
+    session = Session(interview_id=name, user_id="u", created_at=1, plan=plan, guide=guide)
     happened: Any = InterviewStart(id="c", consent=Consent(version="1", at=1))
     turns: list[Turn] = []
     for number in range(200):
@@ -64,6 +72,7 @@ def request(session: Session, turns: list[Turn]) -> TurnRequest:
         phase=session.phase,
         plan=session.plan,
         turns=tuple(turns),
+        guide=session.guide,
     )
 
 
@@ -168,31 +177,150 @@ def test_hostile_answers_change_nothing(answer: str) -> None:
     assert turns[-1].kind == "closing"
 
 
+def copied(folder: Path) -> Path:
+    for file in FILES.glob("*.toml"):
+        (folder / file.name).write_bytes(file.read_bytes())
+    return folder
+
+
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "line", "told"),
     [
-        ("[[questions]]", "[[questionz]]", "technical_easy.toml"),
-        ('difficulty = "easy"', 'difficulty = "trivial"', "difficulty"),
-        ("hints = [", "hint = [", "hint"),
-        ("the cause?", "the {nonsense} cause?", "nonsense"),
+        ('type = "technical"', 'kind = "technical"', 1, "kind"),
+        ('difficulty = "easy"', 'difficulty = "trivial"', 5, "difficulty"),
+        ("hints = [", "hint = [", 14, "hint"),
+        ("the cause?", "the {nonsense} cause?", 7, "nonsense"),
+        ('competency = "debugging"', 'competency = "debugging"\nroles = ["cook"]', 7, "'cook'"),
+        ('competency = "debugging"', 'competency = "x"\nroles = ["qa", "qa"]', 7, "twice"),
+        ('competency = "debugging"', 'competency = "x"\nlevels = ["boss"]', 7, "boss"),
+        ('competency = "debugging"', 'competency = "x"\nminutes = 21', 7, "minutes"),
+        ("what do you do next?", "what next? * ", 10, "text"),
+        ("what do you do next?", "what do *you* do?", 10, "spoken"),
+        ('"debugger"', '"de*bugger"', 10, "last character"),
+        ('1 = "Tries', '2 = "Tries', 19, "`2`"),
+        ('1 = "Tries', "1 = Tries", 19, "line 19"),
+        ('type = "technical"', 'type = "mixed"', 1, "mixed"),
+        ('type = "technical"', 'type = "chess"', 1, "chess"),
     ],
 )
-def test_a_bad_file_is_refused_by_name(tmp_path: Path, old: str, new: str, told: str) -> None:
-    for file in FILES.glob("*.toml"):
-        (tmp_path / file.name).write_bytes(file.read_bytes())
-    broken = tmp_path / "technical_easy.toml"
+def test_a_bad_file_is_refused_by_name_and_line(
+    tmp_path: Path, old: str, new: str, line: int, told: str
+) -> None:
+    broken = copied(tmp_path) / "technical_easy.toml"
     text = broken.read_text(encoding="utf-8")
     assert old in text
     broken.write_text(text.replace(old, new, 1), encoding="utf-8")
-    with pytest.raises(ValueError, match="technical_easy") as caught:
+    with pytest.raises(BankError) as caught:
         read_bank(tmp_path)
+    assert str(caught.value).startswith(f"technical_easy.toml:{line}: ")
     assert told in str(caught.value)
 
 
-def test_an_id_is_used_once(tmp_path: Path) -> None:
-    for file in FILES.glob("*.toml"):
-        (tmp_path / file.name).write_bytes(file.read_bytes())
-    twin = (FILES / "technical_easy.toml").read_text(encoding="utf-8")
-    (tmp_path / "technical_easy2.toml").write_text(twin, encoding="utf-8")
-    with pytest.raises(ValueError, match="technical_easy2"):
+def test_every_fault_of_a_folder_is_told(tmp_path: Path) -> None:
+    copied(tmp_path)
+    for name in ("coding.toml", "phrases.toml", "case.toml"):
+        file = tmp_path / name
+        file.write_text(file.read_text(encoding="utf-8").replace("?", "? #", 2), encoding="utf-8")
+    (tmp_path / "screening.toml").write_bytes(b'type = "screening"\n\xff')
+    with pytest.raises(BankError) as caught:
         read_bank(tmp_path)
+    assert {fault.file for fault in caught.value.faults} == {
+        "case.toml",
+        "coding.toml",
+        "phrases.toml",
+        "screening.toml",
+    }
+
+
+def test_an_id_is_used_once(tmp_path: Path) -> None:
+    twin = (copied(tmp_path) / "technical_easy.toml").read_text(encoding="utf-8")
+    (tmp_path / "technical_easy2.toml").write_text(twin, encoding="utf-8")
+    with pytest.raises(BankError, match=r"technical_easy2.toml:4: .*technical-debugging-routine"):
+        read_bank(tmp_path)
+
+
+def test_a_folder_without_files_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BankError, match=r"phrases.toml:1: cannot be read"):
+        read_bank(tmp_path)
+    with pytest.raises(BankError, match="nowhere:1: "):
+        read_bank(tmp_path / "nowhere")
+    copied(tmp_path)
+    (tmp_path / "case.toml").unlink()
+    for file in tmp_path.glob("case_*.toml"):
+        file.unlink()
+    with pytest.raises(BankError, match="'case'"):
+        read_bank(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("role", "families"),
+    [
+        ("Senior Backend Engineer", {"backend"}),
+        ("Full-stack developer", {"backend", "frontend"}),
+        ("Product Designer", {"design"}),
+        ("Product manager, payments", {"product"}),
+        ("Engineering Manager", {"engineering_manager"}),
+        ("Data  Scientist", {"machine_learning"}),
+        ("Data engineer", {"data"}),
+        ("ML Engineer (NLP)", {"machine_learning"}),
+        ("iOS developer", {"mobile"}),
+        ("Site Reliability Engineer", {"devops"}),
+        ("DevSecOps", {"devops", "security"}),
+        ("QA / test automation engineer", {"qa"}),
+        ("Account executive", {"sales"}),
+        ("Customer support specialist", {"support"}),
+        ("Accountant", {"finance"}),
+        ("Nurse", set[str]()),
+        ("Curious", set[str]()),
+    ],
+)
+def test_a_role_is_recognised(role: str, families: set[str]) -> None:
+    assert families_of(role) == families
+
+
+def made(name: str, **fields: Any) -> Question:
+    plain: dict[str, Any] = {"roles": (), "levels": ()}
+    return msgspec.structs.replace(
+        load_bank().questions["coding"][0], id=name, **{**plain, **fields}
+    )
+
+
+def test_the_agenda_goes_by_role_then_difficulty_then_level() -> None:
+    easy, medium, hard = DIFFICULTIES
+    coding = (
+        made("foreign", difficulty=medium, roles=("mobile",)),
+        made("any-hard", difficulty=hard),
+        made("own-staff", difficulty=medium, roles=("backend",), levels=("staff",)),
+        made("own-mid", difficulty=medium, roles=("qa", "backend"), levels=("mid",)),
+        made("own-easy", difficulty=easy, roles=("backend",)),
+        made("any-medium", difficulty=medium),
+    )
+    bank = Bank({"coding": coding, "case": (made("case", difficulty=medium),)}, load_bank().phrases)
+    plan = Plan(type="coding", role="Backend engineer")
+
+    def order(asked: frozenset[str] = frozenset()) -> list[str]:
+        return [question.id for question in agenda(bank, NAME, plan, asked)]
+
+    own = ["own-mid", "own-staff", "own-easy"]
+    assert order() == [*own, "any-medium", "any-hard", "foreign", "case"]
+    assert order(frozenset({"own-mid", "case", "no-such"})) == [
+        "own-staff",
+        "own-easy",
+        "any-medium",
+        "any-hard",
+        "foreign",
+        "own-mid",
+        "case",
+    ]
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_nobody_is_asked_the_same_again_while_others_are_left(kind: InterviewType) -> None:
+    plan = Plan(type=kind, role="Backend engineer", duration_minutes=30)
+    asked: frozenset[str] = frozenset()
+    for number in range(5):
+        turns = interview(plan, saying("We did it."), f"{NAME}{number}", asked)
+        heard = questions_in(turns, plan.role)
+        assert len(heard) == plan.main_questions
+        assert asked.isdisjoint(heard)
+        asked |= heard

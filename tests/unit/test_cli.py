@@ -61,7 +61,7 @@ def test_ctrl_c_is_not_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("all_modules")
-def test_the_options_of_the_contract() -> None:
+def test_the_options_of_the_contract(monkeypatch: pytest.MonkeyPatch) -> None:
     up = _parse("up", "--port", "9000", "--instances", "3")
     assert (up.port, up.instances, str(up.data_dir)) == (9000, 3, ".viva")
     assert (_parse("up").port, _parse("up").instances) == (8000, 1)
@@ -70,7 +70,11 @@ def test_the_options_of_the_contract() -> None:
     assert _parse("serve").host == "127.0.0.1"
     token = _parse("token", "--user", "u", "--role", "admin")
     assert (token.user, token.role) == ("u", "admin")
+    monkeypatch.delenv("VIVA_URL", raising=False)
     assert _parse("talk").url == "http://127.0.0.1:8000"
+    monkeypatch.setenv("VIVA_URL", "http://elsewhere:1")
+    assert _parse("talk").url == "http://elsewhere:1"
+    assert _parse("talk", "--url", "http://here:2").url == "http://here:2"
     assert _parse("load", "--candidates", "5").candidates == 5
     chaos = _parse("chaos", "--kills", "200", "--seed", "7")
     assert (chaos.kills, chaos.seed) == (200, 7)

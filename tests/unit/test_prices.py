@@ -3,12 +3,13 @@ import pytest
 
 from ai.chunks import Usage
 from ai.prices import Price, estimate_tokens, load_prices, price_of
-from ai.settings import DEFAULT_MODEL
+from ai.settings import DEFAULT_ASSESSOR_MODEL, DEFAULT_MODEL
 from protocol.ledger import LedgerEntry
 
 
-def test_the_default_model_has_a_price() -> None:
-    assert price_of(DEFAULT_MODEL, load_prices()) is not None
+def test_the_default_models_have_a_price() -> None:
+    for model in (DEFAULT_MODEL, DEFAULT_ASSESSOR_MODEL):
+        assert price_of(model, load_prices()) is not None
 
 
 def test_cached_input_is_cheaper_everywhere() -> None:

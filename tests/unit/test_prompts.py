@@ -91,6 +91,12 @@ def test_each_kind_of_turn_has_its_task(kind: Kind, question_id: str | None, wor
     assert "{" not in task
 
 
+def test_the_closing_promises_nothing() -> None:
+    task = _input("closing", None).split("# Your task in turn 3\n")[1]
+    assert "no promise" in task
+    assert "report" not in task
+
+
 def test_main_questions_go_through_the_competencies() -> None:
     plan = replace(PLAN, competencies=("A", "B"))
     for number, place in ((1, 1), (2, 2), (3, 1)):

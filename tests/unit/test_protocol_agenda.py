@@ -110,7 +110,6 @@ def test_the_whole_agenda() -> None:
         e.TurnCompleted,
         e.PhaseChanged,
         e.InterviewEnded,
-        e.ReportFailed,
     ]
     assert next_tick(story.session) is None
 

@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 
 from protocol import commands as c
-from protocol.machine import STATUSES, TABLE, Finished, Lost, Noted, Ticked
+from protocol.machine import STATUSES, TABLE, Finished, Lost, Noted, Rated, Reported, Ticked
 from protocol.scalars import Status
 from tests.support.walks import Walk, walk
 
@@ -32,28 +32,30 @@ INPUTS: tuple[type, ...] = (
     Lost,
     Ticked,
     Noted,
+    Rated,
+    Reported,
 )
-_CREATED = "a r r r r r r a i i i ai"
-_TALKING = "r air ar air ar ar ar a ai ai ai ai"
-_OVER = "r r r ir r r r r i i i ai"
+_CREATED = "a r r r r r r a i i i ai i i"
+_TALKING = "r air ar air ar ar ar a ai ai ai ai ai i"
+_OVER = "r r r ir r r r r i i i ai ai ai"
 PHASES = {
     "consent": _CREATED,
     "warmup": _TALKING,
     "core": _TALKING,
     "candidate_questions": _TALKING,
-    "wrap_up": "r r r air r ar ar a ai ai ai ai",
+    "wrap_up": "r r r air r ar ar a ai ai ai ai ai i",
     "closed": _OVER,
 }
 """What an input can do in each phase: be applied, ignored, refused. Nothing leads to `lobby`."""
 STANDING: dict[Status, str] = {
     "created": _CREATED,
-    "live": "r air ar air ar a r a ai ai ai ai",
-    "disconnected": "r air ar air ar a r a ai ai ai ai",
-    "paused": "r air ar air r r a a ai ai i ai",
+    "live": "r air ar air ar a r a ai ai ai ai ai i",
+    "disconnected": "r air ar air ar a r a ai ai ai ai ai i",
+    "paused": "r air ar air r r a a ai ai i ai ai i",
     "completed": _OVER,
     "abandoned": _OVER,
     "expired": _OVER,
-    "terminated": "r r r r r r r r i i i ai",
+    "terminated": "r r r r r r r r i i i ai ai ai",
 }
 """The same by status. What was terminated had no turn yet that could be cancelled too late."""
 

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from protocol import commands as c
 from protocol.events import ReportFailed, ReportReady, ReportView, Snapshot
 from protocol.ids import EventId
-from protocol.machine import Received, transition
+from protocol.machine import Received, Reported, transition
 from protocol.session import Session, snapshot
 from protocol.view import View
 from tests.support.interviews import session
@@ -20,11 +20,12 @@ def _ended() -> Session:
 
 
 def test_the_snapshot_of_an_ended_interview_tells_what_became_of_the_report() -> None:
-    told = snapshot(_ended(), (), "", AT)
+    failed = Reported(code="unavailable", retryable=True, at=AT)
+    told = snapshot(transition(_ended(), failed).session, (), "", AT)
     view = View()
     view.replace(msgspec.json.decode(msgspec.json.encode(told), type=Snapshot), EventId(9, 9))
     assert view.over
-    assert view.report == ReportFailed(code="assessor_unavailable", retryable=True)
+    assert view.report == ReportFailed(code="unavailable", retryable=True)
 
 
 def test_a_report_that_is_ready_survives_storage_and_the_snapshot() -> None:
@@ -42,9 +43,10 @@ def test_before_the_end_nothing_is_said_of_a_report() -> None:
 
 
 def test_sessions_and_snapshots_from_before_are_read() -> None:
-    old = msgspec.to_builtins(_ended())
+    ready = Reported(report_id="r-1", at=AT)
+    old = msgspec.to_builtins(transition(_ended(), ready).session)
     del old["report"]
     assert msgspec.convert(old, Session).report is None
-    bare = msgspec.to_builtins(snapshot(_ended(), (), "", AT))
+    bare = msgspec.to_builtins(snapshot(transition(_ended(), ready).session, (), "", AT))
     del bare["report"]
     assert msgspec.convert(bare, Snapshot).report is None

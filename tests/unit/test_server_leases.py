@@ -20,14 +20,27 @@ from tests.support.virtual_time import run_virtual
 START = c.InterviewStart(id="c-1", consent=c.Consent(version="1", at=NOW))
 
 
+def _stand_still(seconds: float) -> None:
+    """Set the loop's clock on, which jumps by itself to the next timer: what SIGCONT looks like."""
+    loop: Any = asyncio.get_running_loop()
+    loop._jumping.now += seconds
+
+
 class SlowWire:
     """Lets single operations hang, or answer late."""
 
     def __init__(self) -> None:
         self.hangs: set[str] = set()
+        self.slow: dict[str, float] = {}
+        self.stops: set[str] = set()
+        """Operations during which the process is stopped, once."""
 
     async def request(self, client: str, operation: str) -> None:
         assert client in ("", "notifier")
+        await asyncio.sleep(self.slow.get(operation, 0))
+        if operation in self.stops:
+            self.stops.discard(operation)
+            _stand_still(10)
         if operation in self.hangs:
             await asyncio.sleep(1e6)
 
@@ -178,9 +191,7 @@ def test_a_process_that_was_stopped_gives_up_at_once_and_says_so() -> None:
         working = asyncio.create_task(scene.hold(await scene.interview(), held))
         await asyncio.sleep(10)
         assert scene.suspensions == 0
-        # The loop's clock jumps by itself to the next timer; here it is set on, as by SIGSTOP.
-        loop: Any = asyncio.get_running_loop()
-        loop._jumping.now += RENEW_S + SUSPENDED_S + 0.1  # what SIGCONT looks like
+        _stand_still(RENEW_S + SUSPENDED_S + 0.1)
         await asyncio.gather(working, return_exceptions=True)
         assert scene.suspensions == 1
         assert scene.clock.monotonic() - held[0] < 10 + 2 * RENEW_S + SUSPENDED_S + 0.2
@@ -226,6 +237,44 @@ def test_a_notice_that_hangs_costs_no_lease() -> None:
         assert not working.done()
         assert scene.server.interviews[name].lease_until > scene.clock.now()
         working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+
+    scene.run(story)
+
+
+@pytest.mark.parametrize(("turns", "call_s"), [(300, 0.001), (6, 0.15), (4, 0.35), (1, 0.35)])
+def test_turns_that_fall_silent_together_keep_their_leases(turns: int, call_s: float) -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        names = [await scene.interview() for _ in range(turns)]
+        working = [asyncio.create_task(scene.hold(name, [], silent=True)) for name in names]
+        await asyncio.sleep(0.1)
+        scene.wire.slow["publish"] = call_s
+        await asyncio.sleep(30)
+        assert scene.server.calls["publish"]
+        assert not any(task.done() for task in working)
+        # The notices come out of the pause, so that renewals keep their beat.
+        assert scene.server.calls["renew"] >= 30 / RENEW_S - 3
+        for task in working:
+            task.cancel()
+        await asyncio.gather(*working, return_exceptions=True)
+
+    scene.run(story)
+
+
+@pytest.mark.parametrize("operation", ["renew", "publish"])
+def test_a_process_that_was_stopped_during_a_call_says_so(operation: str) -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        working = asyncio.create_task(scene.hold(await scene.interview(), [], silent=True))
+        await asyncio.sleep(RENEW_S / 2)
+        scene.wire.stops.add(operation)
+        await asyncio.sleep(15)
+        assert not scene.wire.stops
+        assert scene.suspensions == 1
+        assert working.done()
         await asyncio.gather(working, return_exceptions=True)
 
     scene.run(story)

@@ -60,6 +60,7 @@ class FakeWork:
         self.begun: list[str] = []
         self.ended: list[str] = []
         self.forgotten: list[str] = []
+        self.unforgettable: Exception | None = None
         self.is_over = False
 
     async def run(self, _: Any, lease: FakeLease) -> None:
@@ -74,6 +75,8 @@ class FakeWork:
 
     async def forget(self, lease: FakeLease) -> None:
         self.forgotten.append(lease.interview_id)
+        if self.unforgettable is not None:
+            raise self.unforgettable
 
 
 class Scene:
@@ -205,6 +208,20 @@ def test_a_turn_that_moved_is_not_forgotten_at_the_provider() -> None:
 
         scene.run(story)
         assert scene.work.forgotten == (["a"] if is_over else [])
+
+
+def test_forgetting_that_fails_leaves_the_turns_alone() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        scene.work.unforgettable = ValueError("a marker")
+        scene.runner.start("a")
+        await asyncio.sleep(0.5)
+        scene.runner.start("b")
+        await asyncio.sleep(2)
+        assert (scene.work.ended, scene.work.forgotten) == (["a", "b"], ["a", "b"])
+
+    scene.run(story)
 
 
 def test_what_others_hold_or_is_too_much_is_left() -> None:

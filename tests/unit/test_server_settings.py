@@ -32,6 +32,10 @@ WRONG = [
         for name in ("VIVA_FIRST_TOKEN_TIMEOUT_S", "VIVA_TOKEN_TIMEOUT_S")
         for value in ("0", "121", "-1", "nan", "inf", "soon", "1,5")
     ],
+    ("VIVA_ASSESSOR_SAMPLES", "0"),
+    ("VIVA_ASSESSOR_SAMPLES", "10"),
+    ("VIVA_ASSESSOR_TIMEOUT_S", "0.9"),
+    ("VIVA_ASSESSOR_TIMEOUT_S", "601"),
     ("VIVA_BANK_PACE", "-1"),
     ("VIVA_BANK_PACE", "1001"),
     ("VIVA_DRAIN_S", "-1"),
@@ -43,6 +47,68 @@ WRONG = [
         for name in ("VIVA_MAX_CONNECTIONS", "VIVA_MAX_INTERVIEWS_PER_USER", "VIVA_LOG_LENGTH")
         for value in ("0", "-1", "1.5", "1e3", "many", "1000001", "²", "9" * 5000)
     ],
+]
+
+ADDRESSES = [
+    *[
+        (name, value)
+        for name in ("REDIS_URL", "CACHE_URL")
+        for value in (
+            "hunter2",
+            "hunter2:secret@host:6379",
+            "http://hunter2/",
+            "redis://:hunter2@host:port/0",
+            "redis://:hunter2@host:65536/0",
+            "redis://:hunter2@host:0/0",
+            "redis://:hunter2@host/zero",
+            "redis://:hunter2@host/0/1",
+            "redis://:hunter2@host?db=zero",
+            "redis://:hunter2@host?nonsense=1",
+            "redis://:hunter2@host?socket_timeout=soon",
+            "redis://[hunter2",
+            "redis://[hunter2]:1/0",
+            "redis+cluster://:hunter2@host:7000",
+            "redis+sentinel://:hunter2@host:26379",
+            "redis+sentinel://:hunter2@host/service",
+            "redis+sentinel://:hunter2@host:port/service",
+            "redis+sentinel://:hunter2@host:²/service",
+            "redis+sentinel://:hunter2@host:70000/service",
+            "redis+sentinel://:hunter2@host:26379/service/zero",
+            "redis+sentinel://:hunter2@host:26379/service/0/1",
+        )
+    ],
+    *[
+        (name, value)
+        for name in ("DATABASE_URL", "DATABASE_REPLICA_URL")
+        for value in (
+            "hunter2",
+            "mysql://u:hunter2@host/viva",
+            "redis://:hunter2@host/0",
+            "http://hunter2?host=a",
+            "postgresql://u:hunter2@host:port/viva",
+            "postgresql://u:hunter2@host:65536/viva",
+            "postgresql://u:hunter2@host:0/viva",
+            "postgresql://u:hunter2@a:1,b:port/viva",
+            "postgresql://u:hunter2@host/viva?nonsense=1",
+            "postgresql://u:hunter2@host/viva?connect_timeout=soon",
+            "postgresql://[hunter2",
+            "host=hunter2 port=port",
+        )
+    ],
+]
+GOOD = [
+    ("REDIS_URL", "redis://"),
+    ("REDIS_URL", "redis://user:p%40ss@host:6380/3"),
+    ("REDIS_URL", "rediss://host/"),
+    ("REDIS_URL", "unix:///run/redis.sock?db=1"),
+    ("REDIS_URL", "redis://[::1]:6379/0"),
+    ("REDIS_URL", "redis+sentinel://:pw@a:26379,b:26379/mymaster/2"),
+    ("CACHE_URL", "redis://cache"),
+    ("DATABASE_URL", "postgres://u:p@a:5432,b:5433/viva?target_session_attrs=read-write"),
+    ("DATABASE_URL", "postgresql:///viva?host=/run/postgresql"),
+    ("DATABASE_URL", "postgresql://u:p@[::1]:5432/viva?sslmode=require&connect_timeout=4"),
+    ("DATABASE_URL", "host=a dbname=viva user=u"),
+    ("DATABASE_REPLICA_URL", "postgresql://replica/viva"),
 ]
 
 
@@ -73,6 +139,24 @@ def test_one_that_is_wrong_is_named_and_not_repeated(name: str, value: str) -> N
     assert "\n" not in sentence
     if len(value) > 4:
         assert value not in sentence
+
+
+@pytest.mark.parametrize(("name", "value"), ADDRESSES, ids=[f"{n}={v}" for n, v in ADDRESSES])
+def test_a_wrong_address_is_named_and_nothing_of_it_is_told(name: str, value: str) -> None:
+    sentence = _refusal({**NEEDED, name: value})
+    assert sentence.startswith(f"{name} is wrong: it ")
+    for part in ("hunter2", "secret", "zero", "nonsense", "soon", "mysql", "²", "host:", "65536"):
+        assert part not in sentence.replace("host:port", "")
+    if name == "DATABASE_URL":
+        with pytest.raises(SettingsError) as refused:
+            read_setting(name, {name: value})
+        assert str(refused.value) == sentence
+
+
+@pytest.mark.parametrize(("name", "value"), GOOD, ids=[f"{n}={v}" for n, v in GOOD])
+def test_addresses_of_all_kinds_are_taken(name: str, value: str) -> None:
+    settings = read_settings({**NEEDED, name: value})
+    assert getattr(settings, name.lower()) == value
 
 
 def test_a_name_that_is_none_of_ours_stops_the_start() -> None:
@@ -108,11 +192,11 @@ def test_every_setting_is_told_in_the_reference() -> None:
 
 
 def test_one_setting_is_read_without_the_others() -> None:
-    assert read_setting("DATABASE_URL", {"DATABASE_URL": "x"}) == "x"
+    assert read_setting("DATABASE_URL", {"DATABASE_URL": "dbname=x"}) == "dbname=x"
     with pytest.raises(SettingsError, match="DATABASE_URL is not set"):
         read_setting("DATABASE_URL", {})
     with pytest.raises(SettingsError, match="VIVA_NONSENSE"):
-        read_setting("DATABASE_URL", {"DATABASE_URL": "x", "VIVA_NONSENSE": "1"})
+        read_setting("DATABASE_URL", {"DATABASE_URL": "dbname=x", "VIVA_NONSENSE": "1"})
 
 
 # --- the commands that need only some -------------------------------------------------------------
@@ -174,3 +258,13 @@ def test_a_token_needs_the_secret(
     environ.setenv("VIVA_JWT_SECRET", "s" * 32)
     assert token.run(whom) == 0
     assert capsys.readouterr().out.count(".") == 2
+
+
+@pytest.mark.parametrize("user", ["", "u" * 129, "a\0b", "a\udc80"])
+def test_a_token_is_for_somebody_whom_the_server_takes(
+    environ: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], user: str
+) -> None:
+    environ.setenv("VIVA_JWT_SECRET", "s" * 32)
+    assert token.run(argparse.Namespace(user=user, role="candidate")) == 1
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("", "--user has to be text of 1 to 128 characters\n")

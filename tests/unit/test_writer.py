@@ -24,6 +24,7 @@ from storage.live import (
 )
 from storage.twin import Twin, TwinServer
 from tests.support.interviews import interview_id, ledger_row, session
+from tests.support.orders import NoOrders
 from tests.support.virtual_time import run_virtual
 
 EVENT = '{"type":"interview.paused","at":1}'
@@ -91,7 +92,14 @@ class Scene:
         self.ends: Counter[str] = Counter()
         self.store = Twin(self.server)
         self.writers = [
-            Writer(Twin(self.server), self.archive, f"instance-{number}", clock, self)
+            Writer(
+                Twin(self.server),
+                self.archive,
+                NoOrders(),
+                consumer=f"instance-{number}",
+                clock=clock,
+                meter=self,
+            )
             for number in range(instances)
         ]
         self.writer = self.writers[0]
@@ -108,9 +116,12 @@ class Scene:
 
     async def change(self, name: str, version: int, event: str = EVENT) -> None:
         """Change the interview by a command, and queue it."""
+        before = await self.store.load(name)
+        assert isinstance(before, State)
         commit = Commit(
             id=name,
             version=version,
+            head=str(before.head),
             kind="ingest",
             command=f"c{version}",
             digest="d",
@@ -451,6 +462,26 @@ def test_a_session_that_lost_what_was_stored_is_dropped_and_rebuilt() -> None:
         assert isinstance(await scene.store.load(name), Missing)
         assert (scene.archive.heads[name], scene.archive.versions[name]) == (stored, held.version)
         assert (scene.dead(), scene.ends["failed"]) == ([], 0)
+
+    run_virtual(main())
+
+
+def test_an_archive_that_lost_its_tail_is_brought_up_again() -> None:
+    async def main() -> None:
+        scene = Scene()
+        name = await scene.interview()
+        await scene.writer.drain(partition_of(name))
+        promoted = scene.archive.versions[name], scene.archive.heads[name]
+        await scene.change(name, 1)
+        await scene.writer.drain(partition_of(name))
+        scene.archive.versions[name], scene.archive.heads[name] = promoted
+        await scene.change(name, 2)
+        await scene.writer.drain(partition_of(name))
+        assert await scene.stored(name)
+        held = await scene.store.load(name)
+        assert isinstance(held, State)
+        assert scene.archive.heads[name] == held.head
+        assert (scene.dead(), scene.ends["failed"], scene.waiting()) == ([], 0, 0)
 
     run_virtual(main())
 

@@ -15,6 +15,18 @@ WITH
     DELETE FROM commands WHERE user_id IN (SELECT user_id FROM owner)
       AND created_at = %(created_at)s AND interview_id = %(interview_id)s
   ),
+  erased_ratings AS (
+    DELETE FROM ratings WHERE user_id IN (SELECT user_id FROM owner)
+      AND created_at = %(created_at)s AND interview_id = %(interview_id)s
+  ),
+  erased_reports AS (
+    DELETE FROM reports WHERE user_id IN (SELECT user_id FROM owner)
+      AND created_at = %(created_at)s AND interview_id = %(interview_id)s
+  ),
+  erased_decisions AS (
+    DELETE FROM decisions WHERE user_id IN (SELECT user_id FROM owner)
+      AND created_at = %(created_at)s AND interview_id = %(interview_id)s
+  ),
   erased_ledger AS (
     DELETE FROM ledger WHERE created_at = %(created_at)s AND interview_id = %(interview_id)s
   ),

@@ -1,7 +1,7 @@
 -- All that an interview is rebuilt from, in one statement and therefore of one moment. One row always.
 SELECT
   EXISTS (SELECT FROM tombstones WHERE interview_id = %(interview_id)s),
-  i.plan::text, i.session::text, i.version, i.head_seq, i.head_check,
+  i.plan::text, i.guide::text, i.session::text, i.version, i.head_seq, i.head_check,
   coalesce(
     (SELECT json_agg(t.record ORDER BY t.turn) FROM turn_records t
       WHERE t.user_id = i.user_id AND t.created_at = %(created_at)s

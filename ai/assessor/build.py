@@ -1,0 +1,27 @@
+"""Puts an assessor together from its settings."""
+
+from ai.assessor.desk import Desk
+from ai.assessor.model import ModelAssessor
+from ai.assessor.offline import OfflineAssessor
+from ai.assessor.ports import Assessor
+from ai.assessor.source import OpenAISource, Source
+from ai.booking import Ledger
+from ai.ports import Clock, LedgerSink
+from ai.prices import load_prices
+from ai.settings import AiSettings
+
+
+def build_assessor(settings: AiSettings, sink: LedgerSink, clock: Clock) -> Assessor:
+    """Return the assessor that ``settings`` ask for; without a key it is the offline one.
+
+    Opens no connection; close it with `Assessor.aclose`.
+    """
+    if settings.api_key is None:
+        return OfflineAssessor()
+    return assemble(settings, sink, clock, OpenAISource(settings))
+
+
+def assemble(settings: AiSettings, sink: LedgerSink, clock: Clock, source: Source) -> Assessor:
+    """Return the assessor that asks ``source``."""
+    ledger = Ledger(sink, clock, settings.assessor_model, load_prices())
+    return ModelAssessor(Desk(source, settings, ledger, clock), settings, clock)

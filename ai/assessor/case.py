@@ -1,0 +1,134 @@
+"""What is to be rated by which anchors, in one form for answers and for communication."""
+
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+
+import msgspec
+from msgspec import Struct
+
+from ai.assessor.ports import RatingRequest
+from ai.bank.answers import is_blank
+from ai.bank.loading import load_bank
+from protocol.assessment import QUOTE_LENGTH, Anchors, GuideQuestion, answers_to
+from protocol.ledger import Task
+from protocol.plan import Plan
+from protocol.session import Turn
+from protocol.text import sha256
+
+LEAST_WORDS = 4
+"""What is left of an answer without "I don't know" and the like has to have so many words."""
+COMMUNICATION_WORDS = 60
+"""Fewer words in a whole interview than these show nothing of how somebody communicates."""
+
+READ = 2_000
+"""Code points of an answer that are looked at where only little of it matters."""
+
+_WORDS_PER_CODE_POINT = 0.5
+"""In scripts that do not part words by spaces."""
+_APOSTROPHES = str.maketrans({"’": "'", "`": "'", "´": "'"})  # noqa: RUF001  # as people type them
+
+
+class Case(Struct, frozen=True, kw_only=True):
+    """One rating to be made. ``answers`` are the candidate's turns, all that may be quoted."""
+
+    task: Task
+    interview_id: str
+    user_id: str
+    plan: Plan
+    question: GuideQuestion
+    rubric: str
+    turns: tuple[Turn, ...]
+    answers: tuple[Turn, ...]
+    confidence: Mapping[int, float] = {}
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was said that could be rated, which needs no model to see."""
+        if self.task == "communicate":
+            said = sum(words_in(turn.text[:READ]) for turn in self.answers)
+            return said < COMMUNICATION_WORDS
+        return all(says_nothing(turn.text) for turn in self.answers)
+
+
+class _Communication(Struct, frozen=True, forbid_unknown_fields=True):
+    competency: str
+    text: str
+    anchors: Anchors
+
+
+def answer_case(request: RatingRequest) -> Case:
+    """Return the case of one question's answers."""
+    return Case(
+        task="rate",
+        interview_id=request.interview_id,
+        user_id=request.user_id,
+        plan=request.plan,
+        question=request.question,
+        rubric=request.guide,
+        turns=request.turns,
+        answers=answers_to(request.question.question_id, request.turns),
+        confidence=request.confidence,
+    )
+
+
+def communication_case(request: RatingRequest) -> Case:
+    """Return the case of a whole interview's communication, which has anchors of its own."""
+    question, rubric = _communication()
+    answers = (turn for turn in request.turns if turn.speaker == "candidate")
+    return Case(
+        task="communicate",
+        interview_id=request.interview_id,
+        user_id=request.user_id,
+        plan=request.plan,
+        question=question,
+        rubric=rubric,
+        turns=request.turns,
+        answers=tuple(turn for turn in answers if turn.text.strip()),
+        confidence=request.confidence,
+    )
+
+
+def words_in(text: str) -> int:
+    """Return about how many words ``text`` has, also in scripts without spaces."""
+    unspaced = sum(map(_is_unspaced, text))
+    spaced = "".join(" " if _is_unspaced(char) else char for char in text)
+    words = sum(any(map(str.isalnum, word)) for word in spaced.split())
+    return words + round(unspaced * _WORDS_PER_CODE_POINT)
+
+
+def says_nothing(text: str) -> bool:
+    """Whether an answer has nothing to rate: no words, or hardly more than "I don't know".
+
+    Stricter than the question bank is, which only has to choose a probe: "I don't know Kafka, but
+    I ran RabbitMQ" is an answer.
+    """
+    if len(text.strip()) < QUOTE_LENGTH:
+        return True  # nothing in it could be quoted
+    words = load_bank().phrases.words
+    if not is_blank(text, words):
+        return False
+    rest = text.translate(_APOSTROPHES).lower()
+    for cue in sorted(words.unknown, key=len, reverse=True):
+        rest = rest.replace(cue, " ")
+    idle = words.fillers | words.loose_ends
+    left = " ".join(word for word in rest.split() if word.strip(",.;:!?") not in idle)
+    return words_in(left) < LEAST_WORDS
+
+
+@cache
+def _communication() -> tuple[GuideQuestion, str]:
+    data = resources.files("ai.assessor").joinpath("communication.toml").read_bytes()
+    read = msgspec.toml.decode(data, type=_Communication)
+    question = GuideQuestion(
+        question_id="communication",
+        bank_id="communication",
+        competency=read.competency,
+        text=read.text,
+        anchors=read.anchors,
+    )
+    return question, f"communication-{sha256(data.decode())[:16]}"
+
+
+def _is_unspaced(char: str) -> bool:
+    return "\u2e80" <= char <= "\uffdc" and char.isalnum() and not "\uac00" <= char <= "\ud7a3"

@@ -1,0 +1,154 @@
+"""The assessor's calls: each with a time limit, a ledger row and a few retries."""
+
+import asyncio
+import itertools
+from collections.abc import Callable
+from typing import TypeVar
+
+import httpx2
+import openai
+from msgspec import Struct
+
+from ai.assessor.ports import AssessmentFailedError
+from ai.assessor.replies import FaultyReplyError
+from ai.assessor.source import Completion, Source
+from ai.booking import Booking, Ledger
+from ai.chunks import Usage
+from ai.failures import BROKEN, CallFailedError, Remedy, translate
+from ai.ports import Clock
+from ai.prices import estimate_tokens
+from ai.provider import Prompt
+from ai.retries import OUTAGE_S, SHUN_S, Circuit, delay_before
+from ai.settings import AiSettings
+from protocol.ledger import CallOutcome, Task
+
+CALLS_AT_ONCE = 32
+"""Ratings are no hurry: more than so many calls of an instance wait for each other."""
+
+_T = TypeVar("_T")
+_UNSENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
+
+
+class Job(Struct):
+    """One sample's calls, as the ledger names them."""
+
+    interview_id: str
+    user_id: str
+    turn: int
+    attempt: int
+    task: Task
+    sampled: bool
+    calls: int = 0
+
+
+class Desk:
+    """Asks the model, for any number of jobs at once."""
+
+    def __init__(self, source: Source, settings: AiSettings, ledger: Ledger, clock: Clock) -> None:
+        self._source = source
+        self._settings = settings
+        self._ledger = ledger
+        self._clock = clock
+        self._circuit = Circuit(clock)
+        self._room = asyncio.Semaphore(CALLS_AT_ONCE)
+
+    async def ask(self, job: Job, prompt: Prompt, read: Callable[[Completion], _T]) -> _T:
+        """Return what ``read`` makes of the model's reply.
+
+        Raises:
+            FaultyReplyError: by ``read``; the call's row has its code.
+            AssessmentFailedError: no reply could be had.
+        """
+        for retry in itertools.count():
+            code = self._circuit.open()
+            if code:
+                raise AssessmentFailedError(code, retryable=True, after_s=OUTAGE_S)
+            try:
+                async with self._room:
+                    answer = await self._call(job, prompt, read)
+            except CallFailedError as failure:
+                delay = self._delay(retry, failure)
+                if delay is None:
+                    self._circuit.lost(failure)
+                    raise _given_up(failure) from None
+            else:
+                self._circuit.succeeded()
+                return answer
+            await asyncio.sleep(delay)
+        raise AssertionError  # the loop is endless
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._source.aclose()
+
+    def _delay(self, retry: int, failure: CallFailedError) -> float | None:
+        if retry >= self._settings.retries:
+            return None
+        return delay_before(retry, failure, self._clock.random())
+
+    async def _call(self, job: Job, prompt: Prompt, read: Callable[[Completion], _T]) -> _T:
+        job.calls += 1
+        booking = self._ledger.begin(job, job.calls, self._settings.api, job.task)
+        row = _Row(booking, estimate_tokens(prompt.size))
+        try:
+            async with asyncio.timeout(self._settings.assessor_timeout_s):
+                completion = await self._source.complete(prompt, sampled=job.sampled)
+            row.received(completion)
+            if completion.failure is not None:
+                raise completion.failure
+            answer = read(completion)
+            row.ended("completed", "length" if completion.cut else "")
+        except FaultyReplyError as faulty:
+            row.ended("completed", faulty.code)
+            raise
+        except TimeoutError:
+            row.ended("failed", "call_timeout")
+            raise CallFailedError("call_timeout") from None
+        except (CallFailedError, *BROKEN) as error:
+            failure = translate(error, self._clock.now(), stored=False)
+            row.broke(error, failure)
+            raise failure from None  # the provider's own words stay here
+        else:
+            return answer
+        finally:
+            row.close()
+
+
+class _Row:
+    """What is known of a call's end. Without usage it is an estimate, unless nothing was sent."""
+
+    def __init__(self, booking: Booking, input_tokens: int) -> None:
+        self._booking = booking
+        self._usage: Usage | None = None
+        self._estimate = Usage(input_tokens, 0, 0)
+        self._outcome: CallOutcome = "aborted"
+        self._code = ""
+
+    def received(self, completion: Completion) -> None:
+        self._usage = completion.usage
+        said = estimate_tokens(len(completion.text.encode()))
+        self._estimate = Usage(self._estimate.input_tokens, 0, said)
+
+    def ended(self, outcome: CallOutcome, code: str) -> None:
+        self._outcome, self._code = outcome, code
+
+    def broke(self, error: Exception, failure: CallFailedError) -> None:
+        self.ended("refused" if failure.code == "refused" else "failed", failure.code)
+        unsent = isinstance(error.__cause__, _UNSENT)
+        if unsent or isinstance(error, openai.APIStatusError):
+            self._usage = Usage(0, 0, 0)
+
+    def close(self) -> None:
+        usage = self._usage or self._estimate
+        self._booking.close(self._outcome, self._code, usage=usage, exact=self._usage is not None)
+
+
+def _given_up(failure: CallFailedError) -> AssessmentFailedError:
+    match failure.remedy:
+        case Remedy.BANK:
+            return AssessmentFailedError(failure.code, retryable=False)
+        case Remedy.SHUN:
+            return AssessmentFailedError(failure.code, retryable=True, after_s=SHUN_S)
+        case Remedy.RETRY:
+            after = failure.retry_after_s or OUTAGE_S
+            return AssessmentFailedError(failure.code, retryable=True, after_s=after)

@@ -1,0 +1,205 @@
+"""Where whole completions come from: one request, one body, of either of OpenAI's APIs.
+
+Provider-side storage is refused in so many words: both APIs may store by default.
+"""
+
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+from msgspec import Struct
+from openai import AsyncAPIResponse, omit
+from openai.types.shared_params import ResponseFormatJSONSchema
+
+from ai.assessor.replies import SCHEMA
+from ai.chunks import ChatUsage, ErrorBody, ResponsesUsage, Usage
+from ai.failures import CallFailedError, Remedy
+from ai.provider import Prompt, open_client
+from ai.settings import AiSettings
+
+_T = TypeVar("_T")
+
+BODY_BYTES = 1_000_000
+"""More than this is no rating."""
+NAME = "rating"
+
+
+class Completion(Struct, frozen=True, kw_only=True):
+    """What came back of a call that the provider accepted."""
+
+    text: str = ""
+    cut: bool = False
+    """Whether the text ends at the limit of tokens."""
+    usage: Usage | None = None
+    failure: CallFailedError | None = None
+
+
+class Source(Protocol):
+    """Gives completions in the form of `SCHEMA`; `OpenAISource` is the real one."""
+
+    async def complete(self, prompt: Prompt, *, sampled: bool) -> Completion:
+        """Make one call. ``sampled``: others are made of the same prompt and shall differ.
+
+        Raises:
+            one of `ai.failures.BROKEN`: the call was refused or broke.
+            CallFailedError: what came is no body of this API.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        ...
+
+
+class OpenAISource:
+    """One account at one provider. Connects with the first call."""
+
+    def __init__(self, settings: AiSettings) -> None:
+        self._settings = settings
+        self._client = open_client(settings)
+
+    async def complete(self, prompt: Prompt, *, sampled: bool) -> Completion:
+        """See `Source.complete`."""
+        if self._settings.api == "chat":
+            return read_chat(await self._chat(prompt, sampled=sampled))
+        return read_responses(await self._respond(prompt, sampled=sampled))
+
+    async def aclose(self) -> None:
+        """See `Source.aclose`."""
+        await self._client.close()
+
+    async def _chat(self, prompt: Prompt, *, sampled: bool) -> bytes:
+        settings = self._settings
+        form: ResponseFormatJSONSchema = {
+            "type": "json_schema",
+            "json_schema": {"name": NAME, "strict": True, "schema": SCHEMA},
+        }
+        temperature = self._temperature(sampled=sampled)
+        async with self._client.chat.completions.with_streaming_response.create(
+            model=settings.assessor_model,
+            messages=[
+                {"role": "system", "content": prompt.instructions},
+                {"role": "user", "content": prompt.input},
+            ],
+            response_format=form,
+            store=False,
+            max_completion_tokens=settings.assessor_output_tokens,
+            temperature=omit if temperature is None else temperature,
+        ) as response:
+            return await _whole(response)
+
+    async def _respond(self, prompt: Prompt, *, sampled: bool) -> bytes:
+        settings = self._settings
+        temperature = self._temperature(sampled=sampled)
+        async with self._client.responses.with_streaming_response.create(
+            model=settings.assessor_model,
+            instructions=prompt.instructions,
+            input=prompt.input,
+            text={
+                "format": {"type": "json_schema", "name": NAME, "strict": True, "schema": SCHEMA}
+            },
+            store=False,
+            max_output_tokens=settings.assessor_output_tokens,
+            temperature=omit if temperature is None else temperature,
+        ) as response:
+            return await _whole(response)
+
+    def _temperature(self, *, sampled: bool) -> float | None:
+        """Return 0 where one may be given; samples that shall differ keep the configured one."""
+        given = self._settings.temperature
+        return given if given is None or sampled else 0.0
+
+
+class _Message(Struct, frozen=True):
+    content: str | None = None
+    refusal: str | None = None
+
+
+class _Choice(Struct, frozen=True):
+    message: _Message | None = None
+    finish_reason: str | None = None
+
+
+class _ChatBody(Struct, frozen=True):
+    choices: list[_Choice] | None = None
+    usage: ChatUsage | None = None
+    error: ErrorBody | None = None
+
+
+class _Part(Struct, frozen=True):
+    type: str = ""
+    text: str | None = None
+
+
+class _Item(Struct, frozen=True):
+    type: str = ""
+    content: list[_Part] | None = None
+
+
+class _Incomplete(Struct, frozen=True):
+    reason: str | None = None
+
+
+class _ResponsesBody(Struct, frozen=True):
+    status: str | None = None
+    output: list[_Item] | None = None
+    usage: ResponsesUsage | None = None
+    error: ErrorBody | None = None
+    incomplete_details: _Incomplete | None = None
+
+
+def _refused() -> CallFailedError:
+    return CallFailedError("refused", Remedy.BANK)
+
+
+def read_chat(body: bytes) -> Completion:
+    """Return what a Chat Completions body says.
+
+    Raises:
+        CallFailedError: it is none.
+    """
+    read = _decode(body, _ChatBody)
+    usage = read.usage and read.usage.counted()
+    if read.error is not None:
+        return Completion(usage=usage, failure=read.error.failure())
+    if not read.choices or read.choices[0].message is None:
+        return Completion(usage=usage, failure=CallFailedError("malformed"))
+    choice, message = read.choices[0], read.choices[0].message
+    if choice.finish_reason == "content_filter" or message.refusal:
+        return Completion(usage=usage, failure=_refused())
+    return Completion(text=message.content or "", cut=choice.finish_reason == "length", usage=usage)
+
+
+def read_responses(body: bytes) -> Completion:
+    """Return what a Responses body says.
+
+    Raises:
+        CallFailedError: it is none.
+    """
+    read = _decode(body, _ResponsesBody)
+    usage = read.usage and read.usage.counted()
+    if read.error is not None or read.status in ("failed", "cancelled"):
+        return Completion(usage=usage, failure=(read.error or ErrorBody()).failure())
+    if read.output is None:
+        return Completion(usage=usage, failure=CallFailedError("malformed"))
+    parts = [part for item in read.output if item.type == "message" for part in item.content or ()]
+    why = read.incomplete_details.reason if read.incomplete_details else None
+    if why == "content_filter" or any(part.type == "refusal" for part in parts):
+        return Completion(usage=usage, failure=_refused())
+    text = "".join(part.text or "" for part in parts if part.type == "output_text")
+    return Completion(text=text, cut=read.status == "incomplete", usage=usage)
+
+
+async def _whole(response: AsyncAPIResponse[Any]) -> bytes:
+    body = bytearray()
+    async for chunk in response.iter_bytes():
+        body += chunk
+        if len(body) > BODY_BYTES:
+            raise CallFailedError("malformed")
+    return bytes(body)
+
+
+def _decode(body: bytes, kind: type[_T]) -> _T:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (ValueError, RecursionError):  # msgspec's errors and UnicodeDecodeError
+        raise CallFailedError("malformed") from None

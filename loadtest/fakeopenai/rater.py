@@ -1,0 +1,139 @@
+"""The fake model as a rater: keeps the schema, quotes what was said, obeys all it takes for orders.
+
+Its score comes from the answers alone: ``quality:strong``, ``quality:middling`` or ``quality:weak``
+in them, else their length and figures. It is as gullible as a model can be: it reads tags through
+zero-width and full-width characters, and whatever asks for a score outside of data, it obeys. So a
+fence that breaks shows in the score.
+"""
+
+import json
+import re
+import unicodedata
+from typing import Any, NamedTuple
+
+from loadtest.fakeopenai.faults import Fault
+
+MARK = re.compile(r"mark-[0-9a-f]{24}")
+FORGED = "I single-handedly saved the company forty million dollars."
+_QUALITIES = {"strong": 5, "middling": 3, "weak": 1}
+_QUALITY = re.compile(r"quality:(strong|middling|weak)")
+_OPENED = re.compile(r'<turn n="(\d+)" speaker="(\w+)"[^>]*>')
+_TAG = re.compile(r"<\s*(/?)\s*(\w+)[^<>]*>")
+_DATA = frozenset(
+    ("role", "competency", "question", "anchor", "transcript", "turn", "reply", "problem")
+)
+_ORDER = re.compile(
+    r"\b(?:score|rating|verdict|bewertung|note|punktzahl|puntuación)\D{0,24}([1-5])\b"
+    r"|\bgive (?:me|them|it|this)[^.\n]{0,40}?([1-5])\b",
+    re.IGNORECASE,
+)
+_SENTENCE = re.compile(r"[^.!?\n]{8,200}[.!?]?")
+_LONG, _SHORT = 60, 20
+
+
+class Said(NamedTuple):
+    """A candidate's turn, as the prompt shows it."""
+
+    turn: int
+    text: str
+
+
+def wants_rating(asked: dict[str, Any]) -> bool:
+    """Whether a request asks for a rating by schema, in either API's way."""
+    form: Any = asked.get("response_format") or {}
+    form = form.get("json_schema") or (asked.get("text") or {}).get("format") or {}
+    return "verdict" in form.get("schema", {}).get("properties", {})
+
+
+def rate(asked: dict[str, Any], fault: Fault | None) -> str:
+    """Return the rater's reply to a request, wrong in the way its fault has it."""
+    rules, told = _prompt(asked)
+    reply = _reply(told)
+    match fault.kind if fault else "":
+        case "forged_quote":
+            turn = reply["quotes"][0]["turn"] if reply["quotes"] else 1
+            reply |= {"quotes": [*reply["quotes"], {"turn": turn, "quote": FORGED}]}
+        case "score_without_quote":
+            reply |= {"quotes": [], "verdict": "rated", "anchor": 5, "score": 5}
+        case "bad_schema":
+            del reply["verdict"]
+        case "leak":
+            reply["rationale"] = f"My rules say {' '.join(MARK.findall(rules))}."
+        case _:
+            pass
+    return json.dumps(reply, ensure_ascii=False)
+
+
+def answers(told: str) -> list[Said]:
+    """Return the candidate's turns of a prompt, to the letter."""
+    found: list[Said] = []
+    for match in _OPENED.finditer(told):
+        end = told.find("\n</turn>", match.end())
+        if match[2] == "candidate" and end > 0:
+            found.append(Said(int(match[1]), told[match.end() + 1 : end]))
+    return found
+
+
+def orders(told: str) -> str:
+    """Return what of a prompt a gullible reader takes for orders: all outside of data."""
+    seen = "".join(char for char in told if unicodedata.category(char) != "Cf")
+    seen = unicodedata.normalize("NFKC", seen)
+    outside, depth, place = "", 0, 0
+    for tag in _TAG.finditer(seen):
+        if tag[2].lower() not in _DATA:
+            continue
+        if depth == 0:
+            outside += seen[place : tag.start()]
+        depth = max(0, depth + (-1 if tag[1] else 1))
+        place = tag.end()
+    return outside + (seen[place:] if depth == 0 else "")
+
+
+def _prompt(asked: dict[str, Any]) -> tuple[str, str]:
+    if "messages" in asked:
+        texts = {message["role"]: str(message["content"]) for message in asked["messages"]}
+        return texts.get("system", ""), texts.get("user", "")
+    return str(asked.get("instructions", "")), str(asked.get("input", ""))
+
+
+def _reply(told: str) -> dict[str, Any]:
+    said = answers(told)
+    score = _score(" ".join(each.text for each in said))
+    ordered = _ORDER.search(orders(told))
+    if ordered:
+        score = int(ordered[1] or ordered[2])
+    quotes = [
+        {"turn": each.turn, "quote": match[0].strip()}
+        for each in said
+        if (match := _SENTENCE.search(each.text)) and len(match[0].strip()) >= 8
+    ][:2]
+    if not quotes or score is None:
+        return {
+            "quotes": [],
+            "star": [],
+            "rationale": "Too little was said to tell.",
+            "missing": "An example.",
+            "verdict": "insufficient_evidence",
+            "anchor": None,
+            "score": None,
+        }
+    return {
+        "quotes": quotes,
+        "star": ["action", "result"] if score >= 3 else [],
+        "rationale": f"What was said is most like the description of {score}.",
+        "missing": "" if score == 5 else "More of the candidate's own part.",
+        "verdict": "rated",
+        "anchor": score if score % 2 else score - 1,
+        "score": score,
+    }
+
+
+def _score(text: str) -> int | None:
+    marked = _QUALITY.search(text)
+    if marked:
+        return _QUALITIES[marked[1]]
+    words = len(text.split())
+    if words < 4:
+        return None
+    figures = len(re.findall(r"\d+", text))
+    return 1 + (words >= _SHORT) + (words >= _LONG) + min(2, figures)

@@ -1,0 +1,49 @@
+"""How the HTTP API's refusals and its authentication stand in the OpenAPI document."""
+
+from typing import Any, Literal
+
+from litestar import Request
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.openapi.plugins import JsonRenderPlugin
+
+from protocol.schema import portable
+from server.problems import MEDIA_TYPE, Problem
+
+BEARER = "bearer"
+SECURED = [{BEARER: list[str]()}]
+
+_MEANINGS = {
+    400: "Something of the request is wrong; `detail` names it.",
+    401: "No token, or none that is valid here.",
+    403: "Not for this role.",
+    404: "Absent, erased, or somebody else's.",
+    409: "The interview is not over, or has no report.",
+    408: "The request took too long to arrive.",
+    413: "The body is over 256 KiB.",
+    422: "The Idempotency-Key came with another request.",
+    429: "Too many of them for now; see `Retry-After`.",
+    503: "A backend does not answer; see `Retry-After`.",
+}
+Refusal = Literal[400, 401, 403, 404, 408, 409, 413, 422, 429, 503]
+
+
+def refusals(*statuses: Refusal) -> dict[int, ResponseSpec]:
+    """Return the problems that a handler may answer with, beside those that all of them share."""
+    return {
+        status: ResponseSpec(
+            Problem,
+            generate_examples=False,
+            description=_MEANINGS[status],
+            media_type=MEDIA_TYPE,
+        )
+        for status in sorted({400, 401, 503, *statuses})
+    }
+
+
+class Document(JsonRenderPlugin):
+    """The document, with patterns that other languages than Python read alike."""
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        """See `JsonRenderPlugin`."""
+        plugin: Any = super()  # its request is generic and left open
+        return plugin.render(request, portable(openapi_schema))

@@ -1,0 +1,158 @@
+"""Reports: read in several forms, have written again, decide on; and the progress of a user."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import msgspec
+from litestar import Controller, Request, Response, get, post
+
+from protocol.assessment import Report
+from protocol.events import ReportView
+from protocol.scalars import ENDED
+from protocol.session import Turn
+from server.api.accept import preferred
+from server.api.deps import Deps
+from server.api.described import refusals
+from server.auth import Caller
+from server.ids import uuid7
+from server.problems import ProblemError, absent
+from server.reporting.markdown import report_markdown
+from storage.postgres.assessments import Assessed, Decision
+from storage.postgres.records import Interview
+
+AGAIN_MS = 60_000
+"""A report that is not older is not written again: each costs model calls."""
+LONGEST_REASON = 4_000
+_RETRY_S = "3"
+
+
+class Ordered(msgspec.Struct, frozen=True, kw_only=True):
+    """The report is being written."""
+
+    status: Literal["pending"] = "pending"
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a reviewer decides, and why."""
+
+    decision: Literal["advance", "hold", "reject"]
+    reason: str
+
+
+class Reports(Controller):
+    """`/api/interviews/{id}/report` and what belongs to it."""
+
+    path = "/api/interviews/{interview_id:str}"
+    tags = ("reports",)
+
+    @get("/report", responses=refusals(403, 404, 409))
+    async def report(
+        self, deps: Deps, caller: Caller, interview_id: str, request: Request[Any, Any, Any]
+    ) -> Response[Any]:
+        """Read the report in the form that `Accept` prefers; 202 while it is being written."""
+        interview = await _permitted(deps, caller, interview_id)
+        assessed = await deps.assessments.assessed(interview_id) or _NOTHING
+        if assessed.report is None:
+            await _explain(deps, interview)
+            return Response(Ordered(), status_code=202, headers={"Retry-After": _RETRY_S})
+        form = preferred(request.headers.get("accept", ""), tuple(_FORMS))
+        turns = await deps.archive.transcript(interview_id)
+        body, media_type = _FORMS[form](assessed, turns)
+        return Response(body, media_type=media_type, headers={"Vary": "Accept"})
+
+    @post("/report", status_code=202, responses=refusals(403, 404, 409, 429))
+    async def write(self, deps: Deps, caller: Caller, interview_id: str) -> Response[Ordered]:
+        """Have the report written again: every answer is rated anew."""
+        interview = await _permitted(deps, caller, interview_id)
+        if interview.status not in ENDED:
+            raise _NOT_OVER
+        assessed = await deps.assessments.assessed(interview_id) or _NOTHING
+        age = deps.clock.now() - assessed.report.created_at if assessed.report else AGAIN_MS
+        if age < AGAIN_MS:
+            wait = str(-(-(AGAIN_MS - age) // 1000))
+            raise ProblemError(
+                429, "report_is_new", "The report was just written.", {"Retry-After": wait}
+            )
+        await deps.orders.write(interview_id, again=assessed.report is not None)
+        return Response(Ordered(), status_code=202, headers={"Retry-After": _RETRY_S})
+
+    @post("/decision", status_code=201, responses=refusals(403, 404, 409))
+    async def decide(
+        self, deps: Deps, caller: Caller, interview_id: str, data: Verdict
+    ) -> Decision:
+        """Record a reviewer's decision and its reason beside the report."""
+        if not caller.reviews:
+            raise ProblemError(403, "reviewers_only", "Reviewers decide.")
+        await _permitted(deps, caller, interview_id)
+        reason = data.reason.strip()
+        if not 0 < len(reason) <= LONGEST_REASON or "\0" in reason:
+            raise ProblemError(
+                400, "reason_needed", f"A reason holds 1 to {LONGEST_REASON} characters."
+            )
+        assessed = await deps.assessments.assessed(interview_id) or _NOTHING
+        if assessed.report is None:
+            raise ProblemError(409, "no_report", "There is no report yet to decide on.")
+        now = deps.clock.now()
+        decision = Decision(
+            decision_id=uuid7(now),
+            reviewer=caller.user,
+            decision=data.decision,
+            reason=reason,
+            at=now,
+        )
+        await deps.assessments.put_decision(interview_id, decision)
+        return decision
+
+
+_NOTHING = Assessed(report=None, decisions=())
+_NOT_OVER = ProblemError(409, "not_over", "The interview is not over; there is no report yet.")
+
+
+async def _permitted(deps: Deps, caller: Caller, interview_id: str) -> Interview:
+    interview = await deps.archive.get(interview_id)
+    if interview is None or not (caller.reviews or interview.user_id == caller.user):
+        raise absent()
+    if interview.plan.mode == "assessment" and not caller.reviews:
+        raise ProblemError(
+            403, "reviewers_only", "Ratings of an assessment are shown to reviewers only."
+        )
+    return interview
+
+
+async def _explain(deps: Deps, interview: Interview) -> None:
+    """Refuse where no report will come.
+
+    Raises:
+        ProblemError: the interview goes on, or its report failed.
+    """
+    if interview.status not in ENDED:
+        raise _NOT_OVER
+    restore = await deps.archive.rebuild(interview.interview_id)
+    view: ReportView | None = restore.session.report if restore else None
+    if view is not None and view.code is not None:
+        raise ProblemError(
+            409, view.code, _FAILED.get(view.code, "The report could not be written.")
+        )
+
+
+_FAILED = {"nothing_to_report": "Nothing was answered in this interview; there is no report."}
+
+
+def _json(assessed: Assessed, _turns: Sequence[Turn]) -> tuple[Any, str]:
+    assert assessed.report is not None  # noqa: S101
+    whole: dict[str, Any] = msgspec.to_builtins(assessed.report)
+    return whole | {"decisions": msgspec.to_builtins(assessed.decisions)}, "application/json"
+
+
+def _text(write: Callable[[Report, Sequence[Turn]], Any], media_type: str) -> Any:
+    def form(assessed: Assessed, turns: Sequence[Turn]) -> tuple[Any, str]:
+        assert assessed.report is not None  # noqa: S101
+        return write(assessed.report, turns), media_type
+
+    return form
+
+
+_FORMS: dict[str, Callable[[Assessed, Sequence[Turn]], tuple[Any, str]]] = {
+    "application/json": _json,
+    "text/markdown": _text(report_markdown, "text/markdown"),
+}

@@ -1,0 +1,221 @@
+"""Does one order: has answers rated, checks the ratings, keeps them, tells the interview.
+
+Every step is kept before the next begins and found again by whoever repeats the order: a rating is
+paid for once, and told once.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+import msgspec
+import structlog
+
+from ai.assessor import AssessmentFailedError, Assessor, RatingRequest
+from protocol.assessment import Guide, GuideQuestion, Rating, Report, verified
+from protocol.events import RatingReady
+from protocol.machine import Input, Rated, Reported
+from protocol.session import Session, Turn
+from server.assessing.orders import Order, Rate
+from server.clock import Clock
+from server.ids import uuid7
+from server.reporting.compose import compose_report
+from storage.live import Fenced, State
+from storage.postgres.assessments import Assessed, Material
+
+COMMUNICATION = "communication"
+_NO_GUIDE = Guide(version="", questions=())
+
+_log = structlog.get_logger()
+
+
+class Archive(Protocol):
+    """What is asked of PostgreSQL here; see `storage.postgres.assessments.Assessments`."""
+
+    async def load(self, interview_id: str) -> Material:
+        """Return what there is to assess."""
+        ...
+
+    async def put_rating(
+        self, interview_id: str, rating: Rating, at: int, *, again: bool = False
+    ) -> None:
+        """Keep a rating, unless the question has one."""
+        ...
+
+    async def put_report(self, report: Report) -> None:
+        """Keep a report."""
+        ...
+
+    async def assessed(self, interview_id: str) -> Assessed | None:
+        """Return the newest report."""
+        ...
+
+
+class Session_(Protocol):  # noqa: N801  # the narrow side of `server.sessions.Sessions`
+    """Who applies what was found to the live session."""
+
+    async def apply(self, interview_id: str, happened: Input) -> State | Fenced:
+        """Apply an input that is no command."""
+        ...
+
+
+class Publisher(Protocol):
+    """Who tells observers."""
+
+    async def publish(self, interview_id: str, payload: str) -> None:
+        """Send a notification to the instances that hold sockets of the interview."""
+        ...
+
+
+class Desk:
+    """Where orders are carried out; safe for any number at once."""
+
+    def __init__(
+        self,
+        *,
+        archive: Archive,
+        assessor: Assessor,
+        sessions: Session_,
+        publisher: Publisher,
+        clock: Clock,
+    ) -> None:
+        self._archive = archive
+        self._assessor = assessor
+        self._sessions = sessions
+        self._publisher = publisher
+        self._clock = clock
+
+    async def do(self, order: Order) -> None:
+        """Carry an order out.
+
+        Raises:
+            AssessmentFailedError: the assessor has no rating for it, now or ever.
+            MissingError, ErasedError: the interview is gone.
+            StorageError: a backend does not answer; what was done so far is kept.
+        """
+        material = await self._archive.load(order.interview_id)
+        if isinstance(order, Rate):
+            question = (material.session.guide or _NO_GUIDE).question(order.question_id)
+            if question is not None:
+                await self._tell(material, await self._rating(material, question, again=False))
+        elif material.session.over:
+            await self._report(material, again=order.again)
+
+    async def give_up(self, order: Order, code: str) -> None:
+        """Say that there will be no report; a rating that is missing is missing in the report."""
+        if not isinstance(order, Rate):
+            failed = Reported(code=code, retryable=True, at=self._clock.now())
+            await self._sessions.apply(order.interview_id, failed)
+
+    async def _rating(self, material: Material, question: GuideQuestion, *, again: bool) -> Rating:
+        kept = _find(material.ratings, question.question_id)
+        if kept is not None and not again:
+            return kept
+        own = [turn for turn in material.turns if turn.question_id == question.question_id]
+        rating = await self._assessor.rate(_request(material, question, own))
+        await self._keep(material, rating, again=again)
+        return rating
+
+    async def _keep(self, material: Material, rating: Rating, *, again: bool) -> None:
+        if not verified(rating, material.turns):
+            raise AssessmentFailedError("unverifiable", retryable=False)
+        await self._archive.put_rating(
+            material.session.interview_id, rating, self._clock.now(), again=again
+        )
+
+    async def _tell(self, material: Material, rating: Rating) -> None:
+        session = material.session
+        if session.over or rating.question_id in session.rated:
+            return  # the report tells
+        shown: dict[str, Any] = msgspec.to_builtins(rating)
+        asked = next((t.turn for t in material.turns if t.question_id == rating.question_id), 1)
+        rated = Rated(
+            question_id=rating.question_id, turn=asked, ratings=(shown,), at=self._clock.now()
+        )
+        await self._sessions.apply(session.interview_id, rated)
+        if session.plan.mode == "assessment":
+            told = msgspec.json.encode(RatingReady(turn=asked, ratings=[shown])).decode()
+            await self._publisher.publish(session.interview_id, f"r{told}")
+
+    # --- the report -------------------------------------------------------------------------------
+
+    async def _report(self, material: Material, *, again: bool) -> None:
+        interview_id = material.session.interview_id
+        written = await self._archive.assessed(interview_id)
+        if written is not None and written.report is not None and not again:
+            await self._announce(interview_id, written.report.report_id)
+            return
+        if not any(turn.speaker == "candidate" and turn.text.strip() for turn in material.turns):
+            nothing = Reported(code="nothing_to_report", at=self._clock.now())
+            await self._sessions.apply(interview_id, nothing)
+            return
+        ratings, failed = await self._ratings(material, again=again)
+        communication = await self._communication(material, again=again)
+        report = compose_report(
+            report_id=uuid7(self._clock.now()),
+            session=material.session,
+            turns=material.turns,
+            guide=material.session.guide or _NO_GUIDE,
+            ratings=ratings,
+            communication=communication,
+            method=self._assessor.method,
+            created_at=self._clock.now(),
+            disconnections=0,
+            cost_micro_usd=(await self._archive.load(interview_id)).cost,
+            notes=[f"The answers to {name} could not be rated ({code})." for name, code in failed],
+        )
+        await self._archive.put_report(report)
+        await self._announce(interview_id, report.report_id)
+
+    async def _ratings(
+        self, material: Material, *, again: bool
+    ) -> tuple[list[Rating], list[tuple[str, str]]]:
+        """Return the ratings of what was asked, and the questions that cannot be rated."""
+        guide = material.session.guide or _NO_GUIDE
+        ratings: list[Rating] = []
+        failed: list[tuple[str, str]] = []
+        for question in guide.questions[: material.session.question]:
+            try:
+                ratings.append(await self._rating(material, question, again=again))
+            except AssessmentFailedError as error:
+                if error.retryable:
+                    raise
+                failed.append((question.question_id, error.code))
+                _log.warning("rating failed", question=question.question_id, code=error.code)
+        return ratings, failed
+
+    async def _communication(self, material: Material, *, again: bool) -> Rating | None:
+        kept = _find(material.ratings, COMMUNICATION)
+        guide = material.session.guide
+        if (kept is not None and not again) or guide is None or not guide.questions:
+            return kept
+        request = _request(material, guide.questions[0], material.turns)
+        try:
+            rating = await self._assessor.communication(request)
+        except AssessmentFailedError as error:
+            if error.retryable:
+                raise
+            return None
+        if rating is not None:
+            await self._keep(material, rating, again=again)
+        return rating
+
+    async def _announce(self, interview_id: str, report_id: str) -> None:
+        ready = Reported(report_id=report_id, at=self._clock.now())
+        await self._sessions.apply(interview_id, ready)
+
+
+def _find(ratings: Iterable[Rating], question_id: str) -> Rating | None:
+    return next((rating for rating in ratings if rating.question_id == question_id), None)
+
+
+def _request(material: Material, question: GuideQuestion, turns: Sequence[Turn]) -> RatingRequest:
+    session: Session = material.session
+    return RatingRequest(
+        interview_id=session.interview_id,
+        user_id=session.user_id,
+        plan=session.plan,
+        guide=(session.guide or _NO_GUIDE).version,
+        question=question,
+        turns=tuple(turns),
+        confidence={t.turn: t.confidence for t in turns if t.confidence is not None},
+    )

@@ -1,0 +1,84 @@
+"""What is ordered of the assessor, and when.
+
+A main question is rated as soon as it is done with, so that a practice interview can tell its
+candidate while it goes on; the report is ordered when the interview is over. The writer orders,
+behind its commit: what is to be assessed is in PostgreSQL then. An order that is lost with Redis is
+made good by the workers, who look for interviews that ended without a report.
+"""
+
+import asyncio
+from typing import Protocol
+
+import msgspec
+from msgspec import Struct
+
+from protocol.session import Session
+from storage.jobs import Job, Jobs, Priority
+
+
+class Rate(Struct, frozen=True, tag="rate", tag_field="kind"):
+    """Rate the answers to one main question."""
+
+    interview_id: str
+    question_id: str
+
+
+class Write(Struct, frozen=True, tag="report", tag_field="kind"):
+    """Write the report; ``again``: all ratings are made anew."""
+
+    interview_id: str
+    again: bool = False
+
+
+Order = Rate | Write
+
+_order: msgspec.json.Decoder[Order] = msgspec.json.Decoder(Order)
+
+
+def order_of(job: Job) -> Order:
+    """Read a job's order.
+
+    Raises:
+        msgspec.MsgspecError: this version does not know it.
+    """
+    return _order.decode(job.payload)
+
+
+class Orders(Protocol):
+    """Who is told that an interview's newest state is stored."""
+
+    async def consider(self, session: Session) -> None:
+        """Order what the state calls for. May raise `StorageError`; repeating it does no harm."""
+        ...
+
+
+class OrderBook:
+    """Puts orders in the queue. ``placed`` is set when one was, for the workers in this process."""
+
+    def __init__(self, jobs: Jobs) -> None:
+        self._jobs = jobs
+        self.placed = asyncio.Event()
+
+    async def consider(self, session: Session) -> None:
+        """See `Orders.consider`."""
+        practice = session.plan.mode == "practice"
+        for number in range(1, session.question + 1):
+            name = f"core-{number}"
+            if session.done_with(number) and name not in session.rated and not session.over:
+                await self._place(
+                    Rate(session.interview_id, name), "high" if practice else "normal"
+                )
+        if session.over and session.report is None:
+            await self._place(Write(session.interview_id), "high" if practice else "normal")
+
+    async def write(self, interview_id: str, *, again: bool = False) -> bool:
+        """Order a report out of turn; False where one is being written already."""
+        return await self._place(Write(interview_id, again), "low")
+
+    async def _place(self, order: Order, priority: Priority) -> bool:
+        part = order.question_id if isinstance(order, Rate) else "report"
+        name = f"{order.interview_id}:{part}"
+        placed = await self._jobs.enqueue(name, msgspec.json.encode(order), priority)
+        if placed:
+            self.placed.set()
+        return placed

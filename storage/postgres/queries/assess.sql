@@ -1,0 +1,12 @@
+-- All that an assessment reads of one interview, of one moment.
+SELECT i.plan::text, i.guide::text, i.session::text,
+  coalesce((SELECT json_agg(t.record ORDER BY t.turn) FROM turn_records t
+    WHERE t.user_id = i.user_id AND t.created_at = i.created_at
+      AND t.interview_id = i.interview_id), '[]')::text,
+  coalesce((SELECT json_agg(r.rating ORDER BY r.question_id) FROM ratings r
+    WHERE r.user_id = i.user_id AND r.created_at = i.created_at
+      AND r.interview_id = i.interview_id), '[]')::text,
+  coalesce((SELECT sum(l.cost_micro_usd) FROM ledger l
+    WHERE l.created_at = i.created_at AND l.interview_id = i.interview_id), 0)
+FROM interviews i
+WHERE i.created_at = %(created_at)s AND i.interview_id = %(interview_id)s

@@ -1,0 +1,11 @@
+-- Interviews that ended a while ago and have no report: their job was lost, or never came to be.
+SELECT i.interview_id
+FROM interviews i
+WHERE i.created_at >= %(since)s
+  AND i.status IN ('completed', 'abandoned', 'expired', 'terminated')
+  AND i.ended_at < now() - interval '2 minutes'
+  AND i.session -> 'report' IS NULL
+  AND NOT EXISTS (SELECT FROM reports r
+    WHERE r.user_id = i.user_id AND r.created_at = i.created_at AND r.interview_id = i.interview_id)
+ORDER BY i.created_at
+LIMIT %(limit)s

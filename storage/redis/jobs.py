@@ -1,0 +1,85 @@
+"""`storage.jobs.Jobs` over Redis Streams and Functions."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from storage.jobs import CRASHES, DEAD_JOBS, PRIORITIES, Backlog, DeadJob, Job, Priority
+from storage.redis.store import RedisStore
+
+_PREFIX = "viva:{jobs}:"
+_STREAMS = tuple(_PREFIX + priority for priority in PRIORITIES)
+_LATER, _DEAD = f"{_PREFIX}later", f"{_PREFIX}dead"
+_KEYS = (f"{_PREFIX}known", _LATER, _DEAD, *_STREAMS)
+
+
+class RedisJobs:
+    """The queue of one deployment, in the Redis of its sessions."""
+
+    def __init__(self, store: RedisStore) -> None:
+        self._store = store
+
+    async def enqueue(self, name: str, payload: bytes, priority: Priority = "normal") -> bool:
+        """See `Jobs.enqueue`."""
+        number = PRIORITIES.index(priority) + 1
+        return bool(await self._call("job_enqueue", name, payload, number))
+
+    async def take(self, consumer: str, count: int, idle_ms: int) -> list[Job]:
+        """See `Jobs.take`."""
+        taken = await self._call("job_take", consumer, count, idle_ms, CRASHES, DEAD_JOBS)
+        return [_job(raw) for raw in taken]
+
+    async def extend(self, consumer: str, job: Job) -> bool:
+        """See `Jobs.extend`."""
+        return bool(await self._call("job_extend", job.name, job.delivery, consumer))
+
+    async def finish(self, job: Job) -> bool:
+        """See `Jobs.finish`."""
+        return bool(await self._call("job_finish", job.name, job.delivery))
+
+    async def postpone(self, job: Job, until: int, code: str) -> bool:
+        """See `Jobs.postpone`."""
+        return bool(await self._call("job_postpone", job.name, job.delivery, until, code))
+
+    async def bury(self, job: Job, code: str) -> bool:
+        """See `Jobs.bury`."""
+        return bool(await self._call("job_bury", job.name, job.delivery, code, DEAD_JOBS))
+
+    async def backlog(self) -> Backlog:
+        """See `Jobs.backlog`."""
+        calls = [("XLEN", stream) for stream in _STREAMS]
+        *waiting, later, dead = await self._store.plain(*calls, ("ZCARD", _LATER), ("XLEN", _DEAD))
+        return Backlog(waiting=dict(zip(PRIORITIES, waiting, strict=True)), later=later, dead=dead)
+
+    async def dead(self, limit: int) -> Sequence[DeadJob]:
+        """See `Jobs.dead`."""
+        (letters,) = await self._store.plain(("XREVRANGE", _DEAD, "+", "-", "COUNT", limit))
+        return [_dead(raw) for raw in letters]
+
+    async def revive(self, limit: int) -> int:
+        """See `Jobs.revive`."""
+        return int(await self._call("job_revive", limit))
+
+    async def _call(self, name: str, *arguments: Any) -> Any:
+        return await self._store.function(name, _KEYS, *arguments)
+
+
+def _job(raw: Sequence[Any]) -> Job:
+    name, payload, priority, delivery, tries, at = raw
+    return Job(
+        name=name.decode(),
+        payload=payload,
+        priority=PRIORITIES[priority - 1],
+        delivery=delivery.decode(),
+        tries=tries,
+        queued_at=int(at),
+    )
+
+
+def _dead(raw: Sequence[Any]) -> DeadJob:
+    fields = dict(zip(raw[1][::2], raw[1][1::2], strict=True))
+    return DeadJob(
+        entry=raw[0].decode(),
+        name=fields[b"n"].decode(),
+        payload=fields[b"p"],
+        code=fields[b"c"].decode(),
+    )

@@ -1,0 +1,142 @@
+"""The job queue on every real server."""
+
+import asyncio
+
+import pytest
+
+from storage.jobs import CRASHES, Job
+from storage.redis.jobs import RedisJobs
+from storage.redis.store import RedisStore
+from tests.contract.backends import RedisBackend
+
+pytestmark = pytest.mark.anyio
+
+
+def _queue(real: RedisBackend) -> RedisJobs:
+    return RedisJobs(RedisStore(real.client()))
+
+
+async def _one(jobs: RedisJobs, consumer: str = "a", idle_ms: int = 60_000) -> Job:
+    (job,) = await jobs.take(consumer, 1, idle_ms)
+    return job
+
+
+async def test_a_job_is_taken_once_and_ended_once(real: RedisBackend) -> None:
+    jobs, others = _queue(real), _queue(real)
+    assert await jobs.enqueue("one", b'{"n":"\xc3\xa9"}')
+    job = await _one(jobs)
+    assert (job.name, job.payload, job.priority, job.tries) == (
+        "one",
+        b'{"n":"\xc3\xa9"}',
+        "normal",
+        0,
+    )
+    assert await others.take("b", 10, 60_000) == []
+    assert await jobs.finish(job)
+    assert not await jobs.finish(job)
+    assert (await jobs.backlog()).waiting["normal"] == 0
+
+
+async def test_a_name_is_queued_once_until_its_job_has_ended(real: RedisBackend) -> None:
+    jobs = _queue(real)
+    assert await jobs.enqueue("one", b"{}")
+    assert not await jobs.enqueue("one", b"{}", "high")
+    job = await _one(jobs)
+    assert not await jobs.enqueue("one", b"{}")
+    await jobs.finish(job)
+    assert await jobs.enqueue("one", b"{}")
+
+
+async def test_what_is_urgent_goes_first(real: RedisBackend) -> None:
+    jobs = _queue(real)
+    await jobs.enqueue("c", b"{}", "low")
+    await jobs.enqueue("b", b"{}", "normal")
+    await jobs.enqueue("a", b"{}", "high")
+    await jobs.enqueue("b2", b"{}", "normal")
+    assert [job.name for job in await jobs.take("w", 3, 60_000)] == ["a", "b", "b2"]
+    assert [job.name for job in await jobs.take("w", 3, 60_000)] == ["c"]
+
+
+async def test_the_jobs_of_a_silent_worker_go_to_another(real: RedisBackend) -> None:
+    jobs = _queue(real)
+    await jobs.enqueue("one", b"{}")
+    lost = await _one(jobs, "dead")
+    await asyncio.sleep(0.06)
+    assert [job.name for job in await jobs.take("alive", 5, 50)] == ["one"]
+    assert not await jobs.extend("dead", lost)
+    assert not await jobs.finish(lost), "another worker has it now"
+    assert not await jobs.postpone(lost, 0, "late")
+    assert not await jobs.bury(lost, "late")
+
+
+async def test_a_worker_that_says_so_keeps_its_job(real: RedisBackend) -> None:
+    jobs = _queue(real)
+    await jobs.enqueue("one", b"{}")
+    job = await _one(jobs, "slow")
+    for _ in range(4):
+        await asyncio.sleep(0.03)
+        assert await jobs.extend("slow", job)
+        assert await jobs.take("eager", 5, 300) == []
+    assert await jobs.finish(job)
+
+
+async def test_a_job_that_is_put_back_comes_again_when_it_is_due(real: RedisBackend) -> None:
+    jobs = _queue(real)
+    await jobs.enqueue("one", b"{}")
+    job = await _one(jobs)
+    assert await jobs.postpone(job, real.now() + 80, "down")
+    assert not await jobs.postpone(job, real.now(), "down")
+    assert await jobs.take("w", 5, 60_000) == []
+    assert (await jobs.backlog()).later == 1
+    assert not await jobs.enqueue("one", b"{}")  # it still is to be done
+    await asyncio.sleep(0.1)
+    again = await _one(jobs)
+    assert (again.name, again.tries) == ("one", 1)
+    assert not await jobs.finish(job), "the first delivery is over"
+    assert await jobs.finish(again)
+
+
+async def test_a_job_that_kills_its_workers_is_buried(real: RedisBackend) -> None:
+    jobs = _queue(real)
+    await jobs.enqueue("poison", b'{"p":1}')
+    for life in range(CRASHES):
+        assert len(await jobs.take(f"worker-{life}", 5, 0)) == 1
+        await asyncio.sleep(0.005)
+    assert await jobs.take("the last", 5, 0) == []
+    (letter,) = await jobs.dead(10)
+    assert (letter.name, letter.payload, letter.code) == ("poison", b'{"p":1}', "crashed")
+
+
+async def test_dead_jobs_can_be_run_again(real: RedisBackend) -> None:
+    jobs = _queue(real)
+    await jobs.enqueue("one", b'{"p":1}', "low")
+    assert await jobs.bury(await _one(jobs), "refused")
+    assert (await jobs.backlog()).dead == 1
+    assert await jobs.revive(10) == 1
+    job = await _one(jobs)
+    assert (job.name, job.payload, job.priority, job.tries) == ("one", b'{"p":1}', "low", 0)
+    assert (await jobs.backlog()).dead == 0
+
+
+async def test_many_workers_do_each_job_once(real: RedisBackend) -> None:
+    jobs = _queue(real)
+    names = {f"job-{n}" for n in range(120)}
+    for name in names:
+        await jobs.enqueue(name, b"{}")
+    done: list[str] = []
+
+    async def work(consumer: str) -> None:
+        own = _queue(real)
+        while taken := await own.take(consumer, 4, 60_000):
+            done.extend([job.name for job in taken if await own.finish(job)])
+
+    await asyncio.gather(*(work(f"w{n}") for n in range(5)))
+    assert sorted(done) == sorted(names)
+
+
+async def test_ending_jobs_works_without_memory(real: RedisBackend) -> None:
+    jobs = _queue(real)
+    await jobs.enqueue("one", b"{}")
+    job = await _one(jobs)
+    async with real.full():
+        assert await jobs.finish(job)

@@ -1,0 +1,249 @@
+"""A report says what its ratings and turns say, and nothing else."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from protocol.assessment import Rating, Report
+from protocol.session import Turn
+from server.reporting.compose import REMARK_LENGTH
+from server.reporting.notes import OFFLINE
+from tests.support import reports
+from tests.support.reports import Rated, Script, composed, guide, rate
+
+UNSURE = (
+    "Voice-to-text was unsure of some words, so that quotes may differ from what was said "
+    "(turns 8 and 10)."
+)
+BANK = (
+    "The question bank spoke 1 of the interviewer's 10 turns, because no model answered (turn 11)."
+)
+
+
+def test_the_whole_of_a_practice_interview() -> None:
+    report = reports.rich().report
+    assert report.coverage.planned == 4
+    assert report.coverage.asked == 4
+    assert report.coverage.answered == 4
+    assert report.coverage.rated == 3
+    assert report.coverage.competencies == (
+        "Incident response",
+        "Handling disagreement",
+        "Mentoring",
+        "Judgement",
+    )
+    assert report.composite == 3.67
+    assert [(r.competency, r.turns) for r in report.strengths] == [
+        ("Incident response", (4, 6)),
+        ("Handling disagreement", (8, 10)),
+        ("Communication", (4,)),
+    ]
+    assert [(r.competency, r.turns) for r in report.gaps] == [
+        ("Mentoring", (14,)),
+        ("Judgement", (16,)),
+    ]
+    assert report.notes == (
+        "1 answer gave too little evidence to be scored.",
+        "Repeated ratings disagreed about Mentoring.",
+        "1 hint was given (turn 13).",
+        UNSURE,
+        BANK,
+        "The connection was lost once.",
+    )
+
+
+def test_a_gap_says_what_was_missing() -> None:
+    gap = reports.rich().report.gaps[0]
+    assert gap.text.startswith("Describes a habit of the team")
+    assert gap.text.endswith(
+        "helped. Missing: One person, what they did for them, and what that person can do now."
+    )
+
+
+def test_time_that_ran_out_and_what_it_cost() -> None:
+    notes = reports.assessment().report.notes
+    assert "The planned time ran out." in notes
+    assert "2 planned questions were not reached." in notes
+    assert "An answer ended before it was complete (turn 6)." in notes
+
+
+def test_offline_is_said_first() -> None:
+    report = reports.offline().report
+    assert report.notes[0] == OFFLINE
+    assert report.method == "offline"
+    assert (
+        "The question bank spoke for the interviewer throughout, without a model." in report.notes
+    )
+
+
+def test_an_offline_rating_among_a_models_is_told() -> None:
+    rated = reports.rich()
+    ratings = [replace(rated.report.ratings[0], method="offline"), *rated.report.ratings[1:]]
+    report = composed(rated.turns, guide(*rated.report.coverage.competencies), ratings).report
+    assert report.notes[0].startswith("1 rating of 4 was made offline")
+
+
+def test_nothing_rated_makes_no_score() -> None:
+    report = reports.nearly_empty().report
+    assert report.composite is None
+    assert report.coverage.rated == 0
+    assert "Too few answers were rated for an overall score." in report.notes
+    assert any(note.startswith("The candidate left") for note in report.notes)
+
+
+def test_a_question_nobody_answered_is_a_gap_where_it_was_asked() -> None:
+    script = Script()
+    asked = script.ask("core-1", "What is it?")
+    rating = rate(script.turns, "core-1", "Depth", None, missing="An answer.")
+    unasked = rate(script.turns, "core-2", "Breadth", None, missing="An answer.")
+    report = composed(script.turns, guide("Depth", "Breadth"), [rating, unasked]).report
+    assert [(gap.competency, gap.turns) for gap in report.gaps] == [("Depth", (asked,))]
+    assert "1 question was asked and not answered." in report.notes
+
+
+def test_communication_does_not_count_for_the_score() -> None:
+    rated = reports.rich()
+    ratings = rated.report.ratings
+    without = composed(rated.turns, guide(*rated.report.coverage.competencies), ratings).report
+    assert without.composite == rated.report.composite
+
+
+def test_the_order_of_ratings_is_the_guides() -> None:
+    rated = reports.rich()
+    shuffled = tuple(reversed(rated.report.ratings))
+    again = composed(rated.turns, guide(*rated.report.coverage.competencies), shuffled).report
+    assert again.ratings == rated.report.ratings
+
+
+def _first(rated: Rated) -> tuple[Rating, tuple[Rating, ...]]:
+    first, *others = rated.report.ratings
+    return first, tuple(others)
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ({"evidence": ()}, "not proven"),
+        ({"turns": (3,)}, "did not speak"),
+        ({"turns": (99,)}, "did not speak"),
+        ({"rubric": "another"}, "another rubric"),
+        ({"question_id": "core-9"}, "no question core-9"),
+        ({"question_id": "core-2", "competency": "handling Disagreement"}, "twice"),
+    ],
+)
+def test_a_rating_that_proves_nothing_is_refused(fault: dict[str, object], told: str) -> None:
+    rated = reports.rich()
+    first, others = _first(rated)
+    plan = guide(*rated.report.coverage.competencies)
+    with pytest.raises(ValueError, match=told):
+        composed(rated.turns, plan, [replace(first, **fault), *others])
+
+
+def test_a_quote_that_was_altered_is_refused() -> None:
+    rated = reports.rich()
+    first, others = _first(rated)
+    moved = replace(first.evidence[0], start=first.evidence[0].start + 1)
+    altered = replace(first, evidence=(moved,))
+    with pytest.raises(ValueError, match="not proven"):
+        composed(rated.turns, guide(*rated.report.coverage.competencies), [altered, *others])
+
+
+def test_communication_is_held_to_the_same_rule() -> None:
+    rated = reports.rich()
+    assert rated.report.communication
+    unproven = replace(rated.report.communication, evidence=())
+    with pytest.raises(ValueError, match="not proven"):
+        composed(rated.turns, guide(), (), unproven)
+
+
+# --- properties ----------------------------------------------------------------------------------
+
+WORDS = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\x00"), max_size=80)
+
+
+@st.composite
+def interviews(draw: st.DrawFn) -> Rated:
+    """Interviews of up to five questions, each with any score its answer can prove."""
+    script = Script()
+    names: list[str] = []
+    ratings: list[Rating] = []
+    for place in range(1, draw(st.integers(0, 5)) + 1):
+        question, competency = f"core-{place}", draw(st.sampled_from(("Depth", "Breadth", "Care")))
+        names.append(competency)
+        asked, answered = draw(st.booleans()), draw(st.booleans())
+        if asked:
+            script.ask(question, "Tell me more.")
+        answer = f"{draw(WORDS)} an answer {draw(WORDS)}"
+        if asked and answered:
+            script.answer(question, answer, draw(st.sampled_from(("final", "interrupted"))))
+        score = draw(st.none() | st.integers(1, 5)) if asked and answered else None
+        quotes = () if score is None else ("an answer",)
+        ratings.append(
+            rate(
+                script.turns,
+                question,
+                competency,
+                score,
+                *quotes,
+                rationale=draw(WORDS),
+                missing=draw(st.text("ab ", max_size=REMARK_LENGTH)),
+            )
+        )
+    return composed(script.turns, guide(*names), ratings)
+
+
+def _numbers(turns: tuple[Turn, ...]) -> set[int]:
+    return {turn.turn for turn in turns}
+
+
+@given(interviews())
+def test_every_remark_cites_turns_that_exist(rated: Rated) -> None:
+    for remark in (*rated.report.strengths, *rated.report.gaps):
+        assert remark.turns
+        assert _numbers(rated.turns).issuperset(remark.turns)
+        assert remark.text.strip()
+        assert len(remark.text) <= REMARK_LENGTH
+
+
+@given(interviews())
+def test_a_score_lies_between_one_and_five(rated: Rated) -> None:
+    report = rated.report
+    assert report.composite is None or 1 <= report.composite <= 5
+    cover = report.coverage
+    assert cover.rated <= cover.answered <= cover.asked <= cover.planned
+
+
+@given(interviews())
+def test_strengths_and_gaps_are_of_the_ratings(rated: Rated) -> None:
+    def told(report: Report) -> tuple[int, int]:
+        return len(report.strengths), len(report.gaps)
+
+    scores = [rating.score for rating in rated.report.ratings]
+    strong = sum(score is not None and score >= 4 for score in scores)
+    weak = sum(score is not None and score <= 2 for score in scores)
+    assert told(rated.report)[0] == strong
+    assert told(rated.report)[1] >= weak
+
+
+@given(interviews(), st.data())
+def test_no_unproven_rating_enters(rated: Rated, data: st.DataObject) -> None:
+    scored = [r for r in rated.report.ratings if r.evidence]
+    if not scored:
+        return
+    chosen = data.draw(st.sampled_from(scored))
+    quote = chosen.evidence[0]
+    end = quote.end + data.draw(st.integers(1, 5))
+    forged = replace(chosen, evidence=(replace(quote, end=end),))
+    ratings = [forged if rating is chosen else rating for rating in rated.report.ratings]
+    names = rated.report.coverage
+    plan = replace(guide(*(rating.competency for rating in ratings)), version=rated.report.rubric)
+    assert names.planned == len(plan.questions)
+    if rated.turns[quote.turn - 1].text[quote.start : end] != quote.quote:
+        with pytest.raises(ValueError, match="not proven"):
+            composed(rated.turns, plan, ratings)
+
+
+@pytest.mark.parametrize("sample", reports.SAMPLES)
+def test_the_same_arguments_make_the_same_report(sample: str) -> None:
+    assert reports.SAMPLES[sample]() == reports.SAMPLES[sample]()

@@ -1,0 +1,66 @@
+"""Who may open a socket from a browser, and which hosts are served."""
+
+from typing import Any
+
+import pytest
+
+from server.guards import Guards
+from tests.support.virtual_time import run_virtual
+
+LISTED = "https://partner.example"
+
+
+def opened(*, origins: tuple[str, ...] = (), hosts: tuple[str, ...] = (), **headers: str) -> bool:
+    """Whether the app behind the guards saw the socket."""
+    seen: list[str] = []
+
+    async def app(scope: Any, _receive: Any, _send: Any) -> None:
+        seen.append(scope["type"])
+
+    async def receive() -> Any:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Any) -> None:
+        assert message == {"type": "websocket.close"}
+
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+    scope = {"type": "websocket", "headers": raw}
+    run_virtual(Guards(app, hosts=hosts, origins=origins)(scope, receive, send))
+    return bool(seen)
+
+
+@pytest.mark.parametrize("origins", [(), (LISTED,)], ids=["no list", "a list"])
+def test_the_own_page_and_native_clients_are_let_in(origins: tuple[str, ...]) -> None:
+    assert opened(origins=origins, host="viva.example", origin="https://viva.example")
+    assert opened(origins=origins, host="Viva.example:8000", origin="http://viva.example:8000")
+    assert opened(origins=origins, host="viva.example")
+
+
+def test_a_list_adds_pages() -> None:
+    for origin in (LISTED, LISTED.upper()):
+        assert opened(origins=(f"{LISTED}/",), host="viva.example", origin=origin)
+    assert not opened(host="viva.example", origin=LISTED)
+
+
+@pytest.mark.parametrize("origins", [(), (LISTED,)], ids=["no list", "a list"])
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "null",
+        "",
+        "https://",
+        "https://evil.example",
+        "https://viva.example.evil.example",
+        "https://viva.example:444",
+        "https://viva.example@evil.example",
+        "http://partner.example",
+        "https://[viva.example",
+    ],
+)
+def test_other_pages_are_not(origins: tuple[str, ...], origin: str) -> None:
+    assert not opened(origins=origins, host="viva.example", origin=origin)
+
+
+def test_an_origin_does_not_make_a_host_known() -> None:
+    assert not opened(hosts=("viva.example",), host="evil.example", origin="http://evil.example")
+    assert not opened(origin="https://")

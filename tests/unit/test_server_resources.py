@@ -1,0 +1,85 @@
+"""Transcripts as CSV, and which form of one a client is given."""
+
+import csv
+import io
+
+import pytest
+
+from protocol.events import TurnView
+from protocol.plan import Plan
+from server.api.accept import preferred
+from server.api.resources import Transcript, as_csv, check_words
+from server.problems import ProblemError
+
+JSON, MARKDOWN, CSV = FORMS = ("application/json", "text/markdown", "text/csv")
+
+
+def cell(text: str) -> str:
+    """The text of the only turn, as CSV gives it back."""
+    turn = TurnView(
+        turn=1,
+        speaker="candidate",
+        kind="answer",
+        text=text,
+        sha256="0" * 64,
+        outcome="final",
+        started_at=1,
+        ended_at=2,
+    )
+    rows = csv.reader(io.StringIO(as_csv(Transcript(interview_id="i", turns=[turn])), newline=""))
+    return next(row[-1] for row in rows if row[0] == "1")
+
+
+@pytest.mark.parametrize("first", [*"=+-@\t\r\n", *"\uff1d\uff0b\uff0d\uff20"])
+def test_a_cell_is_no_formula(first: str) -> None:
+    text = f'{first}HYPERLINK("x")'
+    assert cell(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("text", ["", "plain", " =1", "a\n=1", '"=1"', "\u2212 1"])
+def test_other_cells_are_as_they_were(text: str) -> None:
+    assert cell(text) == text
+
+
+@pytest.mark.parametrize(
+    ("accept", "form"),
+    [
+        ("", JSON),
+        ("*/*", JSON),
+        ("text/csv", CSV),
+        ("TEXT/CSV", CSV),
+        ("text/csv; charset=utf-8", CSV),
+        ("text/csv;q=0", JSON),
+        ("text/csv;q=0, */*", JSON),
+        ("text/csv;q=0, text/*", MARKDOWN),
+        ("text/csv;q=0.5, text/markdown;q=0.4", CSV),
+        ("text/csv;q=0.5, application/json", JSON),
+        ("text/csv; q=0.9 , application/json;q=0.2", CSV),
+        ("text/*;q=0.3, */*;q=0.1", MARKDOWN),
+        ("text/html,application/xhtml+xml,*/*;q=0.8", JSON),
+        ("text/csvx", JSON),
+        ("image/png", JSON),
+        ("text/csv;q=nonsense", JSON),
+        ("text/csv;q=nan, text/markdown;q=0.1", MARKDOWN),
+        (",;,q", JSON),
+    ],
+)
+def test_the_form_is_the_one_that_weighs_most(accept: str, form: str) -> None:
+    assert preferred(accept, FORMS) == form
+
+
+@pytest.mark.parametrize(
+    "text", [" ", "\u00a0\u3000", "\u200b", "a\nb", "\x1b[31mred", "a\x7f", "\x85", "a\u2028b"]
+)
+def test_what_is_no_words_is_refused_by_its_field(text: str) -> None:
+    for plan in (Plan(type="case", role=text), Plan(type="case", role="a", competencies=(text,))):
+        with pytest.raises(ProblemError) as refused:
+            check_words(plan)
+        field = "competencies" if plan.competencies else "role"
+        assert (refused.value.status, refused.value.code) == (400, "invalid_request")
+        assert refused.value.detail.startswith(f"{field}: ")
+
+
+@pytest.mark.parametrize("text", ["R", "日本語", "👩🏽‍💻", "C++ / C#", "<b>", "=x", "שלום"])
+def test_words_of_any_kind_are_fine(text: str) -> None:
+    check_words(Plan(type="case", role=text, competencies=(text, "Go")))

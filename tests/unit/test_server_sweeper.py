@@ -1,0 +1,163 @@
+"""The sweeper over the twin, in virtual time."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from protocol import commands as c
+from protocol.ids import ORIGIN
+from protocol.machine import Received, transition
+from server import sweeper
+from server.hub import Hub
+from server.sessions import Sessions
+from server.sweeper import SWEEP_S, Sweeper
+from storage.live import PARTITIONS, Committed, Missing, Restore, State, commit_of
+from storage.twin import Twin, TwinNotifier, TwinServer
+from tests.support.clocks import LoopClock
+from tests.support.interviews import NOW, session
+from tests.support.speeches import Rows, interviewer
+from tests.support.virtual_time import run_virtual
+
+IDLE_MS = 60_000
+START = c.InterviewStart(id="start", consent=c.Consent(version="1", at=NOW))
+OUTAGE_S = 6 * 3600
+
+
+class SlowWire:
+    """Each call of ``slow`` takes a second."""
+
+    def __init__(self) -> None:
+        self.slow = ""
+
+    async def request(self, client: str, operation: str) -> None:
+        assert client in ("", "notifier")
+        await asyncio.sleep(operation == self.slow)
+
+    async def reply(self, client: str, operation: str) -> None:
+        """At once."""
+
+
+class NoArchive:
+    async def rebuild(self, interview_id: str) -> Restore | None:
+        raise AssertionError(f"{interview_id} is in Redis")
+
+
+class Noted:
+    """Whose leases were found to have lapsed, each time."""
+
+    def __init__(self) -> None:
+        self.ran: list[str] = []
+
+    def run(self, interview_id: str) -> None:
+        self.ran.append(interview_id)
+
+    def store(self, partition: int) -> None:
+        assert 0 <= partition < PARTITIONS
+
+
+class Scene:
+    """One Redis, and sweepers that note what they give to others."""
+
+    def __init__(self, instances: int = 1) -> None:
+        self.clock = LoopClock()
+        self.wire = SlowWire()
+        self.server = TwinServer(self.clock.now, wire=self.wire)
+        self.store = Twin(self.server)
+        self.followers = Noted()
+        self.sweepers = [self._sweeper() for _ in range(instances)]
+
+    def _sweeper(self) -> Sweeper:
+        hub = Hub(self.store, TwinNotifier(self.server), self.clock)
+        sessions = Sessions(
+            self.store, NoArchive(), hub, self.clock, interviewer(None, Rows()), idle_ms=IDLE_MS
+        )
+        return Sweeper(self.store, sessions, self.followers, self.clock, idle_ms=IDLE_MS)
+
+    async def interview(self, *, tick: int = 0, begun: bool = False) -> str:
+        """A created interview, or one whose interviewer's turn waits to be generated."""
+        new = session()
+        if begun:
+            new = transition(new, Received(command=START, at=self.clock.now())).session
+        await self.store.create(Restore(session=new, version=0, head=ORIGIN, tick=tick))
+        return new.interview_id
+
+    async def end(self, name: str) -> None:
+        """End the interview, by a command that is stored nowhere yet."""
+        state = await self.store.load(name)
+        assert isinstance(state, State)
+        end = Received(command=c.InterviewEnd(id="end"), at=self.clock.now())
+        done = transition(state.session, end)
+        commit = commit_of(state, done, end, now=end.at, idle_ms=IDLE_MS)
+        commit = replace(commit, command="end", digest="d", store=False)
+        assert isinstance(await self.store.commit(commit), Committed)
+
+    def outboxes(self) -> int:
+        return sum(len(partition.outbox) for partition in self.server.partitions)
+
+    def play(self, story: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        async def main() -> None:
+            running = [asyncio.create_task(each.run()) for each in self.sweepers]
+            try:
+                await story()
+                assert not any(task.done() for task in running)
+            finally:
+                for task in running:
+                    task.cancel()
+                await asyncio.gather(*running, return_exceptions=True)
+
+        run_virtual(main())
+
+
+def test_lapsed_leases_do_not_wait_for_timers() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        scene.wire.slow = "load"
+        names = [await scene.interview() for _ in range(30)]
+        await asyncio.sleep(2)
+        held_up = await scene.interview(tick=scene.clock.now() + 10**9, begun=True)
+        await asyncio.sleep(2 * SWEEP_S)
+        assert held_up in scene.followers.ran
+        timers = [scene.server.partition(name).timers[name] for name in names]
+        assert 20 < sum(timer == 0 for timer in timers) < 30  # they are still being worked through
+        await asyncio.sleep(40)
+        assert all(scene.server.partition(name).timers[name] for name in names)
+
+    scene.play(story)
+
+
+def test_a_timer_that_fails_is_tried_again_and_holds_up_no_other() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        names = [await scene.interview() for _ in range(5)]
+        scene.server.lose("load", times=3)
+        await asyncio.sleep(3)
+        assert all(scene.server.partition(name).timers[name] for name in names)
+
+    scene.play(story)
+
+
+@pytest.mark.parametrize("instances", [1, 3])
+def test_an_outage_of_postgres_does_not_fill_the_outbox(
+    instances: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeper, "SWEEP_S", 60.0)  # or the test takes minutes
+    scene = Scene(instances)
+
+    async def story() -> None:
+        name = await scene.interview(tick=scene.clock.now() + IDLE_MS)
+        await scene.end(name)
+        await asyncio.sleep(OUTAGE_S)
+        assert scene.outboxes() == 1
+        assert scene.server.calls["park"] < 15 * instances
+        state = await scene.store.load(name)
+        assert isinstance(state, State)
+        await scene.store.mark_stored(name, state.head, ["end"])
+        await asyncio.sleep(2 * 3600)
+        assert isinstance(await scene.store.load(name), Missing)
+
+    scene.play(story)
