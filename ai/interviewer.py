@@ -9,6 +9,7 @@ from ai.handles import BankPosition, ResponsePosition, parse_handle
 from ai.prompts import build_prompt
 from ai.speech import AttemptFailedError, End, Fallback, TurnRequest, Words
 from ai.voice import BankVoice
+from protocol.scalars import Source
 
 MODEL_ATTEMPTS = 2
 """From the attempt after these on, the bank speaks: a turn must end some time."""
@@ -67,6 +68,15 @@ class Interviewer:
                 return self._model is not None
             case None:
                 return False
+
+    def source(self, handle: str | None, attempt: int) -> Source:
+        """Return who speaks an attempt whose last piece was saved with ``handle``.
+
+        None: it has no piece yet. Then it is told who would have spoken.
+        """
+        if handle is None:
+            return "bank" if self._model is None or attempt > MODEL_ATTEMPTS else "model"
+        return "bank" if isinstance(parse_handle(handle), BankPosition) else "model"
 
     async def forget(self, handle: str) -> bool:
         """Stop and erase what the provider stores under ``handle``; call it when a turn is over.

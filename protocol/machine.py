@@ -37,12 +37,14 @@ TIME_LOW_MS = 5 * 60_000
 class Received(Struct, frozen=True, kw_only=True):
     """A durable command arrived.
 
-    ``logged`` is the logged text of the interviewer's open turn, for the commands that cut it.
+    ``logged`` is the logged text of the interviewer's open turn, and ``source`` who speaks it, for
+    the commands that cut it.
     """
 
     command: c.DurableCommand
     at: int
     logged: str = ""
+    source: Source = "model"
 
 
 class Finished(Struct, frozen=True, kw_only=True):
@@ -283,10 +285,13 @@ def _answer(step: _Step, text: str, outcome: Outcome) -> OpenTurn:
     return _complete(step, text, outcome)
 
 
-def _cut(step: _Step, logged: str, heard: int | None) -> OpenTurn:
+def _cut(step: _Step, received: Received, heard: int | None) -> OpenTurn:
     """Finish the interviewer's open turn early, keeping what was ``heard`` of it."""
+    logged = received.logged
     length = len(logged) if heard is None else min(heard, len(logged))
-    turn = _complete(step, logged[:length], "interrupted", unheard=logged[length:])
+    turn = _complete(
+        step, logged[:length], "interrupted", source=received.source, unheard=logged[length:]
+    )
     step.effects.append(Stop(turn.turn))
     return turn
 
@@ -383,7 +388,7 @@ def _cancel(step: _Step, received: Received) -> None:
     if command.attempt > turn.attempt:
         raise _Refusal("wrong_state", f"attempt {command.attempt} has not begun")
     if command.attempt == turn.attempt:
-        _proceed(step, _cut(step, received.logged, command.heard))
+        _proceed(step, _cut(step, received, command.heard))
 
 
 def _hint(step: _Step, received: Received) -> None:
@@ -417,7 +422,7 @@ def _resume(step: _Step, _received: Received) -> None:
 def _finish_early(step: _Step, received: Received) -> None:
     turn = step.session.open
     if turn is not None and turn.speaker == "interviewer":
-        _cut(step, received.logged, None)
+        _cut(step, received, None)
     elif turn is not None:
         _answer(step, turn.spoken, "interrupted")
     _end(step, "terminated" if step.session.status == "created" else "completed")

@@ -35,6 +35,7 @@ from server.joining import Admission, Door, RefusedError
 from server.leases import SUSPENDED_S
 from server.meters import SocketMeter
 from server.outlet import ClosedError, Outlet, Wire
+from server.partials import UTTERANCES
 from server.rates import CommandRate, ErrorCount
 from server.sessions import AstrayError, Followers, Sessions, Verdict
 from storage.errors import ErasedError, MissingError, StorageError
@@ -175,12 +176,16 @@ class Connection:
             self._outlet.over()
         elif session.open is not None and session.open.speaker == "interviewer":
             self._shared.followers.run(self._interview_id)  # in case its lease has lapsed
+        elif session.open is not None and self._topic is not None:
+            self._topic.partials.begin(session.open.turn)
+            for segment in session.open.segments[-UTTERANCES:]:
+                self._topic.partials.close(segment.utterance_id)
         self._outlet.cover(admission.stored)
         code: Close | None = None
         try:
             await self._outlet.send(admission.welcome)
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._outlet.run(cursor))
+                group.create_task(self._outlet.run(cursor, self._topic and self._topic.partials))
                 group.create_task(self._decide_all())
                 await self._read_all(admission.role)
         except* ClosedError as ends:
@@ -333,10 +338,10 @@ class Connection:
         if mine is not None and slot and mine.slot == slot and number > mine.number:
             self._outlet.close(Close.REPLACED)
 
-    def partial(self, payload: str) -> None:
+    def partial(self, heard: PartialHeard) -> None:
         """See `Watcher.partial`."""
         if self._admission is not None and self._admission.role == "observer":
-            self._outlet.say(_partials.decode(payload))
+            self._outlet.say(heard)
 
     def rated(self, payload: str) -> None:
         """See `Watcher.rated`."""
@@ -374,7 +379,6 @@ class Connection:
             self._task.cancel()
 
 
-_partials = msgspec.json.Decoder(PartialHeard)
 _ratings = msgspec.json.Decoder(RatingReady)
 
 

@@ -6,6 +6,10 @@ Pure ASGI, around the whole app, so that nothing can be routed past it.
 from http import HTTPStatus
 from typing import Any
 
+import msgspec
+
+from server.problems import MEDIA_TYPE, ProblemError, general_code, told
+
 Scope = dict[str, Any]
 
 BODY_BYTES = 256 * 1024
@@ -62,7 +66,7 @@ class Guards:
                 message["headers"] = [*message.get("headers", ()), *_HEADERS]
             await send(message)
 
-        await self._app(scope, receive, headed)
+        await self._app(_plain(scope), receive, headed)
 
     async def _websocket(self, scope: Scope, receive: Any, send: Any) -> None:
         headers = dict(scope["headers"])
@@ -86,6 +90,16 @@ class Guards:
         return bool(host) and (own or origin in self._origins)
 
 
+def _plain(scope: Scope) -> Scope:
+    """Return the request as the app takes it.
+
+    HEAD is GET to it: uvicorn drops the body. An empty query value (``?status=``) is an absent one.
+    """
+    given = [pair for pair in scope["query_string"].split(b"&") if pair.partition(b"=")[2]]
+    method = "GET" if scope["method"] == "HEAD" else scope["method"]
+    return {**scope, "method": method, "query_string": b"&".join(given)}
+
+
 def _host(headers: dict[bytes, bytes]) -> str:
     return headers.get(b"host", b"").decode("latin-1").lower()
 
@@ -101,11 +115,12 @@ def plain_problem(status: int, detail: bytes, more: bytes = b"") -> bytes:
 
 
 def _problem(status: int, detail: bytes) -> bytes:
-    return b'{"type":"about:blank","status":%d,"detail":"%b"}' % (status, detail)
+    error = ProblemError(status, general_code(status), detail.decode())
+    return msgspec.json.encode(told(error))
 
 
 async def _refuse(send: Any, status: int, detail: bytes) -> None:
     body = _problem(status, detail)
-    headers = [(b"content-type", b"application/problem+json"), *_HEADERS]
+    headers = [(b"content-type", MEDIA_TYPE.encode()), *_HEADERS]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

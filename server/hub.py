@@ -11,10 +11,13 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
+import msgspec
 import structlog
 
+from protocol.events import PartialHeard
 from protocol.ids import ORIGIN, EventId, parse_event_id
 from server.clock import Clock
+from server.partials import Newest
 from storage.errors import StorageError
 from storage.live import Entry, LiveStore, Notifier, Pulse
 
@@ -38,8 +41,8 @@ class Watcher(Protocol):
     def joined(self, slot: str, number: int) -> None:
         """The interview's ``number``-th socket took ``slot``."""
 
-    def partial(self, payload: str) -> None:
-        """Someone spoke: the JSON of a ``speech.partial``."""
+    def partial(self, heard: PartialHeard) -> None:
+        """Someone spoke."""
 
     def rated(self, payload: str) -> None:
         """An assessment's answer was rated: the JSON of its turn and ratings."""
@@ -66,6 +69,7 @@ class Topic:
         self.head = ORIGIN
         self.expected = 0
         """Commits made here whose reply is on its way: what they added will be in the ring."""
+        self.partials = Newest()
         self._ring: deque[Entry] = deque(maxlen=RING)
 
     def add(self, entries: Sequence[Entry]) -> None:
@@ -97,6 +101,8 @@ class Topic:
             self._advance(parse_event_id(content))
         elif kind == "s":
             self.cover(parse_event_id(content))
+        elif kind == "p":
+            self._hear_partial(_partials.decode(content))
         elif kind:
             for watcher in tuple(self.watchers):
                 _tell(watcher, kind, content)
@@ -128,6 +134,11 @@ class Topic:
         if not self.expected and (not self._ring or self._ring[-1].id != self.head):
             self._wake()  # something else was heard of meanwhile
 
+    def _hear_partial(self, heard: PartialHeard) -> None:
+        if self.partials.admits(heard.utterance_id, heard.revision):
+            for watcher in tuple(self.watchers):
+                watcher.partial(heard)
+
     def _hear_early(self, head: EventId) -> None:
         # Notifications overtake replies: to wake now would be to read from Redis what is coming.
         if head.seq > self.head.seq:
@@ -143,13 +154,14 @@ class Topic:
             watcher.wake()
 
 
+_partials = msgspec.json.Decoder(PartialHeard)
+
+
 def _tell(watcher: Watcher, kind: str, content: str) -> None:
     match kind:
         case "c":
             slot, _, number = content.rpartition(" ")
             watcher.joined(slot, int(number))
-        case "p":
-            watcher.partial(content)
         case "r":
             watcher.rated(content)
         case "t":

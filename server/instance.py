@@ -67,9 +67,11 @@ class Instance:
         self.connections = Connections()
         self.hub = Hub(self.store, self.notifier, self.clock)
         idle_ms = int(settings.idle_s * 1000)
-        self.sessions = Sessions(self.store, self.archive, self.hub, self.clock, idle_ms=idle_ms)
         self.book = LedgerBook(self.store, self.clock, self.meters)
         self.interviewer = build_interviewer(_ai(settings), self.book, self.clock)
+        self.sessions = Sessions(
+            self.store, self.archive, self.hub, self.clock, self.interviewer, idle_ms=idle_ms
+        )
         self.committer = Committer(self.store, self.hub, self.clock, self.meters.flushed)
         self.leases = Leases(self.store, self.clock, self._suspended)
         self.runner = TurnRunner(

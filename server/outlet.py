@@ -9,16 +9,18 @@ import asyncio
 from collections import deque
 from typing import Protocol
 
+import msgspec
 from msgspec import Struct
 
 from protocol.closes import Close
 from protocol.codec import Encoding, encode, event_frame, read_body
-from protocol.events import Accepted, Draining, Live, Stored
+from protocol.events import Accepted, Draining, Live, PartialHeard, Stored
 from protocol.ids import EventId
 from protocol.limits import OVER_LINGER_S
 from protocol.resume import merge
 from server.clock import Clock, backoff
 from server.cursor import Cursor, ResynchroniseError
+from server.partials import Newest
 from storage.errors import StorageError
 from storage.live import Entry
 
@@ -30,6 +32,19 @@ READ_PATIENCE_S = 30.0
 """How long a socket stays open while Redis cannot be read."""
 _REPORT = b'{"type":"report.'
 _ENDED = b'{"type":"interview.ended"'
+_SPOKEN = (b'{"type":"turn.started"', b'{"type":"speech.recorded"')
+
+
+class _Started(Struct, frozen=True, tag="turn.started"):
+    turn: int
+    speaker: str
+
+
+class _Recorded(Struct, frozen=True, tag="speech.recorded"):
+    utterance_id: str
+
+
+_spoken = msgspec.json.Decoder[_Started | _Recorded](_Started | _Recorded)
 
 
 class Wire(Protocol):
@@ -68,6 +83,7 @@ class Outlet:
         self._over_at: float | None = None
         self._reported = False
         self._sending: float | None = None
+        self._partials = Newest()
 
     def wake(self) -> None:
         """Look whether there is something to send."""
@@ -121,13 +137,14 @@ class Outlet:
         """Send one message now."""
         await self._send(encode(message, self._encoding))
 
-    async def run(self, cursor: Cursor) -> None:
-        """Send for ever.
+    async def run(self, cursor: Cursor, partials: Newest | None = None) -> None:
+        """Send for ever. ``partials`` are the topic's: those that wait here may be news no more.
 
         Raises:
             ClosedError: the socket is to be closed.
         """
         live = False
+        self._partials = partials or self._partials
         while True:
             self._wake.clear()
             await self._send_controls()
@@ -170,9 +187,14 @@ class Outlet:
 
     async def _send_controls(self) -> None:
         while self._controls:
-            await self.send(self._controls.popleft())
+            message = self._controls.popleft()
+            if not (isinstance(message, PartialHeard) and self._late(message)):
+                await self.send(message)
         if self._verdict is not None:
             raise ClosedError(self._verdict)
+
+    def _late(self, heard: PartialHeard) -> bool:
+        return self._partials.closed(heard.utterance_id)
 
     async def _send_entries(self, entries: list[Entry]) -> None:
         if len(entries) == 1:
@@ -182,8 +204,16 @@ class Outlet:
             for event in merge([read_body(entry.body, entry.id) for entry in entries]):
                 await self.send(event)
         for entry in entries:
-            if entry.body.startswith((_ENDED, _REPORT)):
+            if entry.body.startswith(_SPOKEN):
+                self._follow(_spoken.decode(entry.body))
+            elif entry.body.startswith((_ENDED, _REPORT)):
                 self.over(reported=entry.body.startswith(_REPORT))
+
+    def _follow(self, spoken: "_Started | _Recorded") -> None:
+        if isinstance(spoken, _Recorded):
+            self._partials.close(spoken.utterance_id)
+        elif spoken.speaker == "candidate":
+            self._partials.begin(spoken.turn)
 
     async def _send_answers(self, position: EventId) -> None:
         while self._answers and self._answers[0][0] <= position.seq:

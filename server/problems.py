@@ -18,10 +18,15 @@ _TITLES = {
     403: "Forbidden",
     404: "Not found",
     405: "Method not allowed",
+    406: "Not acceptable",
+    408: "Request timeout",
     413: "Request too large",
     415: "Unsupported media type",
+    421: "Misdirected request",
     422: "Unprocessable",
+    426: "Upgrade required",
     429: "Too many requests",
+    431: "Header too large",
     500: "Internal error",
     503: "Unavailable",
 }
@@ -59,16 +64,30 @@ def absent() -> ProblemError:
     return ProblemError(404, "no_such_interview", "There is no such interview.")
 
 
+def told(error: ProblemError) -> Problem:
+    """Return the body that tells of it."""
+    return Problem(
+        type=f"urn:viva:problem:{error.code}",
+        title=_title(error.status),
+        status=error.status,
+        code=error.code,
+        detail=error.detail,
+    )
+
+
+def general_code(status: int) -> str:
+    """Return the code of what has none more exact than its status."""
+    return _title(status).lower().replace(" ", "_")
+
+
+def _title(status: int) -> str:
+    return _TITLES.get(status, "Error")
+
+
 def problem(error: ProblemError) -> Response[Problem]:
     """Return the response."""
     return Response(
-        Problem(
-            type=f"urn:viva:problem:{error.code}",
-            title=_TITLES.get(error.status, "Error"),
-            status=error.status,
-            code=error.code,
-            detail=error.detail,
-        ),
+        told(error),
         status_code=error.status,
         media_type=MEDIA_TYPE,
         headers=error.headers | {"Cache-Control": "no-store"},
@@ -101,9 +120,10 @@ def _fault(item: dict[str, str]) -> str:
 
 
 def _http(_: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
-    title = _TITLES.get(error.status_code, "Error")
-    code = title.lower().replace(" ", "_")
-    return problem(ProblemError(error.status_code, code, f"{title}."))
+    allow = (error.headers or {}).get("allow")
+    headers = {"Allow": allow} if allow else {}
+    status = error.status_code
+    return problem(ProblemError(status, general_code(status), f"{_title(status)}.", headers))
 
 
 def _gone(_: Request[Any, Any, Any], _error: Exception) -> Response[Any]:

@@ -10,6 +10,7 @@ from protocol.commands import DurableCommand, InterviewEnd, TurnCancel
 from protocol.effects import Reject
 from protocol.ids import EventId, parse_event_id
 from protocol.machine import Input, Received, transition
+from protocol.scalars import Source
 from server.clock import Clock, backoff
 from server.hub import Hub
 from server.lineage import leads_on, marked
@@ -59,6 +60,14 @@ class Archive(Protocol):
         ...
 
 
+class Speakers(Protocol):
+    """What is asked of the interviewer here; see `ai.interviewer`."""
+
+    def source(self, handle: str | None, attempt: int) -> Source:
+        """Return who speaks an attempt that saved ``handle`` last; None: nothing yet."""
+        ...
+
+
 class Verdict(Struct, frozen=True):
     """The answer to a command: the id of its effect's last event, or why there is none."""
 
@@ -84,12 +93,20 @@ class Sessions:
     """The instance's way to the sessions: each change of state is an `apply` or a `command`."""
 
     def __init__(
-        self, store: LiveStore, archive: Archive, hub: Hub, clock: Clock, *, idle_ms: int
+        self,
+        store: LiveStore,
+        archive: Archive,
+        hub: Hub,
+        clock: Clock,
+        speakers: Speakers,
+        *,
+        idle_ms: int,
     ) -> None:
         self._store = store
         self._archive = archive
         self._hub = hub
         self._clock = clock
+        self._speakers = speakers
         self._idle_ms = idle_ms
         self.followers: Followers | None = None
 
@@ -243,7 +260,12 @@ class Sessions:
             )
             if before.answer is not None:
                 return _repeated(before.answer, digest)
-            received = Received(command=command, at=self._clock.now(), logged=before.logged)
+            received = Received(
+                command=command,
+                at=self._clock.now(),
+                logged=before.logged,
+                source=self._source(before),
+            )
             done = transition(before.session, received)
             reject = next((e for e in done.effects if isinstance(e, Reject)), None)
             if reject is not None and reject.retryable:
@@ -264,6 +286,11 @@ class Sessions:
                 case _:
                     continue
         return Verdict(rejected=_UNAVAILABLE)
+
+    def _source(self, before: State) -> Source:
+        opened = before.session.open
+        handle = before.handle if before.ordinal else None
+        return self._speakers.source(handle, 1 if opened is None else opened.attempt)
 
     async def _commit(
         self, commit: Commit

@@ -2,15 +2,23 @@
 
 from collections.abc import Sequence
 
+from server.problems import ProblemError
+
 
 def preferred(accept: str, offered: Sequence[str]) -> str:
     """Return the offered media type that ``accept`` gives most weight, the first one in doubt.
 
-    Where none is acceptable it is the first one, too: the RFC leaves that to the server, and most
-    clients that send a wrong header can read it.
+    Raises:
+        ProblemError: 406, it takes none of them.
     """
     ranges = [_range(text) for text in accept.split(",") if text.strip()]
-    return max(offered, key=lambda name: _quality(name, ranges))
+    if not ranges:
+        return offered[0]
+    best = max(offered, key=lambda name: _quality(name, ranges))
+    if not _quality(best, ranges):
+        there = ", ".join(offered)
+        raise ProblemError(406, "not_acceptable", f"This comes as {there}.", {"Vary": "Accept"})
+    return best
 
 
 def _range(text: str) -> tuple[str, float]:

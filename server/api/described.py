@@ -18,13 +18,14 @@ _MEANINGS = {
     403: "Not for this role.",
     404: "Absent, erased, or somebody else's.",
     409: "The interview is not over, or has no report.",
+    406: "It comes in no form that `Accept` takes.",
     408: "The request took too long to arrive.",
     413: "The body is over 256 KiB.",
     422: "The Idempotency-Key came with another request.",
     429: "Too many of them for now; see `Retry-After`.",
     503: "A backend does not answer; see `Retry-After`.",
 }
-Refusal = Literal[400, 401, 403, 404, 408, 409, 413, 422, 429, 503]
+Refusal = Literal[400, 401, 403, 404, 406, 408, 409, 413, 422, 429, 503]
 
 
 def refusals(*statuses: Refusal) -> dict[int, ResponseSpec]:

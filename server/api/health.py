@@ -67,6 +67,7 @@ def metrics_route(registry: CollectorRegistry) -> Any:
     @get("/metrics", media_type=MediaType.TEXT, include_in_schema=False)
     async def metrics() -> Response[bytes]:
         """Show the metrics in Prometheus' text format."""
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+        # As a header: Litestar would append a second charset to a media type.
+        return Response(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     return metrics

@@ -193,7 +193,17 @@ class Interviews(Controller):
             socket_url=f"{scheme}://{host}/api/interviews/{interview_id}/socket",
         )
 
-    @get("/{interview_id:str}/transcript", responses=refusals(404))
+    @get("/{interview_id:str}/socket", include_in_schema=False)
+    async def socket(self, interview_id: str) -> None:  # noqa: ARG002  # of the path
+        """Tell a plain request that this is a WebSocket."""
+        raise ProblemError(
+            426,
+            "upgrade_required",
+            "This is a WebSocket; ask for an upgrade.",
+            {"Upgrade": "websocket", "Connection": "Upgrade"},
+        )
+
+    @get("/{interview_id:str}/transcript", responses=refusals(404, 406))
     async def transcript(
         self, deps: Deps, caller: Caller, interview_id: str, request: Request[Any, Any, Any]
     ) -> Response[Any]:

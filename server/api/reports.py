@@ -45,7 +45,7 @@ class Reports(Controller):
     path = "/api/interviews/{interview_id:str}"
     tags = ("reports",)
 
-    @get("/report", responses=refusals(403, 404, 409))
+    @get("/report", responses=refusals(403, 404, 406, 409))
     async def report(
         self, deps: Deps, caller: Caller, interview_id: str, request: Request[Any, Any, Any]
     ) -> Response[Any]:

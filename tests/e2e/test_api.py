@@ -112,6 +112,13 @@ def test_an_interview_is_shown_listed_and_selected_from(instance: Instance, inte
     assert ask(instance, "GET", "/api/interviews", user="eve", role="reviewer").json["total"] >= 1
 
 
+def test_an_empty_query_value_is_an_absent_one(instance: Instance, interview: str) -> None:
+    row = "?status=&type=&since=&limit=&offset=&fields="
+    page = ask(instance, "GET", f"/api/interviews{row}").json
+    assert (page["limit"], page["offset"]) == (20, 0)
+    assert interview in [item["id"] for item in page["items"]]
+
+
 @pytest.mark.parametrize(
     ("path", "named"),
     [
@@ -364,9 +371,30 @@ def test_the_document_tells_of_tokens_and_refusals(instance: Instance) -> None:
 
 def test_large_bodies_and_wrong_methods(instance: Instance) -> None:
     announced = ask(instance, "POST", "/api/interviews", b"{}", Content_Length="900000000")
-    assert announced.status == 413
-    assert ask(instance, "PUT", "/api/interviews", {}).status == 405
+    announced.problem(413, "request_too_large")
+    wrong = ask(instance, "PUT", "/api/interviews", {})
+    wrong.problem(405, "method_not_allowed")
+    assert {"GET", "POST"} <= set(wrong.headers["Allow"].split(", "))
     assert ask(instance, "GET", "/api/nonsense").status == 404
+
+
+def test_head_is_get_without_a_body(instance: Instance, interview: str) -> None:
+    for path in ("/health/live", "/metrics", "/api/interviews", f"/api/interviews/{interview}"):
+        head = ask(instance, "HEAD", path)
+        assert (head.status, head.body) == (200, b"")
+        kind = ask(instance, "GET", path).headers["Content-Type"]
+        assert head.headers["Content-Type"] == kind
+        assert kind.count("charset") <= 1
+
+
+def test_a_plain_request_to_a_socket_and_a_form_there_is_none_of(
+    instance: Instance, interview: str
+) -> None:
+    plain = ask(instance, "GET", f"/api/interviews/{interview}/socket", token="")
+    plain.problem(426, "upgrade_required")
+    assert plain.headers["Upgrade"] == "websocket"
+    path = f"/api/interviews/{interview}/transcript"
+    ask(instance, "GET", path, Accept="application/xml").problem(406, "not_acceptable")
 
 
 def test_health_metrics_and_documents_need_no_token(instance: Instance) -> None:

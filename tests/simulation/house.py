@@ -119,7 +119,8 @@ class SimInstance:
         self.hub = Hub(store, self.notifier, clock)
         meter: Any = Meter()
         idle_ms = 40_000
-        self.sessions = Sessions(store, archive, self.hub, clock, idle_ms=idle_ms)
+        speaker = Speaker(self._draw, stored=stored, faults=True)
+        self.sessions = Sessions(store, archive, self.hub, clock, speaker, idle_ms=idle_ms)
         self.committer = Committer(store, self.hub, clock)
         self.leases = Leases(store, clock, self._suspended)
         self.runner = TurnRunner(
@@ -128,7 +129,7 @@ class SimInstance:
             work=TurnWork(
                 sessions=self.sessions,
                 committer=self.committer,
-                interviewer=Speaker(self._draw, stored=stored, faults=True),
+                interviewer=speaker,
                 clock=clock,
                 meter=meter,
             ),

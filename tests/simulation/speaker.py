@@ -5,6 +5,7 @@ import random
 from collections.abc import AsyncGenerator
 
 from ai.speech import AttemptFailedError, End, Fallback, TurnRequest, Words
+from protocol.scalars import Source
 
 WORDS = ("why ", "how ", "naïve ", "日本 ", "🦁 ", "then ", "and ", "“so” ", "e\u0301 ")
 
@@ -37,6 +38,9 @@ class Speaker:
 
     def resumable(self, handle: str) -> bool:
         return bool(handle)
+
+    def source(self, handle: str | None, attempt: int) -> Source:
+        return "model" if handle or attempt == 1 else "bank"
 
     async def forget(self, handle: str) -> bool:
         return bool(handle)

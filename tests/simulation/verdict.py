@@ -25,6 +25,11 @@ def _turns(candidate: Candidate, stored: Restore) -> list[str]:
     if [turn.turn for turn in stored.turns] != list(range(1, stored.session.turn + 1)):
         wrong.append("turns are missing or doubled")
     wrong += [f"turn {t.turn} is corrupt" for t in stored.turns if sha256(t.text) != t.sha256]
+    wrong += [
+        f"nobody spoke turn {turn.turn}"
+        for turn in stored.turns
+        if (turn.source is None) == (turn.speaker == "interviewer")
+    ]
     seen = [(t.turn, t.text, t.sha256, t.outcome) for t in candidate.session.view.turns]
     if seen != [(t.turn, t.text, t.sha256, t.outcome) for t in stored.turns]:
         wrong.append("the client's transcript is not the stored one")

@@ -120,7 +120,8 @@ class Walk:
         return self._anything()
 
     def command(self, command: c.DurableCommand) -> Received:
-        return Received(command=command, at=self.at, logged=self.text)
+        source = self.draw.choice(SOURCES)
+        return Received(command=command, at=self.at, logged=self.text, source=source)
 
     def _generated(self, turn: int, attempt: int) -> Input:
         draw = self.draw
@@ -276,6 +277,7 @@ class Walk:
         assert turn.sha256 == completed.sha256 == sha256(turn.text)
         assert len(turn.text) == completed.length
         assert (turn.outcome, turn.source) == (completed.outcome, completed.source)
+        assert (turn.source is None) == (turn.speaker == "candidate")
         assert turn.ended_at == completed.at
         self.kept.append(turn)
         self.turns.append(turn.public())

@@ -306,6 +306,16 @@ def test_without_a_model_the_interviewer_says_that_it_is_offline() -> None:
     run_virtual(run())
 
 
+def test_who_speaks_is_told_by_the_last_piece_or_else_by_who_would() -> None:
+    modelled, offline = interviewer(ScriptedModel(), Rows()), interviewer(None, Rows())
+    for speaker in (modelled, offline):
+        assert speaker.source("bank:4", 1) == "bank"
+        assert speaker.source("resp:r:1:0:1", 1) == "model"
+        assert speaker.source("", 1) == "model"  # pieces without a handle are the model's
+    assert [modelled.source(None, attempt) for attempt in (1, 2, 3)] == ["model", "model", "bank"]
+    assert offline.source(None, 1) == "bank"
+
+
 @pytest.mark.parametrize("words", range(4))
 def test_closing_the_speech_aborts_the_call_and_books_it(words: int) -> None:
     async def run() -> None:

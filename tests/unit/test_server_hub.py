@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from protocol.codec import event_body
-from protocol.events import TurnDelta
+from protocol.codec import encode, event_body
+from protocol.events import PartialHeard, TurnDelta
 from protocol.ids import ORIGIN, EventId
 from server.clock import SystemClock
 from server.cursor import Cursor, ResynchroniseError
@@ -162,3 +162,14 @@ async def test_a_topic_ends_with_its_last_socket() -> None:
     assert hub.topic(NAME) is None
     hub.hear(NAME, "x")  # nobody is there to be told
     assert second.calls == []
+
+
+def _heard(revision: int, utterance_id: str = "u") -> PartialHeard:
+    return PartialHeard(utterance_id=utterance_id, revision=revision, text=f"{revision}")
+
+
+async def test_an_older_partial_is_told_to_nobody() -> None:
+    it = Scene()
+    for revision in (2, 1, 3):
+        it.topic.hear("p" + encode(_heard(revision), "json").decode())
+    assert it.watcher.calls == [("partial", _heard(2)), ("partial", _heard(3))]

@@ -15,8 +15,11 @@ from protocol.events import (
     Error,
     InterviewEnded,
     InterviewPaused,
+    PartialHeard,
     ReportFailed,
+    SpeechRecorded,
     TurnDelta,
+    TurnStarted,
 )
 from protocol.ids import ORIGIN, EventId
 from protocol.limits import OVER_LINGER_S
@@ -117,6 +120,7 @@ def deltas(*texts: str, turn: int = 1) -> list[TurnDelta]:
 
 
 PAUSED = InterviewPaused(at=1)
+PARTIAL_V = ("speech.partial", "v")
 
 
 def accepted(head: EventId, name: str = "c") -> Accepted:
@@ -174,6 +178,28 @@ def test_accepted_comes_behind_the_commands_effect_and_stored_behind_what_it_cov
         scene.outlet.cover(head)  # news that came late
         await moment()
         assert len(scene.wire.frames) == 7
+
+    scene.run(story)
+
+
+def test_a_partial_that_waited_behind_its_final_is_dropped() -> None:
+    scene = Scene()
+    final = SpeechRecorded(turn=2, utterance_id="u", revision=1, text="all")
+    scene.cursor.add(final)
+
+    async def story() -> None:
+        await moment()
+        scene.outlet.say(PartialHeard(utterance_id="u", revision=0, text="al"))
+        scene.outlet.say(PartialHeard(utterance_id="v", revision=0, text="an"))
+        await moment()
+        assert scene.wire.told("type", "utterance_id")[-2:] == [("live", None), PARTIAL_V]
+        started = TurnStarted(turn=4, attempt=1, speaker="candidate", kind="answer", at=1)
+        scene.cursor.add(started)
+        scene.outlet.wake()
+        await moment()
+        scene.outlet.say(PartialHeard(utterance_id="u", revision=0, text="new"))
+        await moment()
+        assert scene.wire.told("type", "text")[-1] == ("speech.partial", "new")
 
     scene.run(story)
 

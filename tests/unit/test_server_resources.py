@@ -49,7 +49,6 @@ def test_other_cells_are_as_they_were(text: str) -> None:
         ("text/csv", CSV),
         ("TEXT/CSV", CSV),
         ("text/csv; charset=utf-8", CSV),
-        ("text/csv;q=0", JSON),
         ("text/csv;q=0, */*", JSON),
         ("text/csv;q=0, text/*", MARKDOWN),
         ("text/csv;q=0.5, text/markdown;q=0.4", CSV),
@@ -57,15 +56,22 @@ def test_other_cells_are_as_they_were(text: str) -> None:
         ("text/csv; q=0.9 , application/json;q=0.2", CSV),
         ("text/*;q=0.3, */*;q=0.1", MARKDOWN),
         ("text/html,application/xhtml+xml,*/*;q=0.8", JSON),
-        ("text/csvx", JSON),
-        ("image/png", JSON),
-        ("text/csv;q=nonsense", JSON),
         ("text/csv;q=nan, text/markdown;q=0.1", MARKDOWN),
-        (",;,q", JSON),
+        (",", JSON),
     ],
 )
 def test_the_form_is_the_one_that_weighs_most(accept: str, form: str) -> None:
     assert preferred(accept, FORMS) == form
+
+
+@pytest.mark.parametrize(
+    "accept", ["text/csv;q=0", "text/csvx", "image/png", "application/xml", "text/csv;q=nonsense"]
+)
+def test_what_takes_none_of_them_is_told_so(accept: str) -> None:
+    with pytest.raises(ProblemError) as refused:
+        preferred(accept, FORMS)
+    assert (refused.value.status, refused.value.headers) == (406, {"Vary": "Accept"})
+    assert CSV in refused.value.detail
 
 
 @pytest.mark.parametrize(

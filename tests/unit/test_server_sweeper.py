@@ -18,6 +18,7 @@ from storage.live import PARTITIONS, Committed, Missing, Restore, State, commit_
 from storage.twin import Twin, TwinNotifier, TwinServer
 from tests.support.clocks import LoopClock
 from tests.support.interviews import NOW, session
+from tests.support.speeches import Rows, interviewer
 from tests.support.virtual_time import run_virtual
 
 IDLE_MS = 60_000
@@ -70,7 +71,9 @@ class Scene:
 
     def _sweeper(self) -> Sweeper:
         hub = Hub(self.store, TwinNotifier(self.server), self.clock)
-        sessions = Sessions(self.store, NoArchive(), hub, self.clock, idle_ms=IDLE_MS)
+        sessions = Sessions(
+            self.store, NoArchive(), hub, self.clock, interviewer(None, Rows()), idle_ms=IDLE_MS
+        )
         return Sweeper(self.store, sessions, self.followers, self.clock, idle_ms=IDLE_MS)
 
     async def interview(self, *, tick: int = 0, begun: bool = False) -> str:
