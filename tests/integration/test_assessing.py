@@ -27,6 +27,7 @@ from storage.redis.store import RedisStore
 from tests.support.assessing import QUOTE, ScriptedAssessor, ended
 from tests.support.databases import flush_redis
 from tests.support.interviews import archive_on, interview_id, rows_of
+from tests.support.parts import OneSpeaker
 
 pytestmark = pytest.mark.anyio
 
@@ -43,7 +44,9 @@ class Scene:
         self.assessor = ScriptedAssessor()
         self.ends: Counter[str] = Counter()
         self.hub = Hub(store, RedisNotifier(connect("redis://127.0.0.1:1")), self.clock)
-        self.sessions = Sessions(store, archive, self.hub, self.clock, idle_ms=3_600_000)
+        self.sessions = Sessions(
+            store, archive, self.hub, self.clock, OneSpeaker(), idle_ms=3_600_000
+        )
 
     def job_ended(self, kind: str, end: str) -> None:
         assert kind in ("rate", "report")

@@ -15,6 +15,7 @@ from storage.live import Acquired, Commit, Conflict, Restore, State
 from storage.twin import Twin, TwinNotifier, TwinServer
 from tests.support.clocks import LoopClock
 from tests.support.interviews import NOW, session
+from tests.support.parts import OneSpeaker
 from tests.support.virtual_time import run_virtual
 
 START = c.InterviewStart(id="start", consent=c.Consent(version="1", at=NOW))
@@ -41,7 +42,7 @@ class Scene:
         self.server = TwinServer(clock.now)
         self.store = Twin(self.server)
         hub = Hub(self.store, TwinNotifier(self.server), clock)
-        self.sessions = Sessions(self.store, archive, hub, clock, idle_ms=10**7)
+        self.sessions = Sessions(self.store, archive, hub, clock, OneSpeaker(), idle_ms=10**7)
         self.name = archive.restore.session.interview_id
 
     async def begin(self) -> EventId:
@@ -112,7 +113,8 @@ def test_a_session_that_moves_on_meanwhile_is_looked_at_anew() -> None:
         await scene.begin()
         real = scene.store.commit
 
-        async def overtaken(_: Commit) -> Conflict:
+        async def overtaken(commit: Commit) -> Conflict:
+            assert commit.id == scene.name
             return Conflict()
 
         scene.store.commit = overtaken
