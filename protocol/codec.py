@@ -6,6 +6,7 @@ but fits no schema costs an ``error``, and the third within a minute the socket 
 """
 
 import json
+import re
 from typing import Any, Literal, NoReturn, Protocol, TypeVar, Union, get_args
 
 import msgspec
@@ -65,6 +66,9 @@ def _lenient(kind: type[msgspec.Struct]) -> type[msgspec.Struct]:
         tag=kind.__struct_config__.tag,
     )
 
+
+_HALF = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
+"""A lone surrogate, as some encoders write it: no UTF-8 (RFC 3629, §3)."""
 
 _LENIENT: Any = Union[tuple(_lenient(kind) for kind in get_args(DurableCommand))]  # noqa: UP007
 
@@ -170,7 +174,7 @@ def _classify(frame: str | bytes, error: Exception) -> NoReturn:
             # Numbers are not converted: one of 5,000 digits is JSON, but Python refuses to read it.
             json.loads(frame, parse_int=len, parse_constant=_refuse_constant)
         else:
-            msgspec.msgpack.decode(frame)
+            _unpack(frame)
     except RecursionError:
         raise MismatchError("the message is nested too deeply") from None
     except ValueError:
@@ -178,7 +182,15 @@ def _classify(frame: str | bytes, error: Exception) -> NoReturn:
         raise UndecodableError(f"the frame is not well-formed {encoding}") from None
     if isinstance(error, msgspec.ValidationError):
         raise MismatchError(str(error)) from None
-    raise MismatchError("a number or an escape is beyond what the contract allows") from None
+    raise MismatchError("a number or a text is beyond what the contract allows") from None
+
+
+def _unpack(frame: bytes) -> None:
+    """Decode MessagePack in which half a surrogate pair may stand for a character, as in JSON."""
+    try:
+        msgspec.msgpack.decode(frame)
+    except UnicodeDecodeError:
+        msgspec.msgpack.decode(_HALF.sub(b"???", frame))
 
 
 def _extended(frame: str | bytes, encoding: Encoding) -> str | None:

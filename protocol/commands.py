@@ -23,7 +23,7 @@ class Hello(_Message, frozen=True, kw_only=True, tag="hello"):
 class Ping(_Message, frozen=True, kw_only=True, tag="ping"):
     """The application's heartbeat; answered by ``pong`` with the same nonce."""
 
-    nonce: str | Count
+    nonce: Text | Count
 
 
 class Ack(_Message, frozen=True, kw_only=True, tag="ack"):

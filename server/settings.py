@@ -9,12 +9,10 @@ from typing import Any, Literal, NamedTuple
 
 from msgspec import Struct
 
+from server.readers import FLAG, HOSTS, ORIGINS, WEB_ADDRESS, Reader, number, one_of, whole
+
 SECRET_BYTES = 32
 """The least length of VIVA_JWT_SECRET (RFC 7518, §3.2: a key at least as long as the hash)."""
-
-
-DIGITS = 9
-"""No whole number is longer; Python itself refuses to read very long ones."""
 
 
 class SettingsError(Exception):
@@ -90,14 +88,18 @@ def read_setting(variable: str, environ: Mapping[str, str]) -> Any:
 
 def reference() -> str:
     """Return the settings as a Markdown table."""
-    rows = [f"| `{d.variable}` | {_default(d)} | {d.meaning} |" for d in DECLARED]
-    return "\n".join(["| variable | default | meaning |", "|---|---|---|", *rows, ""])
+    rows = [f"| `{d.variable}` | {_default(d)} | {_takes(d)} | {d.meaning} |" for d in DECLARED]
+    return "\n".join(["| variable | default | values | meaning |", "|---|---|---|---|", *rows, ""])
+
+
+def _takes(declared: Declared) -> str:
+    return declared.read.takes if isinstance(declared.read, Reader) else "text"
 
 
 def _check_names(environ: Mapping[str, str]) -> None:
     known = {declared.variable for declared in DECLARED} | OTHERS
     for variable in environ:
-        if variable.startswith("VIVA_") and variable not in known:
+        if variable.upper().startswith("VIVA_") and variable not in known:
             raise SettingsError(f"{variable} is no setting of viva; see docs/reference/settings.md")
 
 
@@ -140,12 +142,12 @@ def _postgres(text: str) -> str:
     return text
 
 
-def _or_none(read: Callable[[str], str]) -> Callable[[str], str | None]:
-    return lambda text: read(text) if text else None
+def _or_none(reader: Reader) -> Reader:
+    return Reader(reader.takes, lambda text: reader(text) if text else None)
 
 
-def _or_empty(read: Callable[[str], str]) -> Callable[[str], str]:
-    return lambda text: read(text) if text else ""
+def _or_empty(reader: Reader) -> Reader:
+    return Reader(reader.takes, lambda text: reader(text) if text else "")
 
 
 def _secret(text: str) -> str:
@@ -154,46 +156,9 @@ def _secret(text: str) -> str:
     return text
 
 
-def _flag(text: str) -> bool:
-    if text.lower() not in ("0", "1", "false", "true", "no", "yes"):
-        raise ValueError("it has to be 1 or 0")
-    return text.lower() in ("1", "true", "yes")
-
-
-def _list(text: str) -> tuple[str, ...]:
-    return tuple(item.strip() for item in text.split(",") if item.strip())
-
-
-def _number(least: float, most: float) -> Callable[[str], float]:
-    def read(text: str) -> float:
-        try:
-            number = float(text)
-        except ValueError:
-            raise ValueError("it has to be a number") from None
-        if not least <= number <= most:
-            raise ValueError(f"it has to be between {least:g} and {most:g}")
-        return number
-
-    return read
-
-
-def _whole(least: int, most: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        if not text.isdecimal() or len(text) > DIGITS or not least <= int(text) <= most:
-            raise ValueError(f"it has to be a whole number between {least} and {most}")
-        return int(text)
-
-    return read
-
-
-def _one_of(*choices: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if text not in choices:
-            raise ValueError(f"it has to be one of {', '.join(choices)}")
-        return text
-
-    return read
-
+_REDIS = Reader("`redis://` `rediss://` `redis+sentinel://`", _redis)
+_POSTGRES = Reader("`postgresql://`", _postgres)
+_SECRET = Reader(f"{SECRET_BYTES} bytes or more", _secret)
 
 OTHERS = frozenset(("VIVA_TOKEN", "VIVA_URL"))
 """Variables of the command line's clients, which an instance does not read."""
@@ -202,28 +167,28 @@ DECLARED: tuple[Declared, ...] = (
     Declared(
         "REDIS_URL",
         "redis_url",
-        _redis,
+        _REDIS,
         None,
-        "live sessions: `redis://`, `rediss://` or `redis+sentinel://`",
+        "live sessions",
     ),
     Declared(
         "CACHE_URL",
         "cache_url",
-        _or_empty(_redis),
+        _or_empty(_REDIS),
         "",
         "caches, of which there are none yet; empty: the same server, bounded in bytes",
     ),
     Declared(
         "DATABASE_URL",
         "database_url",
-        _postgres,
+        _POSTGRES,
         None,
-        "transcripts: a `postgresql://` address of the primary",
+        "transcripts: the primary",
     ),
     Declared(
         "DATABASE_REPLICA_URL",
         "database_replica_url",
-        _or_none(_postgres),
+        _or_none(_POSTGRES),
         "",
         "reads that tolerate lag; empty: the primary",
     ),
@@ -237,29 +202,29 @@ DECLARED: tuple[Declared, ...] = (
     Declared(
         "OPENAI_BASE_URL",
         "openai_base_url",
-        _text,
+        WEB_ADDRESS,
         "https://api.openai.com/v1",
         "any server that speaks OpenAI's formats",
     ),
     Declared(
         "VIVA_JWT_SECRET",
         "jwt_secret",
-        _secret,
+        _SECRET,
         None,
-        "signs and checks JWTs (HS256), tickets and resume tokens; at least 32 bytes",
+        "signs and checks JWTs (HS256), tickets and resume tokens",
     ),
     Declared("VIVA_MODEL", "model", _text, "gpt-5.4-mini", "the interviewer's model"),
     Declared(
         "VIVA_API",
         "api",
-        _one_of("chat", "responses"),
+        one_of("chat", "responses"),
         "chat",
         "`chat` for Chat Completions, `responses` for Responses",
     ),
     Declared(
         "VIVA_BACKGROUND",
         "background",
-        _flag,
+        FLAG,
         "0",
         "1: Responses are stored by the provider until the turn is over, so that another "
         "instance can go on with the same attempt",
@@ -267,21 +232,21 @@ DECLARED: tuple[Declared, ...] = (
     Declared(
         "VIVA_FIRST_TOKEN_TIMEOUT_S",
         "first_token_timeout_s",
-        _number(0.1, 120),
+        number(0.1, 120),
         "15",
         "how long the model may take to begin, in seconds",
     ),
     Declared(
         "VIVA_TOKEN_TIMEOUT_S",
         "token_timeout_s",
-        _number(0.1, 120),
+        number(0.1, 120),
         "10",
         "how long the model may pause between two pieces, in seconds",
     ),
     Declared(
         "VIVA_BANK_PACE",
         "bank_pace",
-        _number(0, 1000),
+        number(0, 1000),
         "30",
         "words a second of the question bank; 0: all at once",
     ),
@@ -295,84 +260,84 @@ DECLARED: tuple[Declared, ...] = (
     Declared(
         "VIVA_ASSESSOR_SAMPLES",
         "assessor_samples",
-        _whole(1, 9),
+        whole(1, 9),
         "1",
         "how often each answer is rated; the score is the lower median, and each costs a call",
     ),
     Declared(
         "VIVA_ASSESSOR_TIMEOUT_S",
         "assessor_timeout_s",
-        _number(1, 600),
+        number(1, 600),
         "60",
         "how long one call of the assessor may take, in seconds",
     ),
     Declared(
         "VIVA_WORKER_JOBS",
         "worker_jobs",
-        _whole(0, 100),
+        whole(0, 100),
         "4",
         "ratings and reports made here at the same time; 0: none, `viva worker` makes them",
     ),
     Declared(
         "VIVA_ORIGINS",
         "origins",
-        _list,
+        ORIGINS,
         "",
         "origins of other pages that may open sockets, with commas; viva's own page always may",
     ),
     Declared(
         "VIVA_HOSTS",
         "hosts",
-        _list,
+        HOSTS,
         "",
         "values of `Host` that are served, with commas; empty: any",
     ),
     Declared(
         "VIVA_MAX_CONNECTIONS",
         "max_connections",
-        _whole(1, 100_000),
+        whole(1, 100_000),
         "6000",
         "sockets of this instance; more are sent to another one",
     ),
     Declared(
         "VIVA_MAX_INTERVIEWS_PER_USER",
         "max_interviews_per_user",
-        _whole(1, 10_000),
+        whole(1, 10_000),
         "20",
         "interviews that one user may create within an hour, erased ones counted",
     ),
     Declared(
         "VIVA_LOG_LENGTH",
         "log_length",
-        _whole(64, 1_000_000),
+        whole(64, 1_000_000),
         "4096",
         "events kept of each interview for clients that resume",
     ),
     Declared(
         "VIVA_IDLE_S",
         "idle_s",
-        _number(1, 86_400),
+        number(1, 86_400),
         "3600",
         "how long an interview rests before it is parked in PostgreSQL, in seconds",
     ),
     Declared(
         "VIVA_DRAIN_S",
         "drain_s",
-        _number(0, 600),
+        number(0, 600),
         "20",
         "how long turns may run on after SIGTERM before they are released, in seconds",
     ),
     Declared(
         "VIVA_REUSE_PORT",
         "reuse_port",
-        _flag,
+        FLAG,
         "0",
         "1: several instances listen on one port (SO_REUSEPORT)",
     ),
     Declared(
         "VIVA_LOG_LEVEL",
         "log_level",
-        _one_of("debug", "info", "warning", "error"),
+        one_of("debug", "info", "warning", "error"),
         "info",
         "the least level that is logged",
     ),

@@ -12,7 +12,7 @@ from protocol.scalars import ENDED
 from protocol.session import Turn
 from server.api.accept import preferred
 from server.api.deps import Deps
-from server.api.described import refusals
+from server.api.described import SECURED, refusals
 from server.auth import Caller
 from server.ids import uuid7
 from server.problems import ProblemError, absent
@@ -44,6 +44,7 @@ class Reports(Controller):
 
     path = "/api/interviews/{interview_id:str}"
     tags = ("reports",)
+    security = SECURED
 
     @get("/report", responses=refusals(403, 404, 406, 409))
     async def report(

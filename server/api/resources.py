@@ -103,7 +103,10 @@ def as_markdown(transcript: Transcript) -> str:
 
 
 def as_csv(transcript: Transcript) -> str:
-    """Return a transcript as CSV (RFC 4180), safe to open in a spreadsheet."""
+    """Return a transcript as CSV (RFC 4180), safe to open in a spreadsheet.
+
+    ``sha256`` is that of the text without the apostrophe that `_cell` may put before it.
+    """
     columns = (
         "turn",
         "speaker",

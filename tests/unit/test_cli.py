@@ -25,16 +25,16 @@ def all_modules(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_command_is_offered_when_its_module_is_there(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    missing = cli.Command("nothing", "do nothing", lambda _: None)
+    missing = cli.Command("nonesuch", "do nothing", lambda _: None)
     astray = cli.Command("astray", "have not even a package", lambda _: None, "loadtest.astray")
     monkeypatch.setattr(cli, "COMMANDS", (*cli.COMMANDS, missing, astray))
     assert "services" in cli.parser().format_help()
-    assert "nothing" not in cli.parser().format_help()
+    assert "nonesuch" not in cli.parser().format_help()
     assert "astray" not in cli.parser().format_help()
     with pytest.raises(SystemExit) as exit_:
-        cli.main(["nothing"])
+        cli.main(["nonesuch"])
     assert exit_.value.code == 2
-    assert "invalid choice: 'nothing'" in capsys.readouterr().err
+    assert "invalid choice: 'nonesuch'" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("all_modules")

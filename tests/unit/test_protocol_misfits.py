@@ -88,6 +88,7 @@ def test_unknown_fields_inside_consent_count_alike(encoding: Encoding) -> None:
         {"type": "ping", "nonce": 1, "id": "c"},
         {"type": "ping", "nonce": -1},
         {"type": "ping", "nonce": 2**53},
+        {"type": "ping", "nonce": "a\0b"},
         {"type": "ack", "event_id": "1-1", "id": "c"},
         {"type": "hello", "credential": "t", "id": "c"},
         {"type": "interview.started", "id": "c"},
@@ -104,6 +105,18 @@ def test_unknown_fields_inside_consent_count_alike(encoding: Encoding) -> None:
 )
 def test_every_other_misfit_is_charged_to_the_socket(value: Any, encoding: Encoding) -> None:
     assert misfit(value, encoding).command_id is None
+
+
+@pytest.mark.parametrize("half", [b"\xed\xa0\x80", b"\xed\xbf\xbf"])
+def test_half_a_surrogate_pair_is_a_misfit_in_both_encodings(half: bytes) -> None:
+    packed = b"\x82\xa4type\xa4ping\xa5nonce\xa3" + half
+    escaped = f'{{"type":"ping","nonce":"\\u{ord(half.decode("utf-8", "surrogatepass")):04x}"}}'
+    for sent, encoding in ((packed, "msgpack"), (escaped, "json")):
+        with pytest.raises(MismatchError):
+            decode_command(sent, encoding)  # type: ignore[arg-type]  # one of the two
+    for broken in (packed[:-1], packed + b"\0", packed.replace(half, b"\xff\xff\xff")):
+        with pytest.raises(UndecodableError):
+            decode_command(broken, "msgpack")
 
 
 @pytest.mark.parametrize(
@@ -140,7 +153,6 @@ def test_what_is_no_json_is_undecodable(text: str) -> None:
         b"\x81\xa4type",
         b"\x80\x80",
         b"\x82\xa4type\xa4ping\xa5nonce\xa1\xff",
-        b"\x82\xa4type\xa4ping\xa5nonce\xa3\xed\xa0\x80",
         b"\xdd\xff\xff\xff\xff",
         b"\xdf\xff\xff\xff\xff",
         b"\xc6\xff\xff\xff\xff",

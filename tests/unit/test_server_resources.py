@@ -7,6 +7,7 @@ import pytest
 
 from protocol.events import TurnView
 from protocol.plan import Plan
+from protocol.text import sha256
 from server.api.accept import preferred
 from server.api.resources import Transcript, as_csv, check_words
 from server.problems import ProblemError
@@ -34,6 +35,14 @@ def cell(text: str) -> str:
 def test_a_cell_is_no_formula(first: str) -> None:
     text = f'{first}HYPERLINK("x")'
     assert cell(text) == f"'{text}"
+
+
+def test_a_guarded_text_shows_by_its_digest() -> None:
+    for text in ("=1+1", "'quoted", "plain"):
+        shown = cell(text)
+        guarded = sha256(shown) != sha256(text)
+        assert guarded == (text == "=1+1")
+        assert sha256(shown[guarded:]) == sha256(text)
 
 
 @pytest.mark.parametrize("text", ["", "plain", " =1", "a\n=1", '"=1"', "\u2212 1"])

@@ -26,7 +26,35 @@ WRONG = [
     ("VIVA_JWT_SECRET", "s" * 31),
     ("VIVA_API", "completions"),
     ("VIVA_BACKGROUND", "maybe"),
-    ("VIVA_REUSE_PORT", "2"),
+    *[
+        (name, value)
+        for name in ("VIVA_REUSE_PORT", "VIVA_BACKGROUND")
+        for value in ("2", "yes", "true", "on", "01")
+    ],
+    *[
+        ("VIVA_ORIGINS", value)
+        for value in (
+            "*",
+            "null",
+            "bare.example",
+            "http://",
+            "https://*.example",
+            "https://a.example/path",
+            "https://a.example:0",
+            "https://a.example:65536",
+            "https://user@a.example",
+            "https://a.example https://b.example",
+            "https://a.example, *",
+        )
+    ],
+    *[
+        ("VIVA_HOSTS", value)
+        for value in ("*", "https://a.example", "a.example/", "a b", "a.example:http", "[::1", "-")
+    ],
+    *[
+        ("OPENAI_BASE_URL", value)
+        for value in ("bare.example/v1", "ftp://a.example", "http://", "https://a:b/", "http:/x")
+    ],
     ("VIVA_LOG_LEVEL", "loud"),
     *[
         (name, value)
@@ -164,6 +192,7 @@ def test_a_name_that_is_none_of_ours_stops_the_start() -> None:
     assert "VIVA_MAX_CONNECTION " in _refusal({**NEEDED, "VIVA_MAX_CONNECTION": "5"})
     for name in OTHERS:
         read_settings({**NEEDED, name: "x"})
+    assert _refusal({**NEEDED, "viva_model": "m"}).startswith("viva_model is no setting")
     read_settings({**NEEDED, "VIVARIUM": "1", "PATH": "/bin"})
 
 
@@ -173,9 +202,14 @@ def test_an_empty_setting_is_the_default() -> None:
 
 
 def test_lists_and_flags_are_read_as_people_write_them() -> None:
-    given = {"VIVA_HOSTS": " a.example, b.example:80 ,", "VIVA_BACKGROUND": "Yes"}
+    given = {
+        "VIVA_HOSTS": " a.example, b.example:80 ,[::1]:8000",
+        "VIVA_ORIGINS": "https://A.example/, http://b.example:8080,https://c.example:443",
+        "VIVA_BACKGROUND": "1",
+    }
     settings = read_settings({**NEEDED, **given})
-    assert settings.hosts == ("a.example", "b.example:80")
+    assert settings.hosts == ("a.example", "b.example:80", "[::1]:8000")
+    assert settings.origins == ("https://a.example", "http://b.example:8080", "https://c.example")
     assert settings.background
 
 
@@ -188,6 +222,8 @@ def test_every_setting_is_told_in_the_reference() -> None:
     page = reference()
     for declared in DECLARED:
         assert f"| `{declared.variable}` |" in page
+    assert "| whole, 1 … 100000 |" in page
+    assert "| 0.1 … 120 |" in page
     (cache,) = (line for line in page.splitlines() if "CACHE_URL" in line)
     assert "none yet" in cache
 

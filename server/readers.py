@@ -1,0 +1,117 @@
+"""How settings are read: each reader takes a text, and tells for the docs which texts it takes.
+
+They raise `ValueError` with what the text has to be, and never repeat the text: it may be a secret.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+DIGITS = 9
+"""No whole number is longer; Python itself refuses to read very long ones."""
+
+_LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?"
+_HOST = re.compile(rf"({_LABEL}(\.{_LABEL})*|\[[0-9A-Fa-f:.]+\])(:(?P<port>[1-9][0-9]{{0,4}}))?")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
+_USUAL_PORTS = {"http": ":80", "https": ":443"}
+
+
+class Reader(NamedTuple):
+    """Reads a setting; ``takes`` tells which texts."""
+
+    takes: str
+    read: Callable[[str], Any]
+
+    def __call__(self, text: str) -> Any:
+        """Return the value of ``text``, or raise `ValueError`."""
+        return self.read(text)
+
+
+def number(least: float, most: float) -> Reader:
+    """Take a number within bounds."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            raise ValueError("it has to be a number") from None
+        if not least <= value <= most:
+            raise ValueError(f"it has to be between {least:g} and {most:g}")
+        return value
+
+    return Reader(f"{least:g} … {most:g}", read)
+
+
+def whole(least: int, most: int) -> Reader:
+    """Take a whole number within bounds."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or len(text) > DIGITS or not least <= int(text) <= most:
+            raise ValueError(f"it has to be a whole number between {least} and {most}")
+        return int(text)
+
+    return Reader(f"whole, {least} … {most}", read)
+
+
+def one_of(*choices: str) -> Reader:
+    """Take one of some words."""
+
+    def read(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"it has to be one of {', '.join(choices)}")
+        return text
+
+    return Reader(" ".join(f"`{choice}`" for choice in choices), read)
+
+
+def _flag(text: str) -> bool:
+    if text not in ("0", "1"):
+        raise ValueError("it has to be 1 or 0")
+    return text == "1"
+
+
+def _items(text: str) -> list[str]:
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
+def _is_host(text: str) -> bool:
+    match = _HOST.fullmatch(text)
+    return match is not None and int(match["port"] or 1) < 65_536  # the ports end
+
+
+def _hosts(text: str) -> tuple[str, ...]:
+    hosts = _items(text)
+    if not all(map(_is_host, hosts)):
+        raise ValueError("it has to be hosts like interviews.example:8000, without a scheme or *")
+    return tuple(hosts)
+
+
+def _origin(text: str) -> str:
+    scheme, mark, host = text.removesuffix("/").partition("://")
+    if not mark or not _SCHEME.fullmatch(scheme) or not _is_host(host):
+        raise ValueError("it has to be origins like https://interviews.example, without * or paths")
+    # Browsers leave the usual port out.
+    return f"{scheme}://{host.removesuffix(_USUAL_PORTS.get(scheme.lower(), '/'))}".lower()
+
+
+def _web_address(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        fine = parts.scheme in _USUAL_PORTS and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        fine = False
+    else:
+        fine = fine and not (parts.query or parts.fragment) and not re.search(r"\s", text)
+    if not fine:
+        raise ValueError("it has to be an address like https://api.openai.com/v1")
+    return text
+
+
+FLAG = Reader("`1` or `0`", _flag)
+HOSTS = Reader("`host` or `host:port`, with commas", _hosts)
+ORIGINS = Reader(
+    "`scheme://host` or `scheme://host:port`, with commas",
+    lambda text: tuple(map(_origin, _items(text))),
+)
+WEB_ADDRESS = Reader("`http://` or `https://`", _web_address)
