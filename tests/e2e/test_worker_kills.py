@@ -18,7 +18,7 @@ from storage.postgres.archive import Archive
 from storage.redis.connect import connect
 from storage.redis.jobs import RedisJobs
 from storage.redis.store import RedisStore
-from tests.support.assessing import ANSWER, ended
+from tests.support.ended import ANSWER, ended
 from tests.support.interviews import opened, rows_of
 
 pytestmark = pytest.mark.anyio

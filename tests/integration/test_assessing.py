@@ -24,8 +24,8 @@ from storage.redis.connect import connect
 from storage.redis.jobs import RedisJobs
 from storage.redis.notify import RedisNotifier
 from storage.redis.store import RedisStore
-from tests.support.assessing import QUOTE, ScriptedAssessor, ended
 from tests.support.databases import flush_redis
+from tests.support.ended import QUOTE, ScriptedAssessor, ended
 from tests.support.interviews import archive_on, interview_id, rows_of
 from tests.support.parts import OneSpeaker
 

@@ -1,119 +1,125 @@
-"""Ended interviews, ready to be assessed, and an assessor that does as it is told."""
+"""What the tests of the assessor share: a question, answers to it, assessors over a source."""
 
-import asyncio
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
-from ai.assessor import AssessmentFailedError, RatingRequest
-from ai.bank.guides import plan_guide
-from protocol.assessment import Evidence, Method, Rating, answers_to
-from protocol.commands import Consent
-from protocol.ids import ORIGIN, EventId
+from ai.assessor import Assessor, RatingRequest, build_assessor
+from ai.assessor.build import assemble
+from ai.assessor.source import Completion
+from ai.chunks import Usage
+from ai.provider import Prompt
+from ai.settings import AiSettings
+from loadtest.fakeopenai import FakeOpenAI
+from protocol.assessment import Anchors, GuideQuestion
 from protocol.plan import Plan
-from protocol.scalars import Mode
-from protocol.session import Session, Turn
-from protocol.text import sha256
-from storage.live import State, Unstored
-from storage.postgres.archive import Archive
-from tests.support.interviews import NOW, interview_id
+from protocol.session import Turn
+from tests.support.raw_http import RawServer
+from tests.support.speeches import FixedClock, Rows, turn
 
-ANSWER = "We were late. I cut the scope in two and told the client on the same day. It worked."
-QUOTE = "I cut the scope in two and told the client on the same day."
+QUESTION = GuideQuestion(
+    question_id="core-1",
+    bank_id="behavioral-proud-work",
+    competency="ownership",
+    text="Which piece of work are you proudest of, and what was your own part in it?",
+    anchors=Anchors(
+        one="Names a project without any part of the candidate's own or any result.",
+        three="Describes an own contribution and a plausible result, but few choices or figures.",
+        five="Separates own part from the team's, explains the choices made, and shows the effect.",
+    ),
+)
+GOOD = (
+    "Last year our queue lost jobs. I decided to measure the retries first, because nobody had "
+    "numbers. I rewrote the worker in 3 weeks. In the end losses went from 3 percent to 0.1."
+)
+PLAN = Plan(type="behavioral", role="Backend engineer", level="senior")
+SETTINGS = AiSettings(api_key="sk-test", assessor_timeout_s=5.0)
 
 
-async def ended(
-    archive: Archive, at: int, *, mode: Mode = "practice", answers: tuple[str, ...] = (ANSWER,) * 2
-) -> Session:
-    """An interview that is over and stored, with an answer to each of its main questions."""
-    plan = Plan(type="behavioral", role="Engineer", mode=mode, duration_minutes=15)
-    name = interview_id(at)
-    new = Session(
-        interview_id=name,
-        user_id="ann",
-        created_at=at,
+def asked(number: int = 3, text: str = QUESTION.text) -> Turn:
+    """The interviewer's question."""
+    return turn(number, "interviewer", "question", text, question_id="core-1")
+
+
+def answered(text: str, number: int = 4, **fields: Any) -> Turn:
+    """A candidate's answer to it."""
+    return turn(number, "candidate", "answer", text, question_id="core-1", **fields)
+
+
+def request(
+    *turns: Turn | str, confidence: Mapping[int, float] | None = None, plan: Plan = PLAN
+) -> RatingRequest:
+    """A request about the question and one answer to it, or about these turns."""
+    first = turns[0] if turns else GOOD
+    said = (asked(), answered(first)) if isinstance(first, str) else tuple(turns)
+    return RatingRequest(
+        interview_id="0190f7c2-0000-7000-8000-000000000001",
+        user_id="u1",
         plan=plan,
-        guide=plan_guide(name, plan),
-        phase="lobby",
-    )
-    await archive.create_interview(new)
-    turns: list[Turn] = []
-    for number, answer in enumerate(answers, 1):
-        turns += [
-            _turn(len(turns) + 1, f"core-{number}", "Tell me."),
-            _turn(len(turns) + 2, f"core-{number}", answer),
-        ]
-    over = replace(
-        new,
-        status="completed",
-        phase="closed",
-        consent=Consent(version="1", at=at),
-        question=len(answers),
-        turn=len(turns),
-        ended_at=at + 60_000,
-    )
-    state = State(session=over, version=3, head=EventId(9, 99), stored=ORIGIN, turns=tuple(turns))
-    assert await archive.write(Unstored(state, ())) is None
-    return over
-
-
-def _turn(number: int, question_id: str, text: str) -> Turn:
-    asks = number % 2 == 1
-    return Turn(
-        turn=number,
-        speaker="interviewer" if asks else "candidate",
-        kind="question" if asks else "answer",
-        question_id=question_id,
-        text=text,
-        sha256=sha256(text),
-        outcome="final",
-        source="bank" if asks else None,
-        started_at=NOW + number * 1000,
-        ended_at=NOW + number * 1000 + 900,
+        guide="guide-1",
+        question=QUESTION,
+        turns=tuple(each for each in said if isinstance(each, Turn)),
+        confidence=confidence or {},
     )
 
 
-class ScriptedAssessor:
-    """Rates every answer 4 by its first known sentence, unless ``fails`` has an error for it."""
+def reply(**fields: Any) -> dict[str, Any]:
+    """A rater's reply that keeps all rules about `GOOD`, but for these fields."""
+    return {
+        "quotes": [{"turn": 4, "quote": "I decided to measure the retries first"}],
+        "star": ["action", "result"],
+        "rationale": "Own choices and an effect.",
+        "missing": "",
+        "verdict": "rated",
+        "anchor": 5,
+        "score": 4,
+        **fields,
+    }
 
-    method: Method = "model"
 
-    def __init__(self) -> None:
-        self.calls: Counter[tuple[str, str]] = Counter()
-        self.fails: Callable[[RatingRequest], AssessmentFailedError | None] = lambda _: None
-        self.forges = False
-        self.pause_s = 0.0
+NOTHING = reply(verdict="insufficient_evidence", anchor=None, score=None, quotes=[], star=[])
 
-    async def rate(self, request: RatingRequest) -> Rating:
-        question = request.question
-        self.calls[request.interview_id, question.question_id] += 1
-        await asyncio.sleep(self.pause_s)
-        error = self.fails(request)
-        if error is not None:
-            raise error
-        (answer, *_) = answers_to(question.question_id, request.turns)
-        start = answer.text.index(QUOTE)
-        quote = "I single-handedly saved the company." if self.forges else QUOTE
-        return Rating(
-            question_id=question.question_id,
-            competency=question.competency,
-            turns=(answer.turn,),
-            score=4,
-            anchor=3,
-            evidence=(
-                Evidence(turn=answer.turn, start=start, end=start + len(quote), quote=quote),
-            ),
-            rationale="Names a decision and its effect.",
-            method="model",
-            model="scripted",
-            rubric=request.guide,
-            samples=(4,),
-        )
 
-    async def communication(self, request: RatingRequest) -> Rating | None:
-        self.calls[request.interview_id, "communication"] += 1
-        return None
+class ScriptedSource:
+    """Gives these replies in turn, the last again and again; keeps the prompts."""
+
+    def __init__(self, *replies: object) -> None:
+        self._replies = list(replies)
+        self.prompts: list[Prompt] = []
+        self.sampled: list[bool] = []
+        self.closed = False
+
+    async def complete(self, prompt: Prompt, *, sampled: bool) -> Completion:
+        self.prompts.append(prompt)
+        self.sampled.append(sampled)
+        given = self._replies[min(len(self.prompts), len(self._replies)) - 1]
+        if isinstance(given, Exception):
+            raise given
+        if isinstance(given, Completion):
+            return given
+        text = given if isinstance(given, str) else msgspec.json.encode(given).decode()
+        return Completion(text=text, usage=Usage(1000, 0, 100))
 
     async def aclose(self) -> None:
-        pass
+        self.closed = True
+
+
+def over(source: ScriptedSource, rows: Rows | None = None, **settings: Any) -> Assessor:
+    """An assessor that asks a scripted source."""
+    return assemble(replace(SETTINGS, **settings), rows or Rows(), FixedClock(0.0), source)
+
+
+@asynccontextmanager
+async def asking(
+    server: FakeOpenAI | RawServer, rows: Rows | None = None, **settings: Any
+) -> AsyncGenerator[Assessor]:
+    """An assessor that asks a server over HTTP."""
+    given = replace(SETTINGS, base_url=server.url, **settings)
+    assessor = build_assessor(given, rows or Rows(), FixedClock(0.01))
+    try:
+        yield assessor
+    finally:
+        await assessor.aclose()
