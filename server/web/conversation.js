@@ -1,12 +1,14 @@
 // The turns of the interview, drawn in place as they grow.
 
-import { announce, el, setText, show } from "./dom.js";
+import { el, setText, show } from "./dom.js";
+import { Speaker } from "./speaker.js";
 import { KINDS } from "./words.js";
 
 export class Conversation {
   constructor(parts) {
     this.list = parts.turns;
     this.earlier = parts.earlier;
+    this.speaker = new Speaker();
     this.drawn = new Map(); // turn → its elements
     this.shown = { turn: 0, attempt: 0, points: 0 }; // of the interviewer's open turn, as on screen
   }
@@ -28,7 +30,8 @@ export class Conversation {
       this.drawn.delete(number);
     }
     show(this.earlier, view.earlier);
-    if (follow) window.scrollTo({ top: document.documentElement.scrollHeight });
+    // Without turns there is nothing to follow: the head of the page stays where it is.
+    if (follow && numbers.size) window.scrollTo({ top: document.documentElement.scrollHeight });
   }
 
   drawOpen(open) {
@@ -38,6 +41,7 @@ export class Conversation {
     parts.item.classList.toggle("thinking", open.text === "");
     setText(parts.text, open.text);
     setText(parts.state, open.text === "" ? "thinking" : "");
+    this.speaker.grown(open, KINDS[open.kind] ?? "Interviewer");
     this.shown = { turn: open.turn, attempt: open.attempt, points: [...open.text].length };
   }
 
@@ -46,7 +50,7 @@ export class Conversation {
     if (parts.item.classList.contains("open")) {
       parts.item.classList.remove("open", "thinking");
       parts.item.removeAttribute("aria-busy");
-      announce(`${KINDS[turn.kind] ?? "Interviewer"}: ${turn.text}`);
+      this.speaker.finished(turn, KINDS[turn.kind] ?? "Interviewer");
     }
     setText(parts.text, turn.text || (turn.speaker === "candidate" ? "(no answer)" : ""));
     setText(parts.state, stateWords(turn));

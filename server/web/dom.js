@@ -63,6 +63,11 @@ function theDialog() {
   return { dialog, parts: partsOf(dialog) };
 }
 
+const ANNOUNCED = 20;
+
+// Tells screen readers, one after the other: a region whose text is replaced would be cut short.
 export function announce(text) {
-  setText(document.getElementById("announcer"), text);
+  const announcer = document.getElementById("announcer");
+  announcer.append(el("p", {}, text));
+  if (announcer.children.length > ANNOUNCED) announcer.firstElementChild.remove();
 }

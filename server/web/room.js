@@ -91,6 +91,8 @@ export class Room {
     this.conversation.draw(view, client.storedSeq);
     this.composer.draw();
     this.ending.draw();
+    show(parts.lost, client.state === "closed" && !view.over);
+    setText(parts["lost-words"], client.why);
     this.drawPhases(view);
     this.tick();
     if (this.focusAnswer && view.answering) {

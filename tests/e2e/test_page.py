@@ -356,6 +356,44 @@ def test_logging_out_asks_before_it_deletes_words(start: Start, watched: Watched
     assert page.evaluate("localStorage.length") == 0
 
 
+def test_an_interview_that_is_not_there_leads_back(start: Start, watched: Watched) -> None:
+    instance = start(**FAST)
+    page = watched.page()
+    page.set_viewport_size({"width": 390, "height": 600})
+    log_in(page, instance.url)
+    page.goto(f"{instance.url}/#/interview/0190a5c0-0000-7000-8000-00000000000a")
+    expect(part(page, "lost-words")).to_contain_text("no such interview")
+    assert page.evaluate("scrollY") == 0
+    part(page, "lost").get_by_role("link", name="Back to your interviews").click()
+    expect(page.get_by_label("The role you are interviewing for")).to_be_visible()
+
+
+def test_a_surplus_is_told_in_characters(start: Start, watched: Watched) -> None:
+    instance = start(**FAST)
+    page = watched.page()
+    log_in(page, instance.url)
+    prepare(page, "Novelist")
+    expect(part(page, "label")).to_have_text("Your answer")
+    page.locator("#answer").fill("é" * (16 * 1024) + "ée👩")
+    expect(part(page, "saved")).to_have_text("The answer is 3 characters too long.")
+    expect(part(page, "submit")).to_be_disabled()
+    page.locator("#answer").fill("é" * (16 * 1024))
+    expect(part(page, "submit")).to_be_enabled()
+
+
+def test_screen_readers_hear_each_sentence_once(start: Start, watched: Watched) -> None:
+    instance = start(**SLOW)
+    page = watched.page()
+    log_in(page, instance.url)
+    prepare(page, "Listener")
+    told = page.locator("#announcer p")
+    expect(told.first).to_have_text(re.compile(r"^Question: \S.*[.!?]$", re.DOTALL))
+    expect(page.locator(".turn.open")).to_have_count(1)  # it was told before it was all said
+    expect(part(page, "label")).to_have_text("Your answer", timeout=30_000)
+    heard = " ".join(told.all_text_contents())
+    assert heard.split() == ["Question:", *shown(page)[0].split()]
+
+
 def test_a_wrong_token_leads_back_to_the_login(start: Start, watched: Watched) -> None:
     instance = start(**FAST)
     page = watched.page()
