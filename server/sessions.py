@@ -31,6 +31,7 @@ from storage.live import (
     State,
     commit_of,
     digest_of,
+    ids_for,
     partition_of,
     rejection,
     timer_of,
@@ -272,6 +273,7 @@ class Sessions:
                 command=command.id,
                 digest=digest,
                 answer=rejection(reject) if reject else "",
+                max_commands=ids_for(command),
             )
             match await self._commit(commit):
                 case Committed(head=head):
