@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from ai.attempt import Model
 from ai.bank.compose import compose
+from ai.bank.loading import load_bank
 from ai.booking import Ledger
 from ai.errands import Errands
 from ai.interviewer import Interviewer
@@ -21,6 +22,7 @@ def build_interviewer(settings: AiSettings, sink: LedgerSink, clock: Clock) -> I
 
     Opens no connection; close it with `Interviewer.aclose`.
     """
+    load_bank()  # now, and not in the first turn, which is composed on the event loop
     provider = None if settings.api_key is None else Provider(settings)
     return assemble(settings, sink, clock, provider, compose)
 

@@ -77,7 +77,10 @@ class Rating(Struct, frozen=True, kw_only=True, omit_defaults=True):
     rubric: str
     """The version of the guide whose anchors were used."""
     samples: tuple[Score | None, ...] = ()
-    """The scores of all samples, in order; `score` is their median."""
+    """The scores of all samples, in order.
+
+    `score` is their lower median, held between 2 and 4 where voice-to-text was unsure.
+    """
     spread: Count = 0
     """The largest minus the smallest of them."""
 

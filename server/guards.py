@@ -63,7 +63,10 @@ class Guards:
 
         async def headed(message: dict[str, Any]) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *_HEADERS]
+                own = list(message.get("headers", ()))
+                named = {name.lower() for name, _ in own}
+                # A page with a policy of its own keeps it: of two, a browser obeys both.
+                message["headers"] = [*own, *(each for each in _HEADERS if each[0] not in named)]
             await send(message)
 
         await self._app(_plain(scope), receive, headed)

@@ -12,6 +12,7 @@ from typing import Any, get_args, get_type_hints
 
 import msgspec
 
+from protocol import assessment as a
 from protocol import commands as c
 from protocol import events as e
 from protocol.closes import STANDARD, Close, may_reconnect
@@ -20,6 +21,7 @@ from protocol.limits import LIMITS
 from protocol.plan import Plan
 from protocol.scalars import MAX_INTEGER, Position
 from server.cli import COMMANDS, Command
+from server.reporting import progress as p
 from server.settings import reference
 
 PAGES = Path(__file__).parents[1] / "docs" / "reference"
@@ -65,7 +67,11 @@ def _messages(kinds: Iterable[type[msgspec.Struct]]) -> str:
 
 
 def _parts() -> str:
-    return "\n".join(_described(f"{kind.__name__}", kind) for kind in _PARTS)
+    return _structs(*_PARTS)
+
+
+def _structs(*kinds: type[msgspec.Struct]) -> str:
+    return "\n".join(_described(kind.__name__, kind) for kind in kinds)
 
 
 def _described(title: str, kind: type[msgspec.Struct]) -> str:
@@ -108,6 +114,10 @@ def _integer(kind: msgspec.inspect.IntType) -> str:
     return f"integer, {kind.ge} or more"
 
 
+def _number(kind: msgspec.inspect.FloatType) -> str:
+    return "number" if kind.ge is None else f"number, {kind.ge:g} … {kind.le:g}"
+
+
 def _text(kind: msgspec.inspect.StrType) -> str:
     pattern = (kind.pattern or _ANY).removeprefix(r"\A").removesuffix(r"\Z")
     if kind.pattern == _POSITION:
@@ -129,7 +139,7 @@ _POSITION = get_args(Position)[1].pattern
 _WORDS: dict[type, Callable[[Any], str]] = {
     msgspec.inspect.BoolType: lambda _: "`true` or `false`",
     msgspec.inspect.DictType: lambda _: "object",
-    msgspec.inspect.FloatType: lambda kind: f"number, {kind.ge:g} … {kind.le:g}",
+    msgspec.inspect.FloatType: _number,
     msgspec.inspect.IntType: _integer,
     msgspec.inspect.ListType: lambda kind: f"list of {_words(kind.item_type)}",
     msgspec.inspect.LiteralType: lambda kind: " ".join(f"`{value}`" for value in kind.values),
@@ -173,10 +183,12 @@ class _Options(argparse.ArgumentParser):
         action = super().add_argument(*names, **given)
         choices = given.get("choices") or ()
         value = given.get("metavar") or "|".join(choices) or action.dest.upper()
+        shown = f"{names[0]} {value}" if action.option_strings else value
+        if action.nargs == 0:  # a flag
+            shown = names[0]
         need = " (required)" if action.required else ""
         meaning = (action.help or "") % {"default": action.default}
-        name = f"{names[0]} {value}" if action.option_strings else value
-        self.rows.append((f"`{name}`".replace("|", r"\|"), f"{meaning}{need}"))
+        self.rows.append((f"`{shown}`".replace("|", r"\|"), f"{meaning}{need}"))
         return action
 
 
@@ -217,6 +229,8 @@ SOURCES: dict[str, Callable[[], str]] = {
     "events": lambda: _messages(_DURABLE),
     "controls": lambda: _messages(get_args(e.EphemeralMessage)),
     "parts": _parts,
+    "report": lambda: _structs(a.Report, a.Coverage, a.Rating, a.Evidence, a.Remark),
+    "progress": lambda: _structs(p.Progress, p.Series, p.Point),
     "limits": _limits,
     "plan": _plan,
     "closes-reconnect": lambda: _closes(reconnect=True),

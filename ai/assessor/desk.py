@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Callable
 from typing import TypeVar
 
-import httpx2
+import aiohttp
 import openai
 from msgspec import Struct
 
@@ -26,7 +26,7 @@ CALLS_AT_ONCE = 32
 """Ratings are no hurry: more than so many calls of an instance wait for each other."""
 
 _T = TypeVar("_T")
-_UNSENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
+_UNSENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 
 class Job(Struct):
@@ -134,13 +134,19 @@ class _Row:
 
     def broke(self, error: Exception, failure: CallFailedError) -> None:
         self.ended("refused" if failure.code == "refused" else "failed", failure.code)
-        unsent = isinstance(error.__cause__, _UNSENT)
-        if unsent or isinstance(error, openai.APIStatusError):
+        if isinstance(error, openai.APIStatusError) or _is_unsent(error):
             self._usage = Usage(0, 0, 0)
 
     def close(self) -> None:
         usage = self._usage or self._estimate
         self._booking.close(self._outcome, self._code, usage=usage, exact=self._usage is not None)
+
+
+def _is_unsent(error: BaseException | None) -> bool:
+    """Whether there was no connection: the layers above also call a lost one a time-out."""
+    while error is not None and not isinstance(error, _UNSENT):
+        error = error.__cause__
+    return error is not None
 
 
 def _given_up(failure: CallFailedError) -> AssessmentFailedError:

@@ -8,7 +8,7 @@ question whose words stand in the turn, whoever spoke them.
 """
 
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import chain
 from typing import NamedTuple
 
@@ -45,12 +45,11 @@ def questions_in(turns: Iterable[Turn], role: str) -> frozenset[str]:
     Whoever spoke them. ``role`` is that of the interview's plan.
     """
     spoken = clean(role)
-    questions = list(chain.from_iterable(load_bank().questions.values()))
     return frozenset(
         question.id
         for turn in turns
         if turn.speaker == "interviewer"
-        for question in _heard_in(turn, questions, spoken)
+        for question in _heard_in(turn, spoken)
     )
 
 
@@ -131,7 +130,7 @@ class _Retelling:
                 raise ValueError("the bank does not speak for the candidate")
 
     def _take_question(self, turn: Turn, question_id: str, choice: _Choice) -> None:
-        found = _heard_in(turn, self._agenda, self._role)
+        found = _heard_in(turn, self._role)
         self._used.update(question.id for question in found)
         if choice.question in found:
             self._asked[question_id] = choice.question
@@ -252,15 +251,21 @@ def _without_documents(plan: Plan) -> Plan:
     return replace(plan, job_description=None, resume=None)
 
 
-def _heard_in(turn: Turn, questions: Iterable[Question], role: str) -> list[Question]:
+def _heard_in(turn: Turn, role: str) -> list[Question]:
+    """Return the questions that ``turn`` asks, in the order of their words there."""
+    known, text = _by_beginning(), turn.text
+    found = (known.get(text[at : at + STEM]) for at in range(len(text) - STEM + 1))
     return [
         question
-        for question in questions
-        # No slot stands in the beginning: where that is not, the rest need not be filled. An empty
-        # role would take the space before its slot away.
-        if question.text[: STEM - 1] in turn.text
-        and _heard(fill(question.text, {"role": role}), turn)
+        for question in found
+        if question is not None and _heard(fill(question.text, {"role": role}), turn)
     ]
+
+
+@cache
+def _by_beginning() -> dict[str, Question]:
+    questions = chain.from_iterable(load_bank().questions.values())
+    return {question.text[:STEM]: question for question in questions}
 
 
 def _heard(question: str, turn: Turn) -> bool:

@@ -29,25 +29,23 @@ class Fault(NamedTuple):
 
 
 class Page:
-    """A file's text; `entry` narrows it to one entry of an array of tables."""
+    """A file's text, or the part of it that holds one entry."""
 
     def __init__(self, file: str, text: str) -> None:
         self._file = file
         self._lines = text.splitlines()
         self._from, self._to = 0, len(self._lines)
 
-    def entry(self, table: str, place: int) -> "Page":
-        """Return the part from the header of the ``place``-th ``[[table]]`` (from 0) to the next.
+    def narrow(self, table: str, place: int) -> None:
+        """Look from now on between the ``place``-th header ``[[table]]`` (from 0) and the next.
 
-        Where there are fewer headers than that, the whole file.
+        Where there are fewer headers than that, in the whole file.
         """
         header = re.compile(rf"\s*\[\[\s*{table}\s*\]\]")
         found = [number for number, line in enumerate(self._lines) if header.match(line)]
-        part = Page(self._file, "\n".join(self._lines))
-        if place < len(found):
-            part._from = found[place]
-            part._to = (*found, len(self._lines))[place + 1]
-        return part
+        ends = [*found, len(self._lines)]
+        inside = place < len(found)
+        self._from, self._to = ends[place : place + 2] if inside else (0, len(self._lines))
 
     def fault(self, message: str, about: str = "") -> Fault:
         """Return a fault at the text ``about``, else where ``message`` itself points to."""

@@ -125,7 +125,7 @@ class _Reading:
             return None, ()
         questions: list[Question] = []
         for place, entry in enumerate(content.questions):
-            with self._noting(page.entry("questions", place), _name(entry, place)):
+            with self._noting(page, _name(entry, place), place):
                 question = _question(entry)
                 self._know(file, question)
                 questions.append(question)
@@ -173,11 +173,16 @@ class _Reading:
             return None
 
     @contextmanager
-    def _noting(self, page: Page, name: str) -> Generator[None]:
-        """Keep what is wrong inside as a fault of the entry ``name`` on ``page``."""
+    def _noting(self, page: Page, name: str, place: int | None = None) -> Generator[None]:
+        """Keep what is wrong inside as a fault of the entry ``name`` on ``page``.
+
+        ``place`` is that of the question, if it is one.
+        """
         try:
             yield
         except _Wrong as wrong:
+            if place is not None:
+                page.narrow("questions", place)
             self.faults.append(page.fault(f"{name}: {wrong.message}", wrong.about))
 
 
@@ -190,7 +195,8 @@ def _question(entry: dict[str, Any]) -> Question:
         question = msgspec.convert(entry, Question)
     except msgspec.ValidationError as error:
         raise _Wrong(str(error)) from None
-    if "{" in question.text[:STEM]:
+    # Nor right behind them: a slot that is filled with nothing takes the space before it away.
+    if "{" in question.text[: STEM + 1]:
         raise _Wrong(f"a slot stands in the first {STEM} characters", question.text)
     unknown = [role for role in question.roles if role not in load_families()]
     if unknown:

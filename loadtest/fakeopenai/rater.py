@@ -40,9 +40,11 @@ class Said(NamedTuple):
 
 def wants_rating(asked: dict[str, Any]) -> bool:
     """Whether a request asks for a rating by schema, in either API's way."""
-    form: Any = asked.get("response_format") or {}
-    form = form.get("json_schema") or (asked.get("text") or {}).get("format") or {}
-    return "verdict" in form.get("schema", {}).get("properties", {})
+    form: dict[str, Any] = asked.get("response_format", {})
+    text: dict[str, Any] = asked.get("text", {})
+    form = form.get("json_schema") or text.get("format", {})
+    schema: dict[str, Any] = form.get("schema", {})
+    return "verdict" in schema.get("properties", {})
 
 
 def rate(asked: dict[str, Any], fault: Fault | None) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from server.auth import sign
-from server.embedded import EmbeddedError, embedded
+from server.embedded import EmbeddedError, Services, embedded
 from server.embedded.directory import write_durably
 from server.fleet import Fleet
 from server.serving import ListenError, listen
@@ -22,6 +22,7 @@ from storage.postgres.migrate import migrate
 
 LOCAL_USER = "local"
 LOCAL_TOKEN_S = 90 * 86_400
+HIGHEST_PORT = 65_535
 
 
 def run(args: argparse.Namespace) -> int:
@@ -34,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _up(args: argparse.Namespace) -> int:
-    ports = [args.port + number for number in range(args.instances)]
+    ports = _ports(args.port, args.instances)
     drain_s = float(read_setting("VIVA_DRAIN_S", os.environ))
     for port in ports:
         listen("127.0.0.1", port).close()
@@ -43,12 +44,7 @@ async def _up(args: argparse.Namespace) -> int:
         secret = _secret(args.data_dir)
         _say("bringing the schema up to date …")
         await migrate(services.database_url)
-        environment = {
-            "REDIS_URL": services.redis_url,
-            "DATABASE_URL": services.database_url,
-            "VIVA_JWT_SECRET": secret,
-            "VIVA_HOSTS": _hosts(ports),
-        }
+        environment = _environment(services, secret, ports)
         fleet = Fleet(ports, args.data_dir.absolute(), environment, _say, drain_s=drain_s)
         try:
             _say("starting the server …")
@@ -98,6 +94,36 @@ def _secret(data_dir: Path) -> str:
     if not path.exists():
         write_durably(path, secrets.token_urlsafe(48) + "\n")
     return path.read_text(encoding="utf-8").strip()
+
+
+def _environment(services: Services, secret: str, ports: list[int]) -> dict[str, str]:
+    """Return what the instances get over the environment of this process.
+
+    Backends are the embedded ones and no other: an address that the shell holds for another
+    deployment would have lists and transcripts read from a stranger's database.
+    """
+    return {
+        "REDIS_URL": services.redis_url,
+        "CACHE_URL": "",
+        "DATABASE_URL": services.database_url,
+        "DATABASE_REPLICA_URL": "",
+        "VIVA_JWT_SECRET": secret,
+        "VIVA_HOSTS": _hosts(ports),
+    }
+
+
+def _ports(first: int, count: int) -> list[int]:
+    """Return the instances' ports.
+
+    Raises:
+        ListenError: there are not so many.
+    """
+    if first + count - 1 > HIGHEST_PORT:
+        raise ListenError(
+            f"{count} instances from port {first} on need ports above {HIGHEST_PORT}, and there are"
+            " none: choose a lower --port or fewer --instances"
+        )
+    return [first + number for number in range(count)]
 
 
 def _hosts(ports: list[int]) -> str:

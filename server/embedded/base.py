@@ -88,7 +88,7 @@ class Server(abc.ABC):
         """
         if self.running:
             return
-        make_private(self.directory)
+        make_private(self.directory, ours=True)
         self._rotate_log()
         await self._prepare()
         for _ in range(_PORT_TRIES):

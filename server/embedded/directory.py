@@ -11,26 +11,47 @@ import os
 import secrets
 from collections.abc import Generator, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, cast
 
 from server.embedded.errors import EmbeddedError
 
 _PRIVATE = 0o700
 
 
-def make_private(directory: Path) -> None:
+def make_private(directory: Path, *, ours: bool = False) -> None:
     """Create the directory, readable by its owner only, with its parents; it may exist already.
+
+    One that is there stays as open as it is, see `is_open`: the user may have named their home, or
+    /tmp. One that is ``ours`` alone is closed.
 
     Raises:
         EmbeddedError: It cannot be created or written.
     """
     try:
         directory.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
+        if ours:
+            directory.chmod(_PRIVATE)
         writable = os.access(directory, os.W_OK | os.X_OK)
     except OSError as error:
         raise EmbeddedError(_not_writable(directory, error.strerror)) from None
     if not writable:
         raise EmbeddedError(_not_writable(directory, "permission denied"))
+
+
+def is_open(directory: Path) -> bool:
+    """Whether others than its owner may look into the directory."""
+    return directory.stat().st_mode & 0o077 != 0
+
+
+def open_log(path: Path) -> IO[bytes]:
+    """Open a log to write on, private to its owner: servers log statements, and so people's words.
+
+    It stays so whatever the umask is, and one that an older version left open is closed.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    with contextlib.suppress(PermissionError):  # somebody else's, but open for us to write on
+        os.fchmod(descriptor, 0o600)
+    return os.fdopen(descriptor, "ab")
 
 
 def _not_writable(directory: Path, why: str | None) -> str:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from server.embedded.directory import open_log
 from server.embedded.errors import EmbeddedError
 
 POLL_S = 0.01
@@ -63,7 +64,7 @@ class Child:
     def __init__(self, program: Program, stdin: IO[bytes] | int | None = None) -> None:
         self._log = program.log
         self._log_start = program.log.stat().st_size if program.log.exists() else 0
-        with program.log.open("ab") as log:
+        with open_log(program.log) as log:
             self._popen = subprocess.Popen(  # noqa: S603 - our own binaries and arguments
                 program.command(),
                 cwd=program.cwd,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from server.embedded.base import Server
-from server.embedded.directory import keep_ports, locked, ports_of, secret_of
+from server.embedded.directory import is_open, keep_ports, locked, ports_of, secret_of
 from server.embedded.errors import EmbeddedError
 from server.embedded.postgres import PostgresServer
 from server.embedded.valkey import RedisServer
@@ -60,6 +60,11 @@ async def embedded(
         EmbeddedError: Already running, port taken, directory not writable, no start.
     """
     with locked(data_dir) as home:
+        if is_open(home):
+            progress(
+                f"others may look into {home}: what viva keeps there is private file by file, their"
+                f" names are not; chmod 700 {home} closes it"
+            )
         with _disk_trouble(home):
             services = _services(home, durable=durable, ports=(redis_port, postgres_port))
         servers: tuple[Server, ...] = (services.valkey, services.postgres)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from server.embedded.base import Server
+from server.embedded.directory import open_log
 from server.embedded.errors import EmbeddedError
 from server.embedded.ports import LOOPBACK
 from server.embedded.process import Child, Program
@@ -165,7 +166,7 @@ class RedisServer(Server):
             timeout=_REPAIR_S,
             check=False,
         )
-        with self.log.open("ab") as log:
+        with open_log(self.log) as log:
             log.write(done.stdout)
         return done.returncode == 0
 

@@ -155,7 +155,7 @@ def _transcript(turns: Sequence[Turn]) -> Iterator[str]:
 def _made(report: Report) -> Iterator[str]:
     yield "## How this was made"
     yield ""
-    yield words.HOW[report.method]
+    yield words.how(report)
     yield ""
     yield words.LIMITS
     yield ""

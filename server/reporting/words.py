@@ -123,7 +123,7 @@ def clock(ms: int) -> str:
 def money(micro_usd: int) -> str:
     """Return a sum in US dollars; small ones to a hundredth of a cent."""
     dollars = micro_usd / 1_000_000
-    return f"${dollars:.2f}" if dollars >= 1 else f"${dollars:.4f}"
+    return f"${dollars:.2f}" if dollars >= 1 or not dollars else f"${dollars:.4f}"
 
 
 def number(score: float | None) -> str:
@@ -218,15 +218,21 @@ def prompts(report: Report) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def how(report: Report) -> str:
+    """Return how the scores came about."""
+    return HOW[report.method] if rated(report) else "Nothing was rated."
+
+
 def provenance(report: Report) -> list[tuple[str, str]]:
     """Return how a report was made, as names and values."""
-    samples = max((len(rating.samples) for rating in rated(report)), default=0)
+    most = max((max(1, len(rating.samples)) for rating in rated(report)), default=0)
+    samples = f"{most}, the median counts" if most > 1 else str(most)
     rows = [
         ("Method", METHODS[report.method]),
         ("Model", ", ".join(models(report)) or "none"),
         ("Rubric", report.rubric or "unknown"),
         ("Prompt (SHA-256)", ", ".join(prompts(report)) or "none"),
-        ("Ratings per answer", f"{samples}, the median counts" if samples > 1 else "1"),
+        ("Ratings per answer", samples),
         ("Cost", money(report.cost_micro_usd)),
         ("Written", date(report.created_at)),
         ("Report", report.report_id),

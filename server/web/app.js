@@ -65,8 +65,11 @@ function drawLogin() {
 function place(root, title) {
   dismiss();
   document.title = `${title} · viva`;
+  const first = main.childElementCount === 0;
   main.replaceChildren(root);
   window.scrollTo(0, 0);
+  // What had the focus is gone with its screen: keyboards and screen readers go on from the new one.
+  if (!first) main.focus({ preventScroll: true });
 }
 
 signOut.addEventListener("click", async () => {

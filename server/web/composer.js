@@ -1,7 +1,7 @@
 // The form at the foot of the interview: typing, speaking, sending, and the interview's own buttons.
 
 import { Answer } from "./answer.js";
-import { ask, el, setText, show } from "./dom.js";
+import { ask, el, keepEnd, setText, show } from "./dom.js";
 import { Voice, canListen } from "./speech.js";
 import { rejection } from "./words.js";
 
@@ -129,6 +129,12 @@ export class Composer {
   // --- drawing ---
 
   draw() {
+    // It grows over what is being answered, unless that moves up.
+    if (this.client.view.latest) keepEnd(() => this.drawParts());
+    else this.drawParts();
+  }
+
+  drawParts() {
     const { view, outbox, role } = this.client;
     const open = role === "candidate" && ["live", "paused", "disconnected"].includes(view.status);
     show(this.parts.composer, open);
@@ -174,7 +180,7 @@ export class Composer {
     setText(parts.submit, sending ? "Sending …" : "Send answer");
     parts.answer.readOnly = sending;
     let label = "Your answer";
-    if (paused) label = "Paused: the clock stands still";
+    if (paused) label = "Paused";
     else if (!this.client.view.answering) label = "Your next answer";
     setText(parts.label, label);
     setText(parts.saved, this.savedWords(sending, surplus));

@@ -1,6 +1,6 @@
 // The turns of the interview, drawn in place as they grow.
 
-import { el, setText, show } from "./dom.js";
+import { el, keepEnd, setText, show } from "./dom.js";
 import { Speaker } from "./speaker.js";
 import { KINDS } from "./words.js";
 
@@ -14,7 +14,12 @@ export class Conversation {
   }
 
   draw(view, storedSeq) {
-    const follow = isAtEnd();
+    // Without turns there is nothing to follow: the head of the page stays where it is.
+    if (!view.latest) this.drawTurns(view, storedSeq);
+    else keepEnd(() => this.drawTurns(view, storedSeq));
+  }
+
+  drawTurns(view, storedSeq) {
     const numbers = new Set();
     for (const turn of view.turns) {
       numbers.add(turn.turn);
@@ -30,8 +35,6 @@ export class Conversation {
       this.drawn.delete(number);
     }
     show(this.earlier, view.earlier);
-    // Without turns there is nothing to follow: the head of the page stays where it is.
-    if (follow && numbers.size) window.scrollTo({ top: document.documentElement.scrollHeight });
   }
 
   drawOpen(open) {
@@ -86,8 +89,4 @@ function stateWords({ speaker, outcome, source }) {
   if (outcome === "failed") return "broken off";
   if (outcome === "interrupted") return speaker === "candidate" ? "unfinished" : "interrupted";
   return source === "bank" ? "from the question bank" : "";
-}
-
-function isAtEnd() {
-  return window.innerHeight + window.scrollY >= document.documentElement.scrollHeight - 160;
 }

@@ -82,6 +82,7 @@ async function listRecent(parts, refused) {
   }
   setText(parts.empty, items.length ? "" : "None yet. Yours will be here, to go back to at any time.");
   show(parts.empty, items.length === 0);
+  show(parts.list, items.length > 0);
   parts.list.replaceChildren(...items.map((item) => recent(item, parts, refused)));
 }
 

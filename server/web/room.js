@@ -91,13 +91,16 @@ export class Room {
     this.conversation.draw(view, client.storedSeq);
     this.composer.draw();
     this.ending.draw();
-    show(parts.lost, client.state === "closed" && !view.over);
+    const lost = client.state === "closed" && !view.over;
+    show(parts.lost, lost);
+    show(parts.head, client.known || !lost); // of an interview that is not there, it has nothing to tell
     setText(parts["lost-words"], client.why);
     this.drawPhases(view);
     this.tick();
     if (this.focusAnswer && view.answering) {
       this.focusAnswer = false;
-      if ([null, document.body].includes(document.activeElement)) parts.answer.focus();
+      // Nothing smaller than what is around the answer has the focus: the candidate is not busy elsewhere.
+      if (document.activeElement?.contains(parts.answer) ?? true) parts.answer.focus();
     }
   }
 

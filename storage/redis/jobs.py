@@ -68,7 +68,7 @@ def _job(raw: Sequence[Any]) -> Job:
     return Job(
         name=name.decode(),
         payload=payload,
-        priority=PRIORITIES[priority - 1],
+        priority=PRIORITIES[int(priority) - 1],
         delivery=delivery.decode(),
         tries=tries,
         queued_at=int(at),

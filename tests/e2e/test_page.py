@@ -366,6 +366,28 @@ def test_an_interview_that_is_not_there_leads_back(start: Start, watched: Watche
     assert page.evaluate("scrollY") == 0
     part(page, "lost").get_by_role("link", name="Back to your interviews").click()
     expect(page.get_by_label("The role you are interviewing for")).to_be_visible()
+    expect(page.locator("main")).to_be_focused()  # not lost with the screen that is gone
+
+
+def test_the_form_that_grows_does_not_cover_the_question(start: Start, watched: Watched) -> None:
+    instance = start(**FAST)
+    watched.context.add_init_script(RECOGNISER)
+    page = watched.page()
+    page.set_viewport_size({"width": 390, "height": 600})
+    log_in(page, instance.url)
+    prepare(page, "Limbo dancer")
+    answer(page, "Low.\n" * 20)
+    expect(part(page, "label")).to_have_text("Your answer")
+    page.get_by_role("button", name="Speak").click()
+    say(page, 0, "How low can I go? " * 20, final=True)
+    expect(page.locator(".recorded")).to_have_count(1)
+    eventually(
+        page,
+        lambda: page.evaluate(
+            "document.querySelector('.turns').getBoundingClientRect().bottom"
+            " <= document.querySelector('.composer').getBoundingClientRect().top"
+        ),
+    )
 
 
 def test_a_surplus_is_told_in_characters(start: Start, watched: Watched) -> None:

@@ -146,3 +146,19 @@ async def test_the_same_seed_says_the_same() -> None:
             assert len(set(texts)) == 3
             said.append(hashlib.sha256("".join(texts).encode()).hexdigest())
     assert said[0] == said[1]
+
+
+async def test_answers_that_do_not_stream_are_whole_and_on_the_bill() -> None:
+    async with asked() as (fake, client):
+        said = await client.chat.completions.create(
+            model="m", messages=[{"role": "user", "content": "Ask me."}]
+        )
+        responded = await client.responses.create(model="m", input="Ask me.")
+        first, second = fake.bill.calls
+        assert said.choices[0].message.content == first.text
+        assert said.usage is not None
+        assert said.usage.completion_tokens == first.tokens > 0
+        assert responded.output_text == second.text
+        assert responded.usage is not None
+        assert responded.usage.output_tokens == second.tokens > 0
+        assert (first.outcome, second.outcome) == ("completed", "completed")

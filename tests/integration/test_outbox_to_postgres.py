@@ -23,7 +23,7 @@ from storage.redis.connect import connect
 from storage.redis.store import RedisStore
 from tests.support.databases import flush_redis
 from tests.support.interviews import archive_on, interview_id, ledger_row, rows_of, session
-from tests.support.orders import NoOrders
+from tests.support.parts import NoOrders
 
 pytestmark = pytest.mark.anyio
 

@@ -24,7 +24,7 @@ from storage.twin import TwinNotifier
 from tests.simulation.speaker import Speaker
 from tests.simulation.witness import LossyNotices, WatchedTwin, Witness
 from tests.simulation.world import Network, SimArchive, SimClock
-from tests.support.orders import NoOrders
+from tests.support.parts import NoOrders
 
 SECRET = "a simulated secret of enough bytes"
 GONE = 1006

@@ -15,20 +15,22 @@ from hypothesis import strategies as st
 
 from ai.bank.agenda import agenda
 from ai.bank.compose import compose, questions_in
-from ai.bank.entries import Bank, Question
+from ai.bank.entries import Bank, Intent, Question
 from ai.bank.guides import plan_guide
 from ai.bank.loading import BankError, load_bank, read_bank
-from ai.bank.roles import families_of
+from ai.bank.roles import families_of, load_families
+from ai.bank.survey import warnings
 from ai.speech import TurnRequest
 from protocol.commands import AnswerSubmit, Consent, DurableCommand, HintRequest, InterviewStart
 from protocol.effects import Keep, Run
 from protocol.machine import Finished, Received, transition
 from protocol.plan import Plan
-from protocol.scalars import Difficulty, InterviewType
+from protocol.scalars import Difficulty, InterviewType, Level
 from protocol.session import Session, Turn
 
 TYPES = get_args(InterviewType)
 DIFFICULTIES = get_args(Difficulty)
+LEVELS = get_args(Level)
 NAME = "0190a5c0-0000-7000-8000-00000000000a"
 FILES = Path(str(sys.modules["ai.bank.loading"].__file__)).parent / "questions"
 
@@ -86,17 +88,36 @@ def saying(text: str) -> Answers:
     return answer
 
 
-def test_there_are_questions_of_every_type_and_difficulty() -> None:
+def test_there_are_questions_for_everybody() -> None:
     bank = load_bank()
     questions = [question for group in bank.questions.values() for question in group]
-    assert len(questions) >= 72
+    assert len(questions) >= 240
     assert len({question.id for question in questions}) == len(questions)
     assert len({question.text for question in questions}) == len(questions)
-    for kind in ("behavioral", "technical", "system_design"):
-        spread = Counter(question.difficulty for question in bank.questions[kind])
-        assert spread.total() >= 16
-        assert all(spread[difficulty] >= 4 for difficulty in DIFFICULTIES)
     assert set(TYPES) - set(bank.questions) == {"mixed"}
+    for kind, group in bank.questions.items():
+        assert len(group) >= 30, kind
+        spread = Counter(question.difficulty for question in group)
+        assert all(spread[difficulty] >= 5 for difficulty in DIFFICULTIES), kind
+        levels = Counter(level for question in group for level in question.levels or LEVELS)
+        assert all(levels[level] >= 15 for level in LEVELS), kind
+    families = Counter(role for question in questions for role in question.roles)
+    assert families.keys() == load_families().keys()
+    assert sum(count >= 10 for count in families.values()) >= 12
+
+
+def test_the_bank_gives_no_cause_for_warnings() -> None:
+    assert warnings(load_bank()) == []
+
+
+def test_probes_are_after_different_things() -> None:
+    intents = Counter(
+        probe.intent
+        for group in load_bank().questions.values()
+        for question in group
+        for probe in question.probes
+    )
+    assert intents.keys() == set(get_args(Intent))
 
 
 @pytest.mark.parametrize("kind", TYPES)

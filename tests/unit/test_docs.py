@@ -67,6 +67,12 @@ def test_generated_parts_are_up_to_date(page: Path) -> None:
     assert reference.filled(text) == text, "run: .venv/bin/python -m server.reference"
 
 
+def test_flags_are_told_without_a_value() -> None:
+    told = reference.SOURCES["command-line"]()
+    assert "| `--plain` |" in told
+    assert "| `--port PORT` |" in told
+
+
 def test_everything_that_is_generated_has_its_place() -> None:
     pages = "".join(page.read_text(encoding="utf-8") for page in reference.PAGES.glob("*.md"))
     places = re.findall(r"<!-- generated: ([\w-]+) -->\n", pages)

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from server.embedded.directory import keep_ports, locked, make_private, ports_of, secret_of
+from server.embedded.directory import (
+    is_open,
+    keep_ports,
+    locked,
+    make_private,
+    open_log,
+    ports_of,
+    secret_of,
+)
 from server.embedded.errors import EmbeddedError
 from server.embedded.ports import free_port, is_free
 from server.embedded.process import processes_in
@@ -19,6 +27,34 @@ def test_the_directory_and_its_secret_are_private(tmp_path: Path) -> None:
     assert len(secret_of(home)) >= 32
     (file,) = home.iterdir()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_a_directory_of_viva_is_closed_and_one_of_others_is_told_of(tmp_path: Path) -> None:
+    for name in ("given", "ours"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name).chmod(0o755)
+    make_private(tmp_path / "given")
+    assert is_open(tmp_path / "given")
+    make_private(tmp_path / "ours", ours=True)
+    assert not is_open(tmp_path / "ours")
+    make_private(tmp_path / "new")
+    assert not is_open(tmp_path / "new")
+
+
+def test_a_log_is_private_and_written_on(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    old = os.umask(0)
+    try:
+        for line in (b"one\n", b"two\n"):
+            with open_log(path) as log:
+                log.write(line)
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.chmod(0o644)  # one of an older version
+    open_log(path).close()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert path.read_bytes() == b"one\ntwo\n"
 
 
 def test_the_secret_is_made_once(tmp_path: Path) -> None:

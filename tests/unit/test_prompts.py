@@ -11,7 +11,9 @@ from ai.transcript import (
     TURN_CHARACTERS,
     clip_middle,
     fenced,
+    shares,
     tell,
+    unbracketed,
 )
 from protocol.plan import Plan
 from protocol.scalars import Difficulty, InterviewType, Kind, Level
@@ -184,3 +186,31 @@ def test_the_latest_turns_are_never_clipped_as_old() -> None:
     bound = FRESH_TURNS * (TURN_CHARACTERS + 10) + 60 * (OLD_TURN_CHARACTERS + 60)
     assert len(told) < bound
     assert bound < 2 * TRANSCRIPT_CHARACTERS
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["</turn>", "< / TURN>", "<\u200b/turn >", "\uff1cturn\uff1e", "<\uff0fturn>", "\ufe64/turn"],
+)
+def test_a_tag_is_seen_through_invisible_and_wide_characters(text: str) -> None:
+    told = fenced("turn", text)
+    assert told == f"<turn>\n\u2039{text[1:]}\n</turn>"
+
+
+def test_text_without_brackets_keeps_its_places() -> None:
+    text = "a < b, <b>, \uff1c\ufe64 and \u2039"
+    bare = unbracketed(text)
+    assert len(bare) == len(text)
+    assert not set(bare) & set("<\uff1c\ufe64")
+    assert bare.replace("\u2039", "<") == text.translate({0xFF1C: "<", 0xFE64: "<", 0x2039: "<"})
+
+
+@pytest.mark.parametrize(
+    ("lengths", "room", "share"),
+    [([], 9, 0), ([3, 4], 9, 4), ([3, 4], 7, 4), ([1, 9, 9], 9, 4), ([5, 5], 0, 0), ([90], 9, 9)],
+)
+def test_short_texts_stay_whole_and_long_ones_share_what_is_left(
+    lengths: list[int], room: int, share: int
+) -> None:
+    assert shares(lengths, room) == share
+    assert sum(min(length, share) for length in lengths) <= room

@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jwt
@@ -321,3 +322,22 @@ def test_a_token_of_a_data_directory_is_signed_with_its_secret(
     environ.setenv("VIVA_NONSENSE", "1")
     assert token.run(whom) == 1
     assert "VIVA_NONSENSE is no setting" in capsys.readouterr().err
+
+
+def test_up_tells_where_there_are_no_ports(capsys: pytest.CaptureFixture[str]) -> None:
+    for count in (2, 1_000_000_000):
+        assert up.run(argparse.Namespace(port=65535, instances=count, data_dir=Path("none"))) == 1
+        told = capsys.readouterr().err
+        assert told.count("\n") == 1
+        assert "--port" in told
+    assert not Path("none").exists()
+
+
+def test_up_gives_its_instances_no_backend_of_the_shell() -> None:
+    own: Any = up._environment  # pyright: ignore[reportPrivateUsage]
+    services = SimpleNamespace(redis_url="redis://own", database_url="postgresql:///own")
+    shell = {name: f"{name}://shell" for name in ("CACHE_URL", "DATABASE_REPLICA_URL", *NEEDED)}
+    settings = read_settings({**shell, **own(services, "s" * 32, [8000])})
+    assert (settings.redis_url, settings.cache_url) == ("redis://own", "")
+    assert (settings.database_url, settings.database_replica_url) == ("postgresql:///own", None)
+    assert settings.hosts == ("127.0.0.1:8000", "localhost:8000")

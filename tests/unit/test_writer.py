@@ -24,7 +24,7 @@ from storage.live import (
 )
 from storage.twin import Twin, TwinServer
 from tests.support.interviews import interview_id, ledger_row, session
-from tests.support.orders import NoOrders
+from tests.support.parts import NoOrders
 from tests.support.virtual_time import run_virtual
 
 EVENT = '{"type":"interview.paused","at":1}'

@@ -1,0 +1,130 @@
+"""`viva worker`, killed in the middle of its work: every rating once, none lost."""
+
+import asyncio
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from loadtest.fakeopenai import FakeOpenAI, Options
+from loadtest.processes import SECRET, environment, migrate
+from server.assessing.orders import OrderBook
+from storage.postgres.archive import Archive
+from storage.redis.connect import connect
+from storage.redis.jobs import RedisJobs
+from storage.redis.store import RedisStore
+from tests.support.ended import ANSWER, ended
+from tests.support.interviews import opened, rows_of
+
+pytestmark = pytest.mark.anyio
+
+SEED = int(os.environ.get("VIVA_KILLS_SEED", "11"))
+
+
+class _Workers:
+    """Two `viva worker` processes, of which one is killed now and then."""
+
+    def __init__(self, settings: dict[str, str], log: Path) -> None:
+        self._environment = environment(settings)
+        self._log = log
+        self._processes = [self._start(), self._start()]
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        with self._log.open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "server", "worker", "--jobs", "3"],
+                env=self._environment,
+                stdout=log,
+                stderr=log,
+            )
+
+    def kill_one(self, place: int) -> None:
+        self._processes[place].send_signal(signal.SIGKILL)
+        self._processes[place].wait()
+        self._processes[place] = self._start()
+
+    def stop(self) -> None:
+        for process in self._processes:
+            process.terminate()
+        for process in self._processes:
+            assert process.wait(20) == 0
+
+
+async def _run(
+    redis_url: str, database_url: str, directory: Path, *, interviews: int, kills: int
+) -> None:
+    print(f"VIVA_KILLS_SEED={SEED}")  # noqa: T201
+    draw = random.Random(SEED)
+    async with FakeOpenAI(Options(first_token_s=0.3)).running() as fake:
+        settings = {
+            "REDIS_URL": redis_url,
+            "DATABASE_URL": database_url,
+            "VIVA_JWT_SECRET": SECRET,
+            "OPENAI_API_KEY": "k",
+            "OPENAI_BASE_URL": fake.url,
+        }
+        await migrate({"DATABASE_URL": database_url})
+        client = connect(redis_url)
+        jobs = RedisJobs(RedisStore(client))
+        async with opened(database_url) as archive:
+            names = await _ordered(archive, OrderBook(jobs), interviews)
+        workers = _Workers(settings, directory / "workers.log")
+        try:
+            for number in range(kills):
+                await asyncio.sleep(draw.uniform(2.0, 4.0))
+                workers.kill_one(number % 2)
+            async with asyncio.timeout(240):
+                while len(_reports(database_url)) < interviews:  # noqa: ASYNC110 - in others' hands
+                    await asyncio.sleep(0.5)
+            async with asyncio.timeout(60):
+                while not await _idle(jobs):  # noqa: ASYNC110
+                    await asyncio.sleep(0.2)
+        finally:
+            await asyncio.to_thread(workers.stop)
+            await client.aclose()
+        paid = len(fake.bill.calls)
+    rated = Counter(rows_of(database_url, "SELECT interview_id::text FROM ratings"))
+    print(f"{kills} kills, {interviews} interviews, {paid} calls paid")  # noqa: T201
+    assert {name for (name,) in rated} == set(names)
+    assert set(rated.values()) == {2}, "each answer once"
+    assert Counter(_reports(database_url)) == Counter(names)
+
+
+async def _ordered(archive: Archive, book: OrderBook, interviews: int) -> list[str]:
+    at, names = 1_795_000_000_000, list[str]()
+    for number in range(interviews):
+        answers = (f"{ANSWER} quality:strong", f"{ANSWER} quality:middling")
+        session = await ended(archive, at + number, answers=answers)
+        await book.consider(session)
+        names.append(session.interview_id)
+    return names
+
+
+async def _idle(jobs: RedisJobs) -> bool:
+    backlog = await jobs.backlog()
+    return not sum(backlog.waiting.values()) and not backlog.later
+
+
+def _reports(database_url: str) -> list[str]:
+    rows = rows_of(
+        database_url,
+        "SELECT interview_id::text FROM interviews WHERE session -> 'report' ->> 'report_id'"
+        " IN (SELECT report_id::text FROM reports)",
+    )
+    return [name for (name,) in rows]
+
+
+async def test_a_killed_workers_orders_are_done_by_another(
+    redis_url: str, database_url: str, tmp_path: Path
+) -> None:
+    await _run(redis_url, database_url, tmp_path, interviews=10, kills=2)
+
+
+@pytest.mark.torture
+async def test_fifty_kills(redis_url: str, database_url: str, tmp_path: Path) -> None:
+    await _run(redis_url, database_url, tmp_path, interviews=150, kills=50)

@@ -1,0 +1,284 @@
+"""Orders, workers and the desk between a real Valkey and a real PostgreSQL."""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncGenerator
+
+import msgspec
+import psycopg
+import pytest
+
+from ai.assessor import AssessmentFailedError
+from server.assessing import worker as working
+from server.assessing.desk import Desk
+from server.assessing.orders import OrderBook
+from server.assessing.worker import Worker
+from server.clock import SystemClock
+from server.hub import Hub
+from server.sessions import Sessions
+from storage.live import State, Unstored
+from storage.postgres.archive import Archive
+from storage.postgres.assessments import Assessments, Decision
+from storage.redis.connect import connect
+from storage.redis.jobs import RedisJobs
+from storage.redis.notify import RedisNotifier
+from storage.redis.store import RedisStore
+from tests.support.databases import flush_redis
+from tests.support.ended import QUOTE, ScriptedAssessor, ended
+from tests.support.interviews import archive_on, interview_id, rows_of
+from tests.support.parts import OneSpeaker
+
+pytestmark = pytest.mark.anyio
+
+
+class Scene:
+    """Everything between an order and its report but the model."""
+
+    def __init__(self, store: RedisStore, archive: Archive, url: str) -> None:
+        self.store, self.archive, self.url = store, archive, url
+        self.clock = SystemClock()
+        self.jobs = RedisJobs(store)
+        self.book = OrderBook(self.jobs)
+        self.assessments = Assessments(archive.database)
+        self.assessor = ScriptedAssessor()
+        self.ends: Counter[str] = Counter()
+        self.hub = Hub(store, RedisNotifier(connect("redis://127.0.0.1:1")), self.clock)
+        self.sessions = Sessions(
+            store, archive, self.hub, self.clock, OneSpeaker(), idle_ms=3_600_000
+        )
+
+    def job_ended(self, kind: str, end: str) -> None:
+        assert kind in ("rate", "report")
+        self.ends[end] += 1
+
+    def jobs_waiting(self, waiting: int, dead: int) -> None: ...
+
+    @contextlib.asynccontextmanager
+    async def working(self, workers: int = 1) -> AsyncGenerator[None]:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._worker(n).run()) for n in range(workers)]
+            yield
+            for task in tasks:
+                task.cancel()
+
+    def _worker(self, number: int) -> Worker:
+        desk = Desk(
+            archive=self.assessments,
+            assessor=self.assessor,
+            sessions=self.sessions,
+            publisher=self.store,
+            clock=self.clock,
+        )
+        return Worker(
+            jobs=self.jobs,
+            book=self.book,
+            desk=desk,
+            archive=self.assessments,
+            clock=self.clock,
+            meter=self,
+            consumer=f"worker-{number}",
+        )
+
+    async def settled(self) -> None:
+        """Wait until nothing is to be done any more."""
+        async with asyncio.timeout(20):
+            while True:
+                backlog = await self.jobs.backlog()
+                if not sum(backlog.waiting.values()) and not backlog.later:
+                    return
+                await asyncio.sleep(0.02)
+
+    async def live(self, name: str) -> State:
+        state = await self.store.load(name)
+        assert isinstance(state, State)
+        return state
+
+
+@pytest.fixture
+async def scene(
+    redis_url: str, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> AsyncGenerator[Scene]:
+    monkeypatch.setattr(working, "BACKOFF_S", 0.02)
+    flush_redis(redis_url)
+    client = connect(redis_url)
+    try:
+        async with archive_on(database_url) as archive:
+            store = RedisStore(client)
+            await store.prepare()
+            yield Scene(store, archive, database_url)
+    finally:
+        await client.aclose()
+
+
+async def test_an_ended_interview_gets_its_ratings_and_its_report_once(scene: Scene) -> None:
+    session = await ended(scene.archive, scene.clock.now())
+    name = session.interview_id
+    async with scene.working(workers=3):
+        await scene.book.consider(session)
+        await scene.book.consider(session)
+        await scene.settled()
+    assessed = await scene.assessments.assessed(name)
+    assert assessed is not None
+    report = assessed.report
+    assert report is not None
+    assert [rating.score for rating in report.ratings] == [4, 4]
+    assert report.composite == 4.0
+    assert all(rating.evidence[0].quote == QUOTE for rating in report.ratings)
+    assert scene.assessor.calls == {
+        (name, "core-1"): 1,
+        (name, "core-2"): 1,
+        (name, "communication"): 1,
+    }
+    view = (await scene.live(name)).session.report
+    assert view is not None
+    assert view.report_id == report.report_id
+    unstored = await scene.store.unstored(name)
+    assert isinstance(unstored, Unstored), "what the interview was told waits for the writer"
+
+
+async def test_a_report_is_written_again_on_request_and_the_newest_counts(scene: Scene) -> None:
+    session = await ended(scene.archive, scene.clock.now())
+    async with scene.working():
+        await scene.book.consider(session)
+        await scene.settled()
+        first = await scene.assessments.assessed(session.interview_id)
+        await scene.book.write(session.interview_id, again=True)
+        await scene.settled()
+    second = await scene.assessments.assessed(session.interview_id)
+    assert first is not None
+    assert second is not None
+    assert first.report is not None
+    assert second.report is not None
+    assert first.report.report_id != second.report.report_id
+    assert scene.assessor.calls[session.interview_id, "core-1"] == 2
+    assert rows_of(scene.url, "SELECT count(*) FROM ratings") == [(2,)]
+
+
+async def test_ratings_wait_for_a_provider_that_is_down(scene: Scene) -> None:
+    session = await ended(scene.archive, scene.clock.now())
+    down = True
+    scene.assessor.fails = lambda _: (
+        AssessmentFailedError("server_error", retryable=True) if down else None
+    )
+    async with scene.working():
+        await scene.book.consider(session)
+        async with asyncio.timeout(10):
+            while scene.ends["postponed"] < 4:  # noqa: ASYNC110 - the queue is in Redis
+                await asyncio.sleep(0.02)
+        waiting = await scene.assessments.assessed(session.interview_id)
+        assert waiting is not None
+        assert waiting.report is None
+        down = False
+        await scene.settled()
+    assessed = await scene.assessments.assessed(session.interview_id)
+    assert assessed is not None
+    assert assessed.report is not None
+    assert assessed.report.composite == 4.0
+
+
+async def test_an_answer_that_cannot_be_rated_is_said_to_be_so(scene: Scene) -> None:
+    session = await ended(scene.archive, scene.clock.now())
+    scene.assessor.fails = lambda request: (
+        AssessmentFailedError("malformed", retryable=False)
+        if request.question.question_id == "core-2"
+        else None
+    )
+    async with scene.working():
+        await scene.book.consider(session)
+        await scene.settled()
+    assessed = await scene.assessments.assessed(session.interview_id)
+    assert assessed is not None
+    assert assessed.report is not None
+    assert [rating.question_id for rating in assessed.report.ratings] == ["core-1"]
+    assert any("core-2" in note for note in assessed.report.notes)
+
+
+async def test_no_forged_quote_is_kept(scene: Scene) -> None:
+    session = await ended(scene.archive, scene.clock.now())
+    scene.assessor.forges = True
+    async with scene.working():
+        await scene.book.consider(session)
+        await scene.settled()
+    assert rows_of(scene.url, "SELECT count(*) FROM ratings") == [(0,)]
+
+
+async def test_the_database_itself_refuses_a_score_without_evidence(scene: Scene) -> None:
+    session = await ended(scene.archive, scene.clock.now())
+    with psycopg.connect(scene.url) as connection, pytest.raises(psycopg.errors.CheckViolation):
+        connection.execute(
+            "INSERT INTO ratings SELECT user_id, created_at, interview_id, 'core-1', 5,"
+            """ '{"evidence": []}', now() FROM interviews WHERE interview_id = %s""",
+            [session.interview_id],
+        )
+
+
+async def test_an_interview_without_answers_has_nothing_to_report(scene: Scene) -> None:
+    session = await ended(scene.archive, scene.clock.now(), answers=(" ",))
+    async with scene.working():
+        await scene.book.consider(session)
+        await scene.settled()
+    view = (await scene.live(session.interview_id)).session.report
+    assert view is not None
+    assert (view.code, view.retryable) == ("nothing_to_report", False)
+    assert scene.assessor.calls == {}
+
+
+async def test_orders_that_were_lost_with_redis_are_placed_anew(
+    scene: Scene, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(working, "LOOK_S", 0.05)
+    long_ago = scene.clock.now() - 600_000
+    session = await ended(scene.archive, long_ago)
+    await scene.book.consider(session)
+    flush_redis(redis_url)
+    async with scene.working(), asyncio.timeout(20):
+        while True:
+            assessed = await scene.assessments.assessed(session.interview_id)
+            if assessed is not None and assessed.report is not None:
+                break
+            await asyncio.sleep(0.05)
+
+
+async def test_the_orders_of_an_erased_interview_come_to_nothing(scene: Scene) -> None:
+    session = await ended(scene.archive, scene.clock.now())
+    await scene.book.consider(session)
+    await scene.archive.erase(session.interview_id, by="ann")
+    async with scene.working():
+        await scene.settled()
+    assert scene.ends == {"gone": 1}
+    for table in ("ratings", "reports", "decisions"):
+        assert rows_of(scene.url, f"SELECT count(*) FROM {table}") == [(0,)]  # noqa: S608
+
+
+async def test_decisions_stand_beside_the_report_and_go_with_the_interview(scene: Scene) -> None:
+    session = await ended(scene.archive, scene.clock.now())
+    name = session.interview_id
+    decision = Decision(
+        decision_id=interview_id(scene.clock.now()),
+        reviewer="rita",
+        decision="advance",
+        reason="Clear evidence.",
+        at=scene.clock.now(),
+    )
+    async with scene.working():
+        await scene.book.consider(session)
+        await scene.settled()
+    await scene.assessments.put_decision(name, decision)
+    assessed = await scene.assessments.assessed(name)
+    assert assessed is not None
+    assert assessed.decisions == (decision,)
+    await scene.archive.erase(name, by="ann")
+    assert await scene.assessments.assessed(name) is None
+    assert rows_of(scene.url, "SELECT count(*) FROM decisions") == [(0,)]
+
+
+async def test_an_unknown_order_is_buried_and_holds_nobody_up(scene: Scene) -> None:
+    session = await ended(scene.archive, scene.clock.now())
+    await scene.jobs.enqueue("odd", msgspec.json.encode({"kind": "dance"}), "high")
+    async with scene.working():
+        await scene.book.consider(session)
+        await scene.settled()
+    (letter,) = await scene.jobs.dead(10)
+    assert (letter.name, letter.code) == ("odd", "unknown_order")
+    assert scene.ends["done"] == 1
