@@ -83,7 +83,7 @@ def _deps(instance: Instance) -> Deps:
         await instance.store.ping()
 
     async def postgres() -> None:
-        await instance.archive.ping()
+        await instance.archive.check_schema()
 
     checks: dict[str, Any] = {"redis": redis, "postgres": postgres}
     return Deps(

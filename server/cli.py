@@ -169,6 +169,12 @@ def _token(sub: argparse.ArgumentParser) -> None:
         default="candidate",
         help="default: %(default)s",
     )
+    sub.add_argument(
+        "--data-dir",
+        type=Path,
+        metavar="DIR",
+        help="sign with the secret that `viva up` keeps there (default: with VIVA_JWT_SECRET)",
+    )
 
 
 def _url(sub: argparse.ArgumentParser) -> None:

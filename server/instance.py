@@ -36,7 +36,7 @@ from server.socket import Connections
 from server.sweeper import Sweeper
 from server.turn import TurnWork
 from server.writer import Writer
-from storage.errors import StorageError
+from storage.errors import StorageError, UnmigratedError
 from storage.postgres.archive import Archive
 from storage.postgres.assessments import Assessments
 from storage.redis.connect import connect
@@ -191,7 +191,11 @@ class Instance:
         """Keep the coming months' partitions made."""
         while True:
             try:
+                await self.archive.check_schema()
                 await self.archive.ensure_partitions()
+            except UnmigratedError:
+                _log.error("the database is not migrated: run `viva migrate`")
+                await asyncio.sleep(PARTITIONS_RETRY_S)
             except StorageError as error:
                 _log.warning("partitions not ensured", error=type(error).__name__)
                 await asyncio.sleep(PARTITIONS_RETRY_S)

@@ -31,6 +31,7 @@ from storage.live import (
     State,
     commit_of,
     digest_of,
+    ids_for,
     partition_of,
     rejection,
     timer_of,
@@ -147,16 +148,17 @@ class Sessions:
         if restore is None:
             raise MissingError
         session = restore.session
-        if session.phase == "lobby":
-            # It goes live for the first time: whoever joins is shown the notice.
-            session = replace(session, phase="consent")
-        else:
-            session = replace(session, rebuilt=True)
+        first = session.phase == "lobby"
+        # One that goes live for the first time: whoever joins is shown the notice.
+        session = replace(session, phase="consent") if first else replace(session, rebuilt=True)
         tick = timer_of(session, self._clock.now(), self._idle_ms)
         restore = replace(restore, session=session, tick=tick)
         if isinstance(await self._store.create(restore), Erased):
             raise ErasedError
-        _log.info("session rebuilt", interview=interview_id, head=str(restore.head))
+        if first:
+            _log.debug("session begun", interview=interview_id)
+        else:
+            _log.info("session rebuilt", interview=interview_id, head=str(restore.head))
 
     async def reconcile(self, interview_id: str, seen: EventId) -> bool:
         """Make sure that the live log leads on from what is stored; False: look at it anew.
@@ -275,6 +277,7 @@ class Sessions:
                 command=command.id,
                 digest=digest,
                 answer=rejection(reject) if reject else "",
+                max_commands=ids_for(command),
             )
             match await self._commit(commit):
                 case Committed(head=head):

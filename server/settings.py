@@ -70,7 +70,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     Raises:
         SettingsError: one is missing, wrong or unknown.
     """
-    _check_names(environ)
+    check_names(environ)
     values = {declared.field: _read(declared, environ) for declared in DECLARED}
     return Settings(**values)
 
@@ -81,7 +81,7 @@ def read_setting(variable: str, environ: Mapping[str, str]) -> Any:
     Raises:
         SettingsError: it is missing or wrong, or there is an unknown one.
     """
-    _check_names(environ)
+    check_names(environ)
     (declared,) = (declared for declared in DECLARED if declared.variable == variable)
     return _read(declared, environ)
 
@@ -96,7 +96,12 @@ def _takes(declared: Declared) -> str:
     return declared.read.takes if isinstance(declared.read, Reader) else "text"
 
 
-def _check_names(environ: Mapping[str, str]) -> None:
+def check_names(environ: Mapping[str, str]) -> None:
+    """Look for settings that there are none of.
+
+    Raises:
+        SettingsError: there is one.
+    """
     known = {declared.variable for declared in DECLARED} | OTHERS
     for variable in environ:
         if variable.upper().startswith("VIVA_") and variable not in known:

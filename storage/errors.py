@@ -12,6 +12,10 @@ class BackendDownError(StorageError):
     """
 
 
+class UnmigratedError(BackendDownError):
+    """PostgreSQL answers, but its schema is older than this version: `viva migrate` was not run."""
+
+
 class OutOfMemoryError(StorageError):
     """Redis refuses writes until memory is freed. Nothing took effect; worth repeating later."""
 

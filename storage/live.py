@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from protocol.codec import event_body, read_body
-from protocol.commands import DurableCommand
+from protocol.commands import AnswerSubmit, DurableCommand, InterviewEnd
 from protocol.effects import Emit, Keep, Reject, Run, Stop, Store
 from protocol.events import TurnDelta, TurnReset, TurnStarted
 from protocol.ids import EventId
@@ -27,6 +27,8 @@ PICKUP_GRACE_MS = 500
 """How long the instance that opened a turn has to acquire it before sweepers try."""
 LOG_LENGTH = 4096
 COMMAND_IDS = 10_000
+LAST_IDS = 100
+"""Ids beyond those, for ending the interview; half of them for answers, too."""
 IDLE_MS = 3_600_000
 """How long a live interview rests before it is parked in PostgreSQL."""
 PARK_DOUBLINGS = 9
@@ -450,6 +452,17 @@ def digest_of(command: DurableCommand) -> str:
     given = {name: value for name, value in fields if value is not None}
     content = msgspec.json.encode((command.__struct_config__.tag, given), order="deterministic")
     return hashlib.sha256(content).hexdigest()[:32]
+
+
+def ids_for(command: DurableCommand) -> int:
+    """Return how many ids may be used up before ``command`` is refused."""
+    match command:
+        case InterviewEnd():
+            return COMMAND_IDS + LAST_IDS
+        case AnswerSubmit():
+            return COMMAND_IDS + LAST_IDS // 2
+        case _:
+            return COMMAND_IDS
 
 
 def rejection(reject: Reject) -> str:

@@ -12,7 +12,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from protocol.schema import View, asyncapi
 from server.api.deps import Deps
-from storage.errors import StorageError
+from storage.errors import StorageError, UnmigratedError
 
 CHECK_S = 1.5
 
@@ -56,6 +56,8 @@ async def _state(deps: Deps, name: str) -> str:
     try:
         async with asyncio.timeout(CHECK_S):
             await deps.checks[name]()
+    except UnmigratedError:
+        return "unmigrated"
     except (StorageError, TimeoutError):
         return "down"
     return "up"

@@ -1,18 +1,21 @@
 """The archive: interviews in PostgreSQL, from which each can be rebuilt."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+from psycopg import errors
 
 from protocol.ids import EventId
 from protocol.ledger import LedgerEntry
 from protocol.scalars import InterviewType, Status
 from protocol.session import Session, Turn
-from storage.errors import BadDataError, ErasedError
+from storage.errors import BadDataError, ErasedError, UnmigratedError
 from storage.live import Restore, Unstored
 from storage.postgres import creating, writing
-from storage.postgres.migrate import MONTHS_AHEAD
+from storage.postgres.faults import MIGRATE
+from storage.postgres.migrate import MONTHS_AHEAD, migrations
 from storage.postgres.places import partitioned, place_of
 from storage.postgres.pool import POOL_SIZE, Connection, Database
 from storage.postgres.queries import query
@@ -66,6 +69,10 @@ class Archive:
     async def ping(self) -> None:
         """Raise `BackendDownError` unless the primary answers, in at most about four seconds."""
         await self._database.read(_ping, limit_s=PING_TIMEOUT_S)
+
+    async def check_schema(self) -> None:
+        """Raise `UnmigratedError` where the schema is older than this version's; see `ping`."""
+        await self._database.read(_check_schema, limit_s=PING_TIMEOUT_S)
 
     async def ensure_partitions(self, months: int = MONTHS_AHEAD) -> int:
         """Make the partitions of last month, this month and ``months`` more; return how many.
@@ -286,6 +293,20 @@ class Archive:
             await connection.execute(query("put_ledger"), values)
 
         await partitioned(self._database, put, *places)
+
+
+async def _check_schema(connection: Connection) -> None:
+    try:
+        (applied,) = await _row(connection, "migrations_newest", {})
+    except errors.InsufficientPrivilege:
+        return  # it answers, and this user is not to know its schema
+    if applied < _newest():
+        raise UnmigratedError(f"PostgreSQL's schema is that of migration {applied}: {MIGRATE}")
+
+
+@functools.cache
+def _newest() -> int:
+    return len(migrations())
 
 
 async def _ping(connection: Connection) -> None:

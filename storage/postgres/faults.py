@@ -12,7 +12,9 @@ from contextlib import contextmanager
 import psycopg
 from psycopg import errors
 
-from storage.errors import BackendDownError, BadDataError, StorageError
+from storage.errors import BackendDownError, BadDataError, StorageError, UnmigratedError
+
+MIGRATE = "run `viva migrate`"
 
 
 class DivergedError(BadDataError):
@@ -45,7 +47,9 @@ def translate(error: psycopg.Error) -> StorageError:
     """Return what ``error`` means to a caller of this package."""
     if isinstance(error, errors.CheckViolation) and error.diag.constraint_name is None:
         return PartitionMissingError("PostgreSQL has no partition for the interview's month")
-    if isinstance(error, _UNREADY):
+    if isinstance(error, _OLDER):
+        return UnmigratedError(f"PostgreSQL's schema is too old ({error.sqlstate}): {MIGRATE}")
+    if isinstance(error, errors.InsufficientPrivilege):
         return BackendDownError(f"PostgreSQL is not ready for this version ({error.sqlstate})")
     if isinstance(error, psycopg.DataError | psycopg.IntegrityError | psycopg.ProgrammingError):
         constraint = error.diag.constraint_name
@@ -81,12 +85,11 @@ def outlives(error: BaseException) -> bool:
     return not isinstance(error, errors.ReadOnlySqlTransaction | errors.FeatureNotSupported)
 
 
-# Programming errors by class, but they tell of the schema or of rights, not of this data: worth
-# trying again once `viva migrate` ran.
-_UNREADY = (
+# Programming errors by class, but they tell of the schema, not of this data: worth trying again
+# once `viva migrate` ran.
+_OLDER = (
     errors.UndefinedTable,
     errors.UndefinedColumn,
     errors.UndefinedFunction,
     errors.InvalidSchemaName,
-    errors.InsufficientPrivilege,
 )

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from storage.errors import BackendDownError, BadDataError
+from storage.errors import BackendDownError, BadDataError, UnmigratedError
 from storage.postgres.faults import outlives, translate, translated
 from storage.postgres.pool import SETTINGS, address
 from storage.postgres.times import created_at_of, moment
@@ -57,7 +57,8 @@ def test_only_one_spelling_of_a_uuid7_is_an_id(text: str) -> None:
         (errors.DiskFull(), BackendDownError),
         (errors.ReadOnlySqlTransaction(), BackendDownError),
         (errors.FeatureNotSupported(), BackendDownError),
-        (errors.UndefinedTable(), BackendDownError),
+        (errors.UndefinedTable(), UnmigratedError),
+        (errors.UndefinedColumn(), UnmigratedError),
         (errors.InsufficientPrivilege(), BackendDownError),
         (psycopg.InterfaceError(), BackendDownError),
         (errors.UniqueViolation(), BadDataError),

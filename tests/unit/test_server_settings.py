@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import jwt
 import pytest
 
 from server.commands import migrate, token, up
@@ -289,7 +290,7 @@ def test_up_makes_a_secret_once(environ: pytest.MonkeyPatch, tmp_path: Path) -> 
 def test_a_token_needs_the_secret(
     environ: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    whom = argparse.Namespace(user="ann", role="reviewer")
+    whom = argparse.Namespace(user="ann", role="reviewer", data_dir=None)
     assert token.run(whom) == 1
     assert "VIVA_JWT_SECRET" in capsys.readouterr().err
     environ.setenv("VIVA_JWT_SECRET", "s" * 32)
@@ -302,9 +303,25 @@ def test_a_token_is_for_somebody_whom_the_server_takes(
     environ: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], user: str
 ) -> None:
     environ.setenv("VIVA_JWT_SECRET", "s" * 32)
-    assert token.run(argparse.Namespace(user=user, role="candidate")) == 1
+    assert token.run(argparse.Namespace(user=user, role="candidate", data_dir=None)) == 1
     told = capsys.readouterr()
     assert (told.out, told.err) == ("", "--user has to be text of 1 to 128 characters\n")
+
+
+def test_a_token_of_a_data_directory_is_signed_with_its_secret(
+    environ: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whom = argparse.Namespace(user="ann", role="candidate", data_dir=tmp_path)
+    assert token.run(whom) == 1
+    assert "holds no secret" in capsys.readouterr().err
+    environ.setenv("VIVA_JWT_SECRET", "s" * 32)
+    (tmp_path / "jwt.secret").write_text("t" * 40 + "\n")
+    assert token.run(whom) == 0
+    told = capsys.readouterr().out.strip()
+    assert jwt.decode(told, "t" * 40, algorithms=["HS256"])["sub"] == "ann"
+    environ.setenv("VIVA_NONSENSE", "1")
+    assert token.run(whom) == 1
+    assert "VIVA_NONSENSE is no setting" in capsys.readouterr().err
 
 
 def test_up_tells_where_there_are_no_ports(capsys: pytest.CaptureFixture[str]) -> None:
