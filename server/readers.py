@@ -108,10 +108,11 @@ def _web_address(text: str) -> str:
     return text
 
 
+def _origins(text: str) -> tuple[str, ...]:
+    return tuple(map(_origin, _items(text)))
+
+
 FLAG = Reader("`1` or `0`", _flag)
 HOSTS = Reader("`host` or `host:port`, with commas", _hosts)
-ORIGINS = Reader(
-    "`scheme://host` or `scheme://host:port`, with commas",
-    lambda text: tuple(map(_origin, _items(text))),
-)
+ORIGINS = Reader("`scheme://host` or `scheme://host:port`, with commas", _origins)
 WEB_ADDRESS = Reader("`http://` or `https://`", _web_address)

@@ -148,11 +148,17 @@ def _postgres(text: str) -> str:
 
 
 def _or_none(reader: Reader) -> Reader:
-    return Reader(reader.takes, lambda text: reader(text) if text else None)
+    def read(text: str) -> Any:
+        return reader(text) if text else None
+
+    return Reader(reader.takes, read)
 
 
 def _or_empty(reader: Reader) -> Reader:
-    return Reader(reader.takes, lambda text: reader(text) if text else "")
+    def read(text: str) -> Any:
+        return reader(text) if text else ""
+
+    return Reader(reader.takes, read)
 
 
 def _secret(text: str) -> str:

@@ -318,7 +318,8 @@ def test_a_token_of_a_data_directory_is_signed_with_its_secret(
     (tmp_path / "jwt.secret").write_text("t" * 40 + "\n")
     assert token.run(whom) == 0
     told = capsys.readouterr().out.strip()
-    assert jwt.decode(told, "t" * 40, algorithms=["HS256"])["sub"] == "ann"
+    claims: dict[str, Any] = jwt.decode(told, "t" * 40, algorithms=["HS256"])  # pyright: ignore[reportUnknownMemberType]
+    assert claims["sub"] == "ann"
     environ.setenv("VIVA_NONSENSE", "1")
     assert token.run(whom) == 1
     assert "VIVA_NONSENSE is no setting" in capsys.readouterr().err
