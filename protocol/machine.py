@@ -336,6 +336,12 @@ def _record(step: _Step, received: Received) -> None:
     )
 
 
+def _submit_early(step: _Step, received: Received) -> None:
+    if step.session.rebuilt:  # its start is lost too, and may be sent by another socket
+        _no_answer(step, received)
+    _wrong_state(step, received)
+
+
 def _submit(step: _Step, received: Received) -> None:
     command = received.command
     assert isinstance(command, c.AnswerSubmit)  # noqa: S101
@@ -466,6 +472,7 @@ _OVER: tuple[Status, ...] = ("completed", "abandoned", "expired", "terminated")
 _ROWS: tuple[tuple[tuple[Status, ...], type, Rule], ...] = (
     (("created",), c.InterviewStart, Rule(_start, ("live",))),
     (("created",), c.SpeechFinal, Rule(_no_answer, told="`no_open_answer`")),
+    (("created",), c.AnswerSubmit, Rule(_submit_early, told="`wrong_state`")),
     (("created",), c.InterviewEnd, Rule(_finish_early, ("terminated",))),
     ((*_LIVE, "paused"), c.TurnCancel, Rule(_cancel, ("completed",))),
     ((*_LIVE, "paused"), c.SpeechFinal, Rule(_record)),

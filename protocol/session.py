@@ -108,8 +108,9 @@ class OpenTurn(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Session(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Everything the state machine decides by. Times in Unix milliseconds.
 
-    ``rebuilt``: it came back from PostgreSQL, which may have lacked the newest answers; their
-    clients send them again, perhaps before their questions were asked again.
+    ``rebuilt``: it came back from PostgreSQL, which may have lacked the newest answers, or a client
+    holds events that its log has lost. Answers are sent again then, perhaps before their questions
+    were asked again.
     """
 
     interview_id: str

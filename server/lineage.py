@@ -6,12 +6,17 @@ resynchronise, and the clients send again what `stored` did not cover.
 
 A failover of PostgreSQL may lose what was stored, too. What it still holds is in the live log then:
 `stored` goes back to that, and the rest is written again.
+
+Short of that, the log may have lost events that only clients know of. The session is marked then,
+so that what they send again may come before what it answers is there again.
 """
 
+import msgspec
 import structlog
+from msgspec.structs import replace
 
 from protocol.ids import EventId
-from storage.live import LiveStore, State
+from storage.live import Commit, Committed, LiveStore, State
 
 _log = structlog.get_logger()
 
@@ -32,3 +37,25 @@ async def leads_on(store: LiveStore, before: State, held: EventId) -> bool:
     if await store.evict(interview_id, before.version, before.head):
         _log.warning("session lost its tail", interview=interview_id, stored=str(held))
     return False
+
+
+async def marked(store: LiveStore, before: State, tick: int) -> bool:
+    """Mark the session as one that lost events; False where it moved on: read it again.
+
+    ``tick`` is when the sweeper looks at it next, in Unix ms.
+
+    Raises:
+        BackendDownError: Redis does not answer.
+    """
+    session = before.session
+    if session.rebuilt or session.over:
+        return True
+    commit = Commit(
+        id=session.interview_id,
+        version=before.version,
+        head=str(before.head),
+        kind="finish",  # adds nothing, so that a full Redis is no reason to turn a client away
+        session=msgspec.json.encode(replace(session, rebuilt=True)).decode(),
+        tick=tick,
+    )
+    return isinstance(await store.commit(commit), Committed)

@@ -12,7 +12,7 @@ from protocol.ids import EventId, parse_event_id
 from protocol.machine import Input, Received, transition
 from server.clock import Clock, backoff
 from server.hub import Hub
-from server.lineage import leads_on
+from server.lineage import leads_on, marked
 from storage.errors import BackendDownError, ErasedError, MissingError, OutOfMemoryError
 from storage.live import (
     ANY_ORDINAL,
@@ -142,11 +142,12 @@ class Sessions:
         _log.info("session rebuilt", interview=interview_id, head=str(restore.head))
 
     async def reconcile(self, interview_id: str, seen: EventId) -> bool:
-        """Make sure that the live log leads on from what is stored; False where it was dropped.
+        """Make sure that the live log leads on from what is stored; False: look at it anew.
 
         For a client that holds ``seen`` where the log does not, unless that was only trimmed away:
         a failover may have lost more, even what was stored. Going on before that is known could
-        lose what is answered next.
+        lose what is answered next; so could an answer that is sent again and refused for good,
+        only because its question is not there again yet.
 
         Raises:
             BackendDownError: Redis or PostgreSQL does not answer.
@@ -155,7 +156,10 @@ class Sessions:
             return True
         before = await self.load(interview_id)
         restore = await self._archive.rebuild(interview_id)
-        return restore is None or await leads_on(self._store, before, restore.head)
+        if restore is not None and not await leads_on(self._store, before, restore.head):
+            return False
+        tick = timer_of(before.session, self._clock.now(), self._idle_ms)
+        return await marked(self._store, before, tick)
 
     async def command(
         self, interview_id: str, command: DurableCommand, seen: EventId | None = None

@@ -334,6 +334,12 @@ def test_an_answer_sent_again_waits_for_the_question_of_a_rebuilt_interview() ->
     for command in (c.AnswerSubmit(id="a"), c.HintRequest(id="h")):
         story.send(command)
         assert (story.reject.code, story.reject.retryable) == ("no_open_answer", True)
+    anew = Story()
+    anew.answer()
+    assert (anew.reject.code, anew.reject.retryable) == ("wrong_state", False)
+    anew.session = replace(anew.session, rebuilt=True)
+    anew.answer()
+    assert (anew.reject.code, anew.reject.retryable) == ("no_open_answer", True)
     story.say()
     story.answer()
     assert story.turns[-1].text == "Because."
