@@ -128,20 +128,31 @@ class TurnRunner:
             return
         number = acquired.state.session.turn
         with self._leases.hold(interview_id, number, acquired.fence, asked) as lease:
-            try:
-                await self._work.run(acquired.state, lease)
-            except FencedError:
-                self._meter.turn_ended("fenced")
-                over = await self._work.over(lease)
-            except asyncio.CancelledError:
-                over = interview_id in self._stopped
-                if not over:
-                    await self._release(lease)
-                    raise
-            else:
-                over = True
+            over = await self._ended_here(acquired, lease)
         if over and self._group is not None:
             self._group.create_task(self._forget(lease))  # bounded, and nobody waits for it
+
+    async def _ended_here(self, acquired: Acquired, lease: Lease) -> bool:
+        """Work on the turn; tell whether it is over, not just moved."""
+        try:
+            await self._work.run(acquired.state, lease)
+        except FencedError:
+            self._meter.turn_ended("fenced")
+            return await self._over(lease)
+        except asyncio.CancelledError:
+            if lease.interview_id in self._stopped:
+                return True
+            await self._release(lease)
+            raise
+        return True
+
+    async def _over(self, lease: Lease) -> bool:
+        try:
+            return await self._work.over(lease)
+        except asyncio.CancelledError:  # whoever stopped it tells as much
+            if lease.interview_id in self._stopped:
+                return True
+            raise
 
     async def _forget(self, lease: Lease) -> None:
         try:

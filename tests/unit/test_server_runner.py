@@ -56,6 +56,7 @@ class FakeWork:
 
     def __init__(self) -> None:
         self.seconds = 1.0
+        self.look_s = 0.0
         self.fault: Exception | None = None
         self.begun: list[str] = []
         self.ended: list[str] = []
@@ -71,6 +72,7 @@ class FakeWork:
         self.ended.append(lease.interview_id)
 
     async def over(self, _: FakeLease) -> bool:
+        await asyncio.sleep(self.look_s)
         return self.is_over
 
     async def forget(self, lease: FakeLease) -> None:
@@ -208,6 +210,28 @@ def test_a_turn_that_moved_is_not_forgotten_at_the_provider() -> None:
 
         scene.run(story)
         assert scene.work.forgotten == (["a"] if is_over else [])
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_turn_that_is_stopped_while_it_looks_whether_it_is_over_is_forgotten(
+    stopped: bool,  # noqa: FBT001
+) -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        scene.work.fault, scene.work.look_s = FencedError(), 60
+        scene.runner.start("a")
+        await asyncio.sleep(1.5)  # fenced out by a barge-in
+        if stopped:
+            scene.runner.stop("a")  # the barge-in was committed on this instance
+        else:
+            await scene.runner.drain(0)
+        await asyncio.sleep(1)
+        assert scene.work.forgotten == (["a"] if stopped else [])
+        assert scene.store.released == []  # it is not ours
+        assert len(scene.runner) == 0
+
+    scene.run(story)
 
 
 def test_forgetting_that_fails_leaves_the_turns_alone() -> None:
