@@ -80,7 +80,9 @@ class Connection:
         self._rate = CommandRate(now)
         self._errors = ErrorCount()
         self._heard = now
-        self._work: asyncio.Queue[c.DurableCommand | _Speak | Close] = asyncio.Queue()
+        self._task: asyncio.Task[Any] | None = None
+        self._aborted: Close | None = None
+        self._work: asyncio.Queue[c.DurableCommand | _Speak] = asyncio.Queue(COMMANDS_WAITING + 1)
         self._partial: c.SpeechPartial | None = None
         self._partial_due = now
         self._admission: Admission | None = None
@@ -90,6 +92,21 @@ class Connection:
 
     async def run(self) -> Close | None:
         """Serve the socket; return the code to close it with, None where the peer went first."""
+        self._task = task = asyncio.current_task()
+        assert task is not None  # noqa: S101  # a coroutine runs in a task
+        cancelled = task.cancelling()
+        try:
+            return await self._attend()
+        except asyncio.CancelledError:
+            if self._aborted is None or task.uncancel() > cancelled:
+                raise
+            return self._aborted
+        finally:
+            self._task = None
+            if self._topic is not None:
+                await self._shared.hub.leave(self._topic, self)
+
+    async def _attend(self) -> Close | None:
         try:
             hello = await self._hello()
             grant = self._shared.door.identify(self._interview_id, hello)
@@ -101,9 +118,6 @@ class Connection:
             return Close.BACKEND_DOWN
         except (ClosedError, RefusedError) as end:
             return end.code
-        finally:
-            if self._topic is not None:
-                await self._shared.hub.leave(self._topic, self)
 
     async def _enter(self, grant: Grant, hello: c.Hello, since: float) -> tuple[Admission, Topic]:
         topic = self._topic = await self._shared.hub.enter(self._interview_id, self)
@@ -257,8 +271,6 @@ class Connection:
     async def _decide_all(self) -> None:
         while True:
             match await self._work.get():
-                case Close() as code:
-                    raise ClosedError(code)
                 case _Speak():
                     await self._speak()
                 case command:
@@ -339,17 +351,19 @@ class Connection:
     def tick(self, now: float) -> None:
         """See `Watcher.tick`."""
         if self._outlet.stalled(now):
-            self._work.put_nowait(Close.TOO_SLOW)
+            self.abort(Close.TOO_SLOW)
         elif now - self._heard > HEARTBEAT_S:
-            self._work.put_nowait(Close.HEARTBEAT_LOST)
+            self.abort(Close.HEARTBEAT_LOST)
 
     def drain(self, reconnect_after_ms: int) -> None:
         """Ask the client to go to another instance."""
         self._outlet.drain(reconnect_after_ms)
 
     def abort(self, code: Close) -> None:
-        """Close the socket now, whatever it waits for."""
-        self._work.put_nowait(code)
+        """Close the socket now, whatever it waits for: Redis, its client, its turn."""
+        if self._task is not None and self._aborted is None:
+            self._aborted = code
+            self._task.cancel()
 
 
 _partials = msgspec.json.Decoder(PartialHeard)

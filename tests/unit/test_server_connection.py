@@ -1,0 +1,242 @@
+"""One socket over the twin, in virtual time: how it ends, and what it may send."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from typing import Any, cast
+
+import msgspec
+import pytest
+
+from protocol.closes import Close
+from protocol.codec import encode
+from protocol.commands import AnswerSubmit, DurableCommand, Hello, SpeechPartial
+from protocol.events import Welcome
+from protocol.ids import ORIGIN
+from protocol.limits import HEARTBEAT_MS, HEARTBEATS_MISSED, LIMITS
+from protocol.scalars import Role
+from server.connection import COMMANDS_WAITING, Backends, Connection
+from server.hub import TICK_S, Hub
+from server.joining import Admission
+from server.outlet import SEND_STALL_S
+from server.sessions import Verdict
+from storage.live import Restore
+from storage.twin import Twin, TwinNotifier, TwinServer
+from tests.support.clocks import LoopClock
+from tests.support.interviews import session
+from tests.support.virtual_time import run_virtual
+
+FOREVER_S = 1e6
+
+
+class FakeWire:
+    """A client: what it sends, and what it was sent; ``stuck``: it reads nothing."""
+
+    def __init__(self) -> None:
+        self.sends: asyncio.Queue[str] = asyncio.Queue()
+        self.got: list[dict[str, Any]] = []
+        self.stuck = False
+
+    def say(self, message: Any) -> None:
+        self.sends.put_nowait(encode(message, "json").decode())
+
+    async def receive(self) -> str:
+        return await self.sends.get()
+
+    async def send(self, frame: bytes) -> None:
+        if self.stuck:
+            await asyncio.sleep(FOREVER_S)
+        self.got.append(msgspec.json.decode(frame))
+
+    def codes(self) -> Counter[str]:
+        return Counter(str(message["code"]) for message in self.got if "code" in message)
+
+
+class FakeDoor:
+    def __init__(self, role: Role) -> None:
+        self.role: Role = role
+        self.hangs = False
+
+    def identify(self, interview_id: str, hello: Hello) -> str:
+        assert hello.credential
+        return interview_id
+
+    async def admit(self, grant: str, hello: Hello, *, since: float) -> Admission:
+        assert hello
+        assert since
+        if self.hangs:
+            await asyncio.sleep(FOREVER_S)
+        welcome = Welcome(
+            interview_id=grant,
+            role=self.role,
+            recovered=True,
+            head=str(ORIGIN),
+            resume_token="token",
+            heartbeat_ms=HEARTBEAT_MS,
+            limits=LIMITS,
+        )
+        return Admission(
+            role=self.role,
+            slot=self.role,
+            number=1,
+            position=ORIGIN,
+            stored=ORIGIN,
+            session=session(grant),
+            welcome=welcome,
+        )
+
+
+class FakeSessions:
+    """Decides nothing while it ``hangs``, as with a Redis that does not answer."""
+
+    def __init__(self) -> None:
+        self.hangs = False
+        self.asked: list[str] = []
+        self.running = 0
+
+    async def command(self, _: str, command: DurableCommand, _seen: Any) -> Verdict:
+        self.asked.append(command.id)
+        self.running += 1
+        try:
+            if self.hangs:
+                await asyncio.sleep(FOREVER_S)
+        finally:
+            self.running -= 1
+        return Verdict(accepted=ORIGIN)
+
+
+class Silent:
+    """Counts nothing and follows nobody."""
+
+    def __getattr__(self, _: str) -> Callable[..., None]:
+        return lambda *_: None
+
+
+class Scene:
+    def __init__(self, role: Role = "candidate") -> None:
+        self.clock = LoopClock()
+        self.server = TwinServer(self.clock.now)
+        self.store = Twin(self.server)
+        self.hub = Hub(self.store, TwinNotifier(self.server), self.clock)
+        self.door, self.sessions, self.wire = FakeDoor(role), FakeSessions(), FakeWire()
+        parts: dict[str, Any] = {
+            "store": self.store,
+            "sessions": self.sessions,
+            "hub": self.hub,
+            "door": self.door,
+            "followers": Silent(),
+            "clock": self.clock,
+            "meter": Silent(),
+        }
+        self._backends = Backends(**parts)
+        self.connection: Connection
+
+    async def open(self, *, hello: bool = True) -> "asyncio.Task[Close | None]":
+        """Open the socket; give it a moment."""
+        new = session()
+        await self.store.create(Restore(session=new, version=0, head=ORIGIN, tick=0))
+        wire = cast("Any", self.wire)
+        self.connection = Connection(self._backends, wire, new.interview_id, "json")
+        serving = asyncio.create_task(self.connection.run())
+        if hello:
+            self.wire.say(Hello(credential="credential"))
+        await asyncio.sleep(0.01)
+        return serving
+
+    async def within(self, serving: "asyncio.Task[Close | None]", seconds: float) -> Close | None:
+        async with asyncio.timeout(seconds):
+            return await serving
+
+    def run(self, story: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        async def main() -> None:
+            ticking = asyncio.create_task(self.hub.tick())
+            try:
+                await story()
+            finally:
+                ticking.cancel()
+
+        run_virtual(main())
+
+
+@pytest.mark.parametrize("waits_for", ["hello", "the door", "Redis", "its client", "nothing"])
+def test_a_socket_is_aborted_at_once_whatever_it_waits_for(waits_for: str) -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        scene.door.hangs = waits_for == "the door"
+        scene.sessions.hangs = waits_for == "Redis"
+        scene.wire.stuck = waits_for == "its client"
+        serving = await scene.open(hello=waits_for != "hello")
+        for number in range(0 if waits_for == "hello" else 5):
+            scene.wire.say(AnswerSubmit(id=f"a{number}", text="x"))
+        await asyncio.sleep(1)
+        assert not serving.done()
+        for code in (Close.RESYNCHRONISE, Close.TOO_SLOW):  # the first one counts
+            scene.connection.abort(code)
+        assert await scene.within(serving, 0.001) == Close.RESYNCHRONISE
+        assert not serving.cancelling()
+        assert (scene.hub.watchers(), scene.sessions.running) == ([], 0)
+        scene.connection.abort(Close.INTERNAL)  # too late to mean anything
+
+    scene.run(story)
+
+
+def test_a_server_that_ends_is_no_abort() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        for aborted in (False, True):
+            serving = await scene.open()
+            if aborted:
+                scene.connection.abort(Close.RESYNCHRONISE)
+            serving.cancel()
+            await asyncio.wait([serving])
+            assert serving.cancelled()
+            assert scene.hub.watchers() == []
+
+    scene.run(story)
+
+
+def test_a_silent_client_is_closed_in_time_while_its_commands_wait() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        scene.sessions.hangs = True
+        serving = await scene.open()
+        for number in range(4):
+            scene.wire.say(AnswerSubmit(id=f"a{number}", text="x"))
+        silence = HEARTBEAT_MS / 1000 * HEARTBEATS_MISSED
+        assert await scene.within(serving, silence + 2 * TICK_S) == Close.HEARTBEAT_LOST
+
+    scene.run(story)
+
+
+def test_a_client_that_does_not_read_is_closed_in_time() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        serving = await scene.open()
+        scene.sessions.hangs = scene.wire.stuck = True
+        scene.wire.say(AnswerSubmit(id="a", text="x"))
+        scene.connection.thinking(1)
+        assert await scene.within(serving, SEND_STALL_S + 2 * TICK_S) == Close.TOO_SLOW
+
+    scene.run(story)
+
+
+def test_what_waits_for_a_decision_is_bounded() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        scene.sessions.hangs = True
+        serving = await scene.open()
+        for number in range(COMMANDS_WAITING + 20):
+            scene.wire.say(AnswerSubmit(id=f"a{number}", text="x"))
+            scene.wire.say(SpeechPartial(utterance_id="u", revision=number, text="x"))
+            await asyncio.sleep(0.2)
+        assert scene.sessions.asked == ["a0"]
+        assert scene.wire.codes() == {"rate_limited": 20}
+        scene.connection.abort(Close.INTERNAL)
+        await scene.within(serving, 1)
+
+    scene.run(story)
