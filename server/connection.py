@@ -236,23 +236,26 @@ class Connection:
                 self._enqueue(command)
 
     def _forbid(self, command: c.DurableCommand | c.SpeechPartial, role: Role) -> None:
+        command_id = None if isinstance(command, c.SpeechPartial) else command.id
+        if not self._affords(command_id):
+            return
         message = f"{command.__struct_config__.tag} may not be sent as {role}"
-        if isinstance(command, c.SpeechPartial):
+        if command_id is None:
             self._outlet.say(Error(code="forbidden", message=message))
         else:
-            self._reject(command.id, "forbidden", message)
+            self._reject(command_id, "forbidden", message)
 
     def _enqueue(self, command: c.DurableCommand) -> None:
         if self._affords(command.id):
             self._work.put_nowait(command)
 
-    def _affords(self, command_id: str) -> bool:
-        """Whether one more command is within the limits; else it is refused here."""
+    def _affords(self, command_id: str | None) -> bool:
+        """Whether one more command is within the limits; else it is refused here, or dropped."""
         if self._rate.admit(self._heard) and self._work.qsize() < COMMANDS_WAITING:
             return True
-        self._reject(
-            command_id, "rate_limited", "too many commands; send it again later", retryable=True
-        )
+        if command_id is not None:
+            message = "too many commands; send it again later"
+            self._reject(command_id, "rate_limited", message, retryable=True)
         if self._rate.exhausted(self._heard):
             self._outlet.close(Close.RATE_LIMITED)
         return False

@@ -13,7 +13,7 @@ from protocol.codec import encode
 from protocol.commands import AnswerSubmit, DurableCommand, Hello, SpeechPartial
 from protocol.events import Welcome
 from protocol.ids import ORIGIN
-from protocol.limits import HEARTBEAT_MS, HEARTBEATS_MISSED, LIMITS
+from protocol.limits import HEARTBEAT_MS, HEARTBEATS_MISSED, LIMITS, OVERRATE_CLOSE_S
 from protocol.scalars import Role
 from server.connection import COMMANDS_WAITING, Backends, Connection
 from server.hub import TICK_S, Hub
@@ -238,5 +238,30 @@ def test_what_waits_for_a_decision_is_bounded() -> None:
         assert scene.wire.codes() == {"rate_limited": 20}
         scene.connection.abort(Close.INTERNAL)
         await scene.within(serving, 1)
+
+    scene.run(story)
+
+
+@pytest.mark.parametrize("partial", [False, True])
+def test_forbidden_messages_have_a_rate_too(partial: bool) -> None:  # noqa: FBT001
+    scene = Scene("observer")
+
+    async def story() -> None:
+        serving = await scene.open()
+        message: Any = AnswerSubmit(id="a", text="x")
+        if partial:
+            message = SpeechPartial(utterance_id="u", revision=1, text="x")
+        for _ in range(LIMITS.command_burst + 10):
+            scene.wire.say(message)
+        await asyncio.sleep(0.001)
+        surplus = {} if partial else {"rate_limited": 10}
+        assert scene.wire.codes() == {"forbidden": LIMITS.command_burst, **surplus}
+        began = scene.clock.monotonic()
+        while not serving.done():
+            scene.wire.say(message)
+            await asyncio.sleep(0.02)
+        assert serving.result() == Close.RATE_LIMITED
+        assert scene.clock.monotonic() - began <= OVERRATE_CLOSE_S + 1
+        assert scene.sessions.asked == []
 
     scene.run(story)
