@@ -21,7 +21,8 @@ from tests.support.interviews import NOW, opened
 from tests.support.migrations import migrated
 
 CANDIDATE = "ann"
-STRONG, WEAK = f"{ANSWER} quality:strong", f"{ANSWER} quality:weak"
+SAID = f"{ANSWER} {ANSWER}"  # enough words for communication to be rated, too
+STRONG, WEAK = f"{SAID} quality:strong", f"{SAID} quality:weak"
 PATIENCE_S = 20.0
 
 _numbers = itertools.count()
@@ -80,6 +81,7 @@ def rated(place: Place) -> str:
     assert place.ask("GET", f"{path}/report").status == 202  # nobody was told to write it yet
     report = place.reported(path)
     assert [rating["score"] for rating in report["ratings"]] == [5, 1]
+    assert report["communication"]["score"] == 5
     for rating in report["ratings"]:
         for evidence in rating["evidence"]:
             assert evidence["quote"] in f"{STRONG} {WEAK}"
