@@ -15,6 +15,7 @@ from server.api.described import BEARER, Document
 from server.api.health import contract, live, metrics_route, ready
 from server.api.interviews import Interviews
 from server.api.notice import show_notice
+from server.api.progress import show_progress
 from server.api.reports import Reports
 from server.auth import Authenticator
 from server.guards import BODY_BYTES, Guards
@@ -49,6 +50,7 @@ def create_app(instance: Instance) -> Guards:
         [
             Interviews,
             Reports,
+            show_progress,
             show_notice,
             live,
             ready,

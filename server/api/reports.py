@@ -1,22 +1,21 @@
-"""Reports: read in several forms, have written again, decide on; and the progress of a user."""
+"""Reports: read in several forms, have written again, decide on."""
 
-from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import msgspec
 from litestar import Controller, Request, Response, get, post
+from litestar.datastructures import CacheControlHeader
+from litestar.openapi.datastructures import ResponseSpec
 
-from protocol.assessment import Report
 from protocol.events import ReportView
 from protocol.scalars import ENDED
-from protocol.session import Turn
 from server.api.accept import preferred
 from server.api.deps import Deps
 from server.api.described import SECURED, refusals
+from server.api.forms import FORMS, Decided, InForms, decided, in_form
 from server.auth import Caller
 from server.ids import uuid7
 from server.problems import ProblemError, absent
-from server.reporting.markdown import report_markdown
 from storage.postgres.assessments import Assessed, Decision
 from storage.postgres.records import Interview
 
@@ -32,6 +31,9 @@ class Ordered(msgspec.Struct, frozen=True, kw_only=True):
     status: Literal["pending"] = "pending"
 
 
+_PENDING = {202: ResponseSpec(Ordered, generate_examples=False, description="It is being written.")}
+
+
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a reviewer decides, and why."""
 
@@ -45,21 +47,22 @@ class Reports(Controller):
     path = "/api/interviews/{interview_id:str}"
     tags = ("reports",)
     security = SECURED
+    cache_control = CacheControlHeader(no_store=True)
 
-    @get("/report", responses=refusals(403, 404, 406, 409))
+    @get("/report", responses=_PENDING | refusals(403, 404, 406, 409), operation_class=InForms)
     async def report(
         self, deps: Deps, caller: Caller, interview_id: str, request: Request[Any, Any, Any]
-    ) -> Response[Any]:
+    ) -> Response[Decided]:
         """Read the report in the form that `Accept` prefers; 202 while it is being written."""
         interview = await _permitted(deps, caller, interview_id)
         assessed = await deps.assessments.assessed(interview_id) or _NOTHING
         if assessed.report is None:
             await _explain(deps, interview)
-            return Response(Ordered(), status_code=202, headers={"Retry-After": _RETRY_S})
-        form = preferred(request.headers.get("accept", ""), tuple(_FORMS))
+            pending: Response[Any] = _pending()
+            return pending
+        form = preferred(request.headers.get("accept", ""), tuple(FORMS))
         turns = await deps.archive.transcript(interview_id)
-        body, media_type = _FORMS[form](assessed, turns)
-        return Response(body, media_type=media_type, headers={"Vary": "Accept"})
+        return await in_form(form, decided(assessed.report, assessed.decisions), turns)
 
     @post("/report", status_code=202, responses=refusals(403, 404, 409, 429))
     async def write(self, deps: Deps, caller: Caller, interview_id: str) -> Response[Ordered]:
@@ -75,9 +78,9 @@ class Reports(Controller):
                 429, "report_is_new", "The report was just written.", {"Retry-After": wait}
             )
         await deps.orders.write(interview_id, again=assessed.report is not None)
-        return Response(Ordered(), status_code=202, headers={"Retry-After": _RETRY_S})
+        return _pending()
 
-    @post("/decision", status_code=201, responses=refusals(403, 404, 409))
+    @post("/decision", status_code=201, responses=refusals(403, 404, 408, 409, 413))
     async def decide(
         self, deps: Deps, caller: Caller, interview_id: str, data: Verdict
     ) -> Decision:
@@ -103,6 +106,10 @@ class Reports(Controller):
         )
         await deps.assessments.put_decision(interview_id, decision)
         return decision
+
+
+def _pending() -> Response[Ordered]:
+    return Response(Ordered(), status_code=202, headers={"Retry-After": _RETRY_S})
 
 
 _NOTHING = Assessed(report=None, decisions=())
@@ -137,23 +144,3 @@ async def _explain(deps: Deps, interview: Interview) -> None:
 
 
 _FAILED = {"nothing_to_report": "Nothing was answered in this interview; there is no report."}
-
-
-def _json(assessed: Assessed, _turns: Sequence[Turn]) -> tuple[Any, str]:
-    assert assessed.report is not None  # noqa: S101
-    whole: dict[str, Any] = msgspec.to_builtins(assessed.report)
-    return whole | {"decisions": msgspec.to_builtins(assessed.decisions)}, "application/json"
-
-
-def _text(write: Callable[[Report, Sequence[Turn]], Any], media_type: str) -> Any:
-    def form(assessed: Assessed, turns: Sequence[Turn]) -> tuple[Any, str]:
-        assert assessed.report is not None  # noqa: S101
-        return write(assessed.report, turns), media_type
-
-    return form
-
-
-_FORMS: dict[str, Callable[[Assessed, Sequence[Turn]], tuple[Any, str]]] = {
-    "application/json": _json,
-    "text/markdown": _text(report_markdown, "text/markdown"),
-}

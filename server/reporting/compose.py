@@ -128,7 +128,7 @@ def _check(ratings: Sequence[Rating], turns: Sequence[Turn], guide: Guide) -> No
         if (name, rating.competency.casefold()) in seen:
             raise ValueError(f"{name} is rated twice for one competency")
         seen.add((name, rating.competency.casefold()))
-        if rating.rubric != guide.version:
+        if question is not None and rating.rubric != guide.version:  # communication has its own
             raise ValueError(f"the rating of {name} was made by another rubric")
         if not spoken.issuperset(rating.turns):
             raise ValueError(f"the rating of {name} names turns that the candidate did not speak")

@@ -34,7 +34,7 @@ SNAPSHOT = e.Snapshot(
     open=e.OpenView(
         turn=2, attempt=1, speaker="candidate", kind="answer", text="", segments=(SEGMENT,)
     ),
-    report=e.ReportView(code="assessor_unavailable", retryable=True),
+    report=e.ReportView(code="unverifiable", retryable=True),
     transcript_url="/api/interviews/x/transcript",
 )
 
@@ -91,7 +91,7 @@ EVENTS: tuple[e.DurableEvent, ...] = (
     ),
     e.RatingReady(id="10-1", turn=2, ratings=[{"competency": "depth", "score": 4}]),
     e.ReportReady(id="11-1", report_id="r"),
-    e.ReportFailed(id="12-1", code="assessor_unavailable", retryable=True),
+    e.ReportFailed(id="12-1", code="unverifiable", retryable=True),
     e.Notice(id="13-1", code="time_low", message=TEXT),
     e.InterviewEnded(id="14-1", reason="completed"),
 )

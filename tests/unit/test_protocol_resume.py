@@ -258,7 +258,7 @@ def test_a_view_keeps_what_else_it_is_told() -> None:
     assert view.report == failed
     view.replace(SNAPSHOT, EventId(9, 9))
     assert (view.head, view.notices) == (EventId(9, 9), [])
-    assert view.report == e.ReportFailed(code="assessor_unavailable", retryable=True)
+    assert view.report == e.ReportFailed(code="unverifiable", retryable=True)
     view.replace(replace(SNAPSHOT, report=None), EventId(9, 9))
     assert view.report is None
     assert view.open is not None

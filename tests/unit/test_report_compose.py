@@ -140,6 +140,15 @@ def test_a_rating_that_proves_nothing_is_refused(fault: dict[str, object], told:
         composed(rated.turns, plan, [replace(first, **fault), *others])
 
 
+def test_communication_is_rated_by_a_rubric_of_its_own() -> None:
+    rated = reports.rich()
+    plan = guide(*rated.report.coverage.competencies)
+    assert rated.report.communication
+    apart = replace(rated.report.communication, rubric="another")
+    whole = composed(rated.turns, plan, rated.report.ratings, apart)
+    assert whole.report.communication == apart
+
+
 def test_a_quote_that_was_altered_is_refused() -> None:
     rated = reports.rich()
     first, others = _first(rated)

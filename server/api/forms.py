@@ -1,0 +1,76 @@
+"""The forms that a report comes in, each with the headers that it needs."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from litestar import Response
+from litestar.openapi.spec import OpenAPIMediaType, OpenAPIResponse, OpenAPIType, Operation, Schema
+from msgspec.structs import asdict
+
+from protocol.assessment import Report
+from protocol.session import Turn
+from server.reporting.html import content_security_policy, report_html
+from server.reporting.markdown import report_markdown
+from server.reporting.pdf import report_pdf
+from storage.postgres.assessments import Decision
+
+
+class Decided(Report, frozen=True, kw_only=True):
+    """A report, and what reviewers decided beside it."""
+
+    decisions: tuple[Decision, ...]
+
+
+async def in_form(form: str, report: Decided, turns: Sequence[Turn]) -> Response[Any]:
+    """Return the report as the media type ``form``, one of `FORMS`."""
+    body, headers = await FORMS[form](report, turns)
+    return Response(body, media_type=form, headers={"Vary": "Accept", **headers})
+
+
+def decided(report: Report, decisions: tuple[Decision, ...]) -> Decided:
+    """Return the report with the decisions beside it."""
+    return Decided(**asdict(report), decisions=decisions)
+
+
+_Form = tuple[Any, dict[str, str]]
+
+
+async def _json(report: Decided, _turns: Sequence[Turn]) -> _Form:
+    return report, {}
+
+
+async def _markdown(report: Decided, turns: Sequence[Turn]) -> _Form:
+    return report_markdown(report, turns), {}
+
+
+async def _html(report: Decided, turns: Sequence[Turn]) -> _Form:
+    page = await asyncio.to_thread(report_html, report, turns)
+    return page, {"Content-Security-Policy": content_security_policy()}
+
+
+async def _pdf(report: Decided, turns: Sequence[Turn]) -> _Form:
+    paper = await asyncio.to_thread(report_pdf, report, turns)
+    name = f"report-{report.interview_id}.pdf"
+    return paper, {"Content-Disposition": f'inline; filename="{name}"'}
+
+
+FORMS: dict[str, Callable[[Decided, Sequence[Turn]], Awaitable[_Form]]] = {
+    "application/json": _json,
+    "text/markdown": _markdown,
+    "text/html": _html,
+    "application/pdf": _pdf,
+}
+
+
+@dataclass  # else `__post_init__` is not called
+class InForms(Operation):
+    """Describes that the answer comes in all of `FORMS`."""
+
+    def __post_init__(self) -> None:
+        """Name the forms beside JSON; called by Litestar when all else is described."""
+        told = (self.responses or {})["200"]
+        assert isinstance(told, OpenAPIResponse)  # noqa: S101
+        text = OpenAPIMediaType(schema=Schema(type=OpenAPIType.STRING))
+        told.content = dict.fromkeys(FORMS, text) | (told.content or {})

@@ -1,0 +1,26 @@
+"""How somebody's scores went from interview to interview."""
+
+from litestar import get
+from litestar.datastructures import CacheControlHeader
+
+from server.api.deps import Deps
+from server.api.described import SECURED, refusals
+from server.auth import Caller
+from server.problems import ProblemError
+from server.reporting.progress import Progress, progress
+
+
+@get(
+    "/api/progress",
+    tags=["reports"],
+    security=SECURED,
+    responses=refusals(403),
+    cache_control=CacheControlHeader(no_store=True),
+)
+async def show_progress(deps: Deps, caller: Caller, user: str | None = None) -> Progress:
+    """Tell how the caller's scores went; of another `user`, for reviewers only."""
+    if user is not None and user != caller.user and not caller.reviews:
+        raise ProblemError(403, "reviewers_only", "The progress of others is shown to reviewers.")
+    reports = await deps.assessments.reports_of(user or caller.user)
+    # Ratings of an assessment are shown to reviewers only, in means as little as one by one.
+    return progress([each for each in reports if caller.reviews or each.mode == "practice"])

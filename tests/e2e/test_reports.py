@@ -1,0 +1,207 @@
+"""Reports over HTTP: while they are written, in each of their forms, and who may see them."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Generator
+from typing import Any
+
+import psycopg
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from protocol.scalars import Mode
+from server.reporting.html import content_security_policy
+from tests.e2e.instances import Instance
+from tests.e2e.test_api import Reply, ask
+from tests.support.databases import flush_redis, fresh_database
+from tests.support.ended import ANSWER, ended
+from tests.support.fake_provider import fake_openai
+from tests.support.interviews import NOW, opened
+from tests.support.migrations import migrated
+
+CANDIDATE = "ann"
+SAID = f"{ANSWER} {ANSWER}"  # enough words for communication to be rated, too
+STRONG, WEAK = f"{SAID} quality:strong", f"{SAID} quality:weak"
+PATIENCE_S = 20.0
+
+_numbers = itertools.count()
+
+
+class Place:
+    """An instance with a model that rates, and the database behind it."""
+
+    def __init__(self, instance: Instance, database_url: str) -> None:
+        self.instance = instance
+        self.database_url = database_url
+
+    def ended(self, *answers: str, mode: Mode = "practice") -> str:
+        """Put an interview there that is over and has no report; return its path."""
+
+        async def put() -> str:
+            async with opened(self.database_url) as archive:
+                at = NOW + next(_numbers)
+                return (await ended(archive, at, mode=mode, answers=answers)).interview_id
+
+        return f"/api/interviews/{asyncio.run(put())}"
+
+    def ask(self, method: str, path: str, body: Any = None, **more: Any) -> Reply:
+        more.setdefault("user", CANDIDATE)
+        return ask(self.instance, method, path, body, **more)
+
+    def reported(self, path: str, **more: Any) -> Any:
+        """Have the report written, and return it."""
+        assert self.ask("POST", f"{path}/report", **more).status == 202
+        deadline = time.monotonic() + PATIENCE_S
+        while (reply := self.ask("GET", f"{path}/report", **more)).status == 202:
+            assert reply.json == {"status": "pending"}
+            assert int(reply.headers["Retry-After"]) > 0
+            assert time.monotonic() < deadline, "the report never came"
+            time.sleep(0.1)
+        assert reply.status == 200
+        return reply.json
+
+
+@pytest.fixture(scope="module")
+def place(services: Any, tmp_path_factory: pytest.TempPathFactory) -> Generator[Place]:
+    flush_redis(services.redis_url)
+    with fresh_database(services.database_url) as database_url, fake_openai() as model:
+        settings = {"REDIS_URL": services.redis_url, "DATABASE_URL": migrated(database_url)}
+        running = Instance({**settings, **model}, tmp_path_factory.mktemp("instance"))
+        running.start()
+        yield Place(running, database_url)
+        running.stop()
+        assert "Traceback" not in running.log()
+
+
+@pytest.fixture(scope="module")
+def rated(place: Place) -> str:
+    """An interview with a report."""
+    path = place.ended(STRONG, WEAK)
+    assert place.ask("GET", f"{path}/report").status == 202  # nobody was told to write it yet
+    report = place.reported(path)
+    assert [rating["score"] for rating in report["ratings"]] == [5, 1]
+    assert report["communication"]["score"] == 5
+    for rating in report["ratings"]:
+        for evidence in rating["evidence"]:
+            assert evidence["quote"] in f"{STRONG} {WEAK}"
+    return path
+
+
+@pytest.mark.parametrize(
+    ("form", "begins", "holds"),
+    [
+        ("application/json", b"{", b'"composite":3'),
+        ("text/markdown", b"# Interview report: Engineer", b"> "),
+        ("text/html", b"<!doctype html>", b"<blockquote>"),
+        ("application/pdf", b"%PDF-", b"%%EOF"),
+    ],
+)
+def test_a_report_in_four_forms(
+    place: Place, rated: str, form: str, begins: bytes, holds: bytes
+) -> None:
+    reply = place.ask("GET", f"{rated}/report", Accept=form)
+    assert reply.status == 200
+    assert reply.headers["Content-Type"].split(";")[0] == form
+    assert (reply.headers["Vary"], reply.headers["Cache-Control"]) == ("Accept", "no-store")
+    assert reply.body.startswith(begins)
+    assert holds in reply.body
+
+
+def test_the_page_and_the_paper_have_headers_of_their_own(place: Place, rated: str) -> None:
+    page = place.ask("GET", f"{rated}/report", Accept="text/html")
+    assert page.headers["Content-Security-Policy"] == content_security_policy()
+    paper = place.ask("GET", f"{rated}/report", Accept="application/pdf")
+    name = f"report-{rated.rsplit('/', 1)[1]}.pdf"
+    assert paper.headers["Content-Disposition"] == f'inline; filename="{name}"'
+    other = place.ask("GET", f"{rated}/report", Accept="image/png")
+    other.problem(406, "not_acceptable")
+
+
+def test_a_report_is_not_written_again_at_once(place: Place, rated: str) -> None:
+    refused = place.ask("POST", f"{rated}/report")
+    refused.problem(429, "report_is_new")
+    assert 0 < int(refused.headers["Retry-After"]) <= 60
+    first = place.ask("GET", f"{rated}/report").json["report_id"]
+    _age(place, rated)
+    assert place.ask("POST", f"{rated}/report").status == 202
+    deadline = time.monotonic() + PATIENCE_S
+    while place.ask("GET", f"{rated}/report").json["report_id"] == first:  # the old one till then
+        assert time.monotonic() < deadline, "it was not written again"
+        time.sleep(0.1)
+
+
+def _age(place: Place, path: str) -> None:
+    """Let the report be older than the time in which none is written again."""
+    older = (
+        "UPDATE reports SET written_at = written_at - interval '2 minutes', report ="
+        " jsonb_set(report, '{created_at}', to_jsonb((report->>'created_at')::bigint - 120000))"
+        " WHERE interview_id = %s"
+    )
+    with psycopg.connect(place.database_url) as connection:
+        connection.execute(older, (path.rsplit("/", 1)[1],))
+
+
+def test_reviewers_decide_and_say_why(place: Place, rated: str) -> None:
+    verdict = {"decision": "advance", "reason": "  Cut the scope and told the client.  "}
+    path = f"{rated}/decision"
+    place.ask("POST", path, verdict).problem(403, "reviewers_only")
+    made = place.ask("POST", path, verdict, user="rex", role="reviewer")
+    assert made.status == 201
+    assert (made.json["reviewer"], made.json["reason"]) == ("rex", verdict["reason"].strip())
+    assert place.ask("GET", f"{rated}/report").json["decisions"] == [made.json]
+    for wrong in ({**verdict, "reason": " "}, {**verdict, "reason": "x" * 4001}):
+        told = place.ask("POST", path, wrong, user="rex", role="reviewer")
+        told.problem(400, "reason_needed")
+    early = place.ended(STRONG)
+    told = place.ask("POST", f"{early}/decision", verdict, user="rex", role="reviewer")
+    told.problem(409, "no_report")
+
+
+def test_there_is_no_report_of_what_goes_on_or_said_nothing(place: Place) -> None:
+    plan = {"type": "technical", "role": "Engineer", "duration_minutes": 15}
+    made = place.ask("POST", "/api/interviews", plan)
+    path = made.headers["Location"]
+    place.ask("GET", f"{path}/report").problem(409, "not_over")
+    place.ask("POST", f"{path}/report").problem(409, "not_over")
+    silent = place.ended(" ", " ")
+    assert place.ask("POST", f"{silent}/report").status == 202
+    deadline = time.monotonic() + PATIENCE_S
+    while (reply := place.ask("GET", f"{silent}/report")).status == 202:
+        assert time.monotonic() < deadline, "nobody said that there is nothing to report"
+        time.sleep(0.1)
+    reply.problem(409, "nothing_to_report")
+
+
+def test_ratings_of_an_assessment_are_for_reviewers(place: Place) -> None:
+    path = place.ended(STRONG, STRONG, mode="assessment")
+    for method in ("GET", "POST"):
+        place.ask(method, f"{path}/report").problem(403, "reviewers_only")
+    before = place.ask("GET", "/api/progress").json["interviews"]
+    report = place.reported(path, user="rex", role="reviewer")
+    assert report["composite"] == 5
+    assert place.ask("GET", "/api/progress").json["interviews"] == before
+    seen = place.ask("GET", "/api/progress?user=ann", user="rex", role="reviewer").json
+    assert seen["interviews"] == before + 1
+
+
+def test_progress_goes_from_report_to_report(place: Place, rated: str) -> None:
+    seen = place.ask("GET", "/api/progress")
+    assert seen.headers["Cache-Control"] == "no-store"
+    assert rated.rsplit("/", 1)[1] in [p["interview_id"] for p in seen.json["overall"]["points"]]
+    assert place.ask("GET", "/api/progress?user=ann").json == seen.json
+    nothing = place.ask("GET", "/api/progress", user="eve").json
+    assert (nothing["interviews"], nothing["competencies"]) == (0, [])
+    place.ask("GET", "/api/progress?user=ann", user="eve").problem(403, "reviewers_only")
+
+
+def test_the_document_describes_the_forms(place: Place) -> None:
+    document = place.ask("GET", "/schema/openapi.json").json
+    OpenAPIV31SpecValidator(document).validate()
+    told = document["paths"]["/api/interviews/{interview_id}/report"]["get"]["responses"]
+    forms = {"application/json", "text/markdown", "text/html", "application/pdf"}
+    assert set(told["200"]["content"]) == forms
+    assert told["202"]["content"]["application/json"]["schema"]["$ref"].endswith("Ordered")
+    assert {"403", "404", "406", "409"} <= told.keys()
+    assert "decisions" in document["components"]["schemas"]["Decided"]["properties"]
+    assert "get" in document["paths"]["/api/progress"]
