@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from server.problems import MEDIA_TYPE, ProblemError, general_code, told
+from server.reporting.html import style_source
 
 Scope = dict[str, Any]
 
@@ -18,9 +19,11 @@ _HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (
         b"content-security-policy",
         (
-            b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-            b"img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-        ),
+            "default-src 'none'; script-src 'self'; "
+            # A report that the page opens in a tab takes the page's policy along with its own.
+            f"style-src 'self' {style_source()}; connect-src 'self'; "
+            "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        ).encode(),
     ),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),

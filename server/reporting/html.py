@@ -29,6 +29,13 @@ def content_security_policy() -> str:
     return f"{_policy()}; frame-ancestors 'none'"
 
 
+@cache
+def style_source() -> str:
+    """Return what in a policy allows the page's style sheet, by its hash."""
+    digest = base64.b64encode(hashlib.sha256(_style().encode()).digest()).decode()
+    return f"'sha256-{digest}'"
+
+
 def report_html(report: Report, turns: Sequence[Turn]) -> str:
     """Return the page."""
     head = tag(
@@ -69,10 +76,8 @@ def _style() -> str:
     return (files("server.reporting") / "report.css").read_text(encoding="utf-8")
 
 
-@cache
 def _policy() -> str:
-    digest = base64.b64encode(hashlib.sha256(_style().encode()).digest()).decode()
-    return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    return f"default-src 'none'; style-src {style_source()}; base-uri 'none'; form-action 'none'"
 
 
 def _title(report: Report) -> str:

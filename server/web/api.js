@@ -3,10 +3,12 @@
 import { login } from "./store.js";
 
 const TIMEOUT_MS = 10000;
+const PAPER_TIMEOUT_MS = 60000; // a long report takes a while to be set
 export class Problem extends Error {
-  constructor(status, sentence) {
+  constructor(status, sentence, code = "") {
     super(sentence);
     this.status = status;
+    this.code = code; // for programs
   }
 
   // Whether the same request may succeed later.
@@ -15,7 +17,7 @@ export class Problem extends Error {
   }
 }
 
-async function call(method, path, { body, key, accept } = {}) {
+async function call(method, path, { body, key, accept, patience = TIMEOUT_MS } = {}) {
   const headers = { Authorization: `Bearer ${login.token ?? ""}` };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   if (key) headers["Idempotency-Key"] = key;
@@ -26,19 +28,22 @@ async function call(method, path, { body, key, accept } = {}) {
       method,
       headers,
       body: body === undefined ? undefined : JSON.stringify(body),
-      signal: AbortSignal.timeout(TIMEOUT_MS),
+      signal: AbortSignal.timeout(patience),
     });
   } catch {
     throw new Problem(0, "The server cannot be reached.");
   }
-  if (!reply.ok) throw new Problem(reply.status, await sentence(reply));
+  if (!reply.ok) throw await problemOf(reply);
   return reply;
 }
 
-async function sentence(reply) {
-  if (reply.status === 401) return "The access token is missing, wrong or expired.";
-  const problem = await reply.json().catch(() => ({}));
-  return problem.detail ?? problem.title ?? `The server answered with status ${reply.status}.`;
+async function problemOf(reply) {
+  const { detail, title, code } = await reply.json().catch(() => ({}));
+  const sentence =
+    reply.status === 401
+      ? "The access token is missing, wrong or expired."
+      : (detail ?? title ?? `The server answered with status ${reply.status}.`);
+  return new Problem(reply.status, sentence, code);
 }
 
 // `key` makes a repeated request return the same interview instead of a second one.
@@ -63,6 +68,25 @@ export async function ticket(interviewId) {
 export async function transcriptAs(interviewId, mediaType) {
   const path = `/api/interviews/${interviewId}/transcript`;
   return (await call("GET", path, { accept: mediaType })).blob();
+}
+
+// The report, or null while it is being written.
+export async function report(interviewId) {
+  const reply = await call("GET", `/api/interviews/${interviewId}/report`, { accept: "application/json" });
+  return reply.status === 202 ? null : reply.json();
+}
+
+export async function reportAs(interviewId, mediaType) {
+  const path = `/api/interviews/${interviewId}/report`;
+  return (await call("GET", path, { accept: mediaType, patience: PAPER_TIMEOUT_MS })).blob();
+}
+
+export async function writeReport(interviewId) {
+  await call("POST", `/api/interviews/${interviewId}/report`);
+}
+
+export async function progress() {
+  return (await call("GET", "/api/progress")).json();
 }
 
 export async function erase(interviewId) {

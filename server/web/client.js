@@ -141,6 +141,7 @@ export class InterviewClient extends EventTarget {
     this.limits = { ...this.limits, ...message.limits };
     if (!message.recovered) {
       this.view.replace(message.snapshot, message.head);
+      this.view.ratings = new Map(this.memory.ratings);
       this.storedSeq = 0;
       this.outbox.doubt();
     }
@@ -159,6 +160,8 @@ export class InterviewClient extends EventTarget {
       this.startOver();
       return;
     }
+    if (event.type === "rating.ready") this.memory.ratings = [...this.view.ratings];
+    if (event.type === "report.ready") this.memory.ratings = []; // it has them all
     if (event.type === "turn.completed") this.verify(this.view.turns.at(-1));
     this.tell("change", event);
     if (event.type === "turn.started" || event.type === "turn.completed") this.flush();

@@ -1,6 +1,7 @@
 // The turns of the interview, drawn in place as they grow.
 
 import { el, keepEnd, setText, show } from "./dom.js";
+import { feedback } from "./rating.js";
 import { Speaker } from "./speaker.js";
 import { KINDS } from "./words.js";
 
@@ -10,6 +11,7 @@ export class Conversation {
     this.earlier = parts.earlier;
     this.speaker = new Speaker();
     this.drawn = new Map(); // turn → its elements
+    this.rated = new Map(); // turn of a question → its feedback
     this.shown = { turn: 0, attempt: 0, points: 0 }; // of the interviewer's open turn, as on screen
   }
 
@@ -35,6 +37,26 @@ export class Conversation {
       this.drawn.delete(number);
     }
     show(this.earlier, view.earlier);
+    for (const [turn, ratings] of view.ratings) this.drawFeedback(turn, ratings, view.turns);
+  }
+
+  // Stands behind the last answer to the question that it is about.
+  drawFeedback(turn, ratings, turns) {
+    if (this.rated.has(turn)) return;
+    const question = ratings[0]?.question_id;
+    const last = turns.findLast((each) => each.question_id === question || each.turn === turn);
+    const place = last && this.drawn.get(last.turn);
+    if (!place) return;
+    const item = el("li", { class: "rated" }, ...ratings.map(feedback));
+    place.item.after(item);
+    this.rated.set(turn, item);
+  }
+
+  // Shows a turn that is cited; one that was left out has no place here.
+  goTo(turn) {
+    const item = this.drawn.get(turn)?.item;
+    item?.scrollIntoView({ block: "center", behavior: "smooth" });
+    item?.focus({ preventScroll: true });
   }
 
   drawOpen(open) {
@@ -77,7 +99,7 @@ export class Conversation {
     const head = el("p", { class: "turn-head" }, speaker);
     if (!mine && KINDS[turn.kind]) head.append(el("span", { class: "kind" }, KINDS[turn.kind]));
     head.append(parts.state, parts.saved);
-    parts.item = el("li", { class: `turn ${mine ? "mine" : "theirs"}` }, head, parts.text);
+    parts.item = el("li", { class: `turn ${mine ? "mine" : "theirs"}`, tabindex: -1 }, head, parts.text);
     const after = [...this.drawn].find(([number]) => number > turn.turn)?.[1].item ?? null;
     this.list.insertBefore(parts.item, after);
     this.drawn.set(turn.turn, parts);

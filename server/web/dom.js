@@ -11,6 +11,20 @@ export function el(name, attributes = {}, ...children) {
   return node;
 }
 
+export function svg(name, attributes = {}, ...children) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  node.append(...children);
+  return node;
+}
+
+// Hands a file to the browser to be kept.
+export function save(blob, name) {
+  const link = el("a", { href: URL.createObjectURL(blob), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+}
+
 // A copy of a <template> of index.html, and its named parts.
 export function screen(id) {
   const root = document.getElementById(id).content.cloneNode(true).firstElementChild;

@@ -1,8 +1,9 @@
 // The end of an interview: what came of it, the transcript to take away, and its erasure.
 
 import * as api from "./api.js";
-import { el, setText, show } from "./dom.js";
+import { save, setText, show } from "./dom.js";
 import { erase } from "./erasing.js";
+import { ReportPanel } from "./report.js";
 
 const ENDS = {
   completed: ["The interview is over", "Thank you. The whole conversation stands above."],
@@ -17,9 +18,10 @@ const FORMATS = {
 };
 
 export class Ending {
-  constructor(parts, client) {
+  constructor(parts, client, conversation) {
     this.parts = parts;
     this.client = client;
+    this.report = new ReportPanel(parts, client, { goTo: (turn) => conversation.goTo(turn) });
     for (const [name, [mediaType, suffix]] of Object.entries(FORMATS)) {
       parts[name].addEventListener("click", () => this.download(parts[name], mediaType, suffix));
     }
@@ -29,23 +31,25 @@ export class Ending {
 
   draw() {
     const { parts, client } = this;
-    const { over, status, report } = client.view;
+    const { over, status } = client.view;
     const appeared = over && parts.ended.hidden;
     show(parts.ended, over);
     if (!over) return;
     const [title, words] = ENDS[status];
     setText(parts["ended-title"], title);
-    setText(parts["ended-words"], `${words} ${reportWords(report)}`.trim());
+    setText(parts["ended-words"], words);
+    this.report.draw();
     if (appeared) parts["ended-title"].focus();
+  }
+
+  leave() {
+    this.report.leave();
   }
 
   async download(button, mediaType, suffix) {
     button.disabled = true;
     try {
-      const blob = await api.transcriptAs(this.client.id, mediaType);
-      const link = el("a", { href: URL.createObjectURL(blob), download: `interview-${this.client.id}.${suffix}` });
-      link.click();
-      setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+      save(await api.transcriptAs(this.client.id, mediaType), `interview-${this.client.id}.${suffix}`);
       setText(this.parts["ended-problem"], "");
     } catch (problem) {
       setText(this.parts["ended-problem"], problem.message);
@@ -62,9 +66,4 @@ export class Ending {
       setText(this.parts[over ? "ended-problem" : "consent-problem"], problem.message);
     }
   }
-}
-
-function reportWords(report) {
-  if (!report) return "";
-  return report.ready ? "The report is ready." : "No report could be written.";
 }

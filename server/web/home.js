@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { el, screen, setText, show } from "./dom.js";
 import { erase } from "./erasing.js";
 import { uuid7 } from "./outbox.js";
+import { drawProgress } from "./progress.js";
 import { login } from "./store.js";
 import { DIFFICULTIES, DURATIONS, STATUSES, TYPES, dayWords, typeWords } from "./words.js";
 
@@ -34,6 +35,7 @@ export function homeScreen({ refused }) {
     create(parts, refused);
   });
   listRecent(parts, refused);
+  drawProgress(parts);
   return root;
 }
 
@@ -107,7 +109,9 @@ function recent({ id, type, role, status, created_at }, parts, refused) {
 async function eraseOne(id, parts, refused) {
   setText(parts["recent-problem"], "");
   try {
-    if (await erase(id)) await listRecent(parts, refused);
+    if (!(await erase(id))) return;
+    await listRecent(parts, refused);
+    await drawProgress(parts);
   } catch (problem) {
     if (problem.status === 401) refused(problem.message);
     else setText(parts["recent-problem"], problem.message);

@@ -4,8 +4,9 @@ import { InterviewClient } from "./client.js";
 import { Composer } from "./composer.js";
 import { Consent } from "./consent.js";
 import { Conversation } from "./conversation.js";
-import { el, screen, setText, show } from "./dom.js";
+import { announce, el, screen, setText, show } from "./dom.js";
 import { Ending } from "./ending.js";
+import { spokenFeedback } from "./rating.js";
 import { PHASES, clockWords, typeWords } from "./words.js";
 
 const TICK_MS = 250;
@@ -22,7 +23,7 @@ export class Room {
     this.composer = new Composer(parts, this.client, {
       shown: () => this.conversation.shown,
     });
-    this.ending = new Ending(parts, this.client);
+    this.ending = new Ending(parts, this.client, this.conversation);
     this.consent = new Consent(parts, this.client, { erase: () => this.ending.erase() });
     this.steps = Object.entries(PHASES).map(([phase, words]) => ({
       phase,
@@ -54,6 +55,7 @@ export class Room {
     window.removeEventListener("online", this.online);
     this.composer.leave();
     this.consent.leave();
+    this.ending.leave();
     this.client.hangUp();
   }
 
@@ -61,6 +63,7 @@ export class Room {
 
   changed(event) {
     if (event?.type === "notice") this.notice(event.message);
+    if (event?.type === "rating.ready") for (const rating of event.ratings) announce(spokenFeedback(rating));
     // The first answer may be typed at once, unless the candidate is busy elsewhere on the page.
     if (event?.type === "turn.started" && event.speaker === "candidate") this.focusAnswer = true;
     this.redraw();

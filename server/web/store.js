@@ -93,7 +93,16 @@ export class Memory {
     write(`${this.id}:draft`, value.text || value.taken.length ? value : null);
   }
 
+  // Feedback that came live, by turn: a snapshot does not hold it, and the report comes later.
+  get ratings() {
+    return read(`${this.id}:ratings`, []);
+  }
+
+  set ratings(value) {
+    write(`${this.id}:ratings`, value.length ? value : null);
+  }
+
   forget() {
-    for (const name of ["resume", "commands", "draft"]) write(`${this.id}:${name}`, null);
+    for (const name of ["resume", "commands", "draft", "ratings"]) write(`${this.id}:${name}`, null);
   }
 }

@@ -17,6 +17,7 @@ export class View {
     this.turns = [];
     this.open = null;
     this.notices = [];
+    this.ratings = new Map(); // turn of the question → its ratings, as they came live
     this.report = null;
     this.earlier = false; // whether the snapshot left out the older turns
   }
@@ -136,6 +137,9 @@ const CHANGES = {
     const place = segments.findIndex((held) => held.utterance_id === event.utterance_id);
     if (place < 0) segments.push(event);
     else segments[place] = event;
+  },
+  "rating.ready": (view, event) => {
+    view.ratings.set(event.turn, event.ratings);
   },
   notice: (view, event) => {
     view.notices.push(event);

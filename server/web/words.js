@@ -35,6 +35,14 @@ export const KINDS = {
   reply: "Reply",
   closing: "Closing",
 };
+export const STAR = { situation: "situation", task: "task", action: "action", result: "result" };
+export const CAVEATS = {
+  interrupted: "the answer was interrupted",
+  low_transcription_confidence: "voice-to-text was unsure of the words",
+  short_answer: "the answer was short",
+  hints_used: "hints were given",
+  spread: "repeated ratings disagreed",
+};
 const REJECTIONS = {
   rate_limited: "That was a little fast; please try again.",
   no_open_answer: "That answer was already over.",
@@ -49,6 +57,11 @@ export function rejection(message) {
 export function clockWords(ms) {
   const seconds = Math.ceil(ms / 1000);
   return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+}
+
+// A score to two places at most: 4, 3.5, 2.67.
+export function numberWords(score) {
+  return String(Math.round(score * 100) / 100);
 }
 
 export function typeWords(type) {

@@ -1,0 +1,129 @@
+// The report in the page: waited for, fetched, drawn, taken away.
+
+import * as api from "./api.js";
+import { el, save, setText, show } from "./dom.js";
+import { reportParts } from "./sheet.js";
+
+const POLL_MS = 3000;
+const POLL_CAP_MS = 15000;
+const AGAIN_PATIENCE_MS = 120000;
+const FORMS = {
+  "report-pdf": ["application/pdf", "pdf"],
+  "report-markdown": ["text/markdown", "md"],
+};
+const WORDS = {
+  pending: "Your report is being written. That takes a moment, or a few minutes where a model is busy; you may leave and come back.",
+  nothing_to_report: "Nothing was answered in this interview, so there is nothing to report on.",
+  failed: "The report could not be written.",
+  assessment: "Your answers go to reviewers. They see how these were rated, and they decide; no rating is shown here.",
+};
+
+export class ReportPanel {
+  // `goTo(turn)` shows a turn of the conversation.
+  constructor(parts, client, { goTo }) {
+    this.parts = parts;
+    this.client = client;
+    this.goTo = goTo;
+    this.state = null; // pending | shown | failed | nothing_to_report | assessment
+    this.patient = 0; // until when a refusal is taken for one of the report before
+    for (const [name, [mediaType, suffix]] of Object.entries(FORMS)) {
+      parts[name].addEventListener("click", () => this.download(parts[name], mediaType, suffix));
+    }
+    parts["report-again"].addEventListener("click", () => this.again());
+  }
+
+  draw() {
+    const { view, state } = this.client;
+    if (!view.over) return;
+    if (view.mode === "assessment") this.become("assessment");
+    else if (this.state === "shown" || this.asked) return;
+    else if (view.report?.ready || (state === "closed" && !view.report)) this.load();
+    else if (view.report) this.become(view.report.code);
+    else this.become("pending");
+  }
+
+  leave() {
+    this.left = true;
+    clearTimeout(this.timer);
+    if (this.url) URL.revokeObjectURL(this.url);
+  }
+
+  become(state, sentence) {
+    const { parts } = this;
+    this.state = state in WORDS || state === "shown" ? state : "failed";
+    show(parts.report, true);
+    show(parts["report-progress"], this.state === "pending");
+    show(parts["report-words"], this.state !== "shown");
+    setText(parts["report-words"], sentence ?? WORDS[this.state] ?? "");
+    show(parts["report-again"], this.state === "failed");
+    show(parts["report-sheet"], this.state === "shown");
+    show(parts["report-take"], this.state === "shown");
+    parts.report.setAttribute("aria-busy", String(this.state === "pending"));
+  }
+
+  // Asks until there is an answer. The socket tells when it is time, but is closed after a while.
+  async load(pause = POLL_MS) {
+    this.asked = true;
+    if (this.state !== "pending") this.become("pending");
+    let found = null;
+    try {
+      found = await api.report(this.client.id);
+    } catch (problem) {
+      if (this.left) return;
+      const waits = problem.passing || problem.code === "not_over" || Date.now() < this.patient;
+      if (!waits) {
+        this.become(problem.code, problem.code in WORDS ? undefined : problem.message);
+        return;
+      }
+    }
+    if (this.left) return;
+    if (found) this.showReport(found);
+    else this.timer = setTimeout(() => this.load(Math.min(2 * pause, POLL_CAP_MS)), pause);
+  }
+
+  async again() {
+    try {
+      await api.writeReport(this.client.id);
+      this.patient = Date.now() + AGAIN_PATIENCE_MS;
+      this.load();
+    } catch (problem) {
+      setText(this.parts["report-words"], problem.message);
+    }
+  }
+
+  showReport(report) {
+    const cite = (turn) => {
+      const button = el("button", { type: "button", class: "link" }, `Turn ${turn}`);
+      button.addEventListener("click", () => this.goTo(turn));
+      return button;
+    };
+    this.parts["report-sheet"].replaceChildren(...reportParts(report, cite));
+    this.become("shown");
+    this.prepare();
+  }
+
+  // A link to a page has to have its address when it is pressed, or the browser takes it for a pop-up.
+  async prepare() {
+    try {
+      const blob = await api.reportAs(this.client.id, "text/html");
+      if (this.left) return;
+      this.url = URL.createObjectURL(blob);
+      this.parts["report-open"].href = this.url;
+      show(this.parts["report-open"], true);
+    } catch (problem) {
+      setText(this.parts["report-problem"], problem.message);
+    }
+  }
+
+  async download(button, mediaType, suffix) {
+    button.disabled = true;
+    try {
+      save(await api.reportAs(this.client.id, mediaType), `report-${this.client.id}.${suffix}`);
+      setText(this.parts["report-problem"], "");
+    } catch (problem) {
+      setText(this.parts["report-problem"], problem.message);
+    } finally {
+      button.disabled = false;
+    }
+  }
+}
