@@ -1,15 +1,17 @@
 """The budgets of the model: for an interview, for a user's day, and for the deployment's day.
 
-Before a call its price is held, as far as every cap leaves room; after it what it did cost takes the
-hold's place. What is spent and held together never exceeds a cap, whoever asks at the same time. A
-hold whose instance died lapses. Days are those of UTC; amounts are millionths of a US dollar.
+Before a call its price is held, as far as every cap leaves room; after it what it did cost takes
+the hold's place. What is spent and held together never exceeds a cap, whoever asks at the same
+time. A hold whose instance died lapses. Days are those of UTC; amounts are millionths of a US
+dollar.
 """
 
-from typing import Literal, Protocol
+from typing import Protocol
 
 from msgspec import Struct
 
-Scope = Literal["interview", "user_day", "day"]
+from protocol.ledger import Scope
+
 SCOPES: tuple[Scope, ...] = ("interview", "user_day", "day")
 
 

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from storage.budgets import SCOPES, Caps, Granted, Payer, Refused, Scope, Spent
+from protocol.ledger import Scope
+from storage.budgets import SCOPES, Caps, Granted, Payer, Refused, Spent
 from storage.redis.store import RedisStore
 
 _PREFIX = "viva:{budget}:"
@@ -23,9 +24,9 @@ class RedisBudgets:
             limits += (hard, int(hard * caps.soft))
         reply = await self._call("budget_reserve", payer, call, hold_ms, least, most, *limits)
         if reply[0] == b"refused":
-            return Refused(SCOPES[reply[1] - 1], reply[2] == 1)
-        low = tuple(scope for scope, soft in zip(SCOPES, reply[2:], strict=True) if soft)
-        return Granted(int(reply[1]), low)
+            return Refused(SCOPES[int(reply[1]) - 1], reply[2] == 1)
+        low: list[Scope] = [scope for place, scope in enumerate(SCOPES) if reply[2 + place]]
+        return Granted(int(reply[1]), tuple(low))
 
     async def settle(
         self, call: str, payer: Payer, cost: int, *, response_id: str = "", at: int = 0
