@@ -6,6 +6,7 @@ counted when Redis is back.
 """
 
 import asyncio
+import contextlib
 from collections import Counter, deque
 from datetime import UTC, datetime
 from typing import Protocol
@@ -25,6 +26,9 @@ ALONE_SHARE = 4
 """An interview may spend its cap divided by this on one instance before Redis counts it."""
 ALONE_MICRO_USD = 25_000
 """The same where interviews have no cap, but users or the deployment have."""
+CATCH_UP_S = 0.25
+"""How long a call waits until the interview's earlier ones are counted: what they held too much
+would be missing."""
 
 _log = structlog.get_logger()
 
@@ -58,7 +62,11 @@ class BudgetBook:
         self._alone = Counter[str]()
         """By interview, what it has spent or holds without Redis knowing of it."""
         self._waiting: deque[Settlement] = deque()
+        self._pending = Counter[str]()
+        """By interview, how many settlements Redis does not have yet."""
         self._down = False
+        self._moved = asyncio.Event()
+        """Set, and replaced, with each settlement that is done."""
         self._wanted = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -67,6 +75,7 @@ class BudgetBook:
         self, payer: Payer, *, least: int, most: int, hold_s: float, sunk: bool
     ) -> Hold | Refusal:
         """See `ai.budget.Budget`."""
+        await self._caught_up(payer.interview_id)
         call, now = self._clock.nonce(), self._clock.now()
         who = budgets.Payer(
             interview_id=payer.interview_id, user_id=payer.user_id, day=_day_of(now)
@@ -98,6 +107,7 @@ class BudgetBook:
             self._done(lost := self._waiting.popleft())
             _log.error("settlement lost", call=lost.call, cost=lost.cost)
         self._waiting.append(settlement)
+        self._pending[settlement.payer.interview_id] += 1
         self._empty.clear()
         self._wanted.set()
 
@@ -123,6 +133,12 @@ class BudgetBook:
                 await self._empty.wait()
         except TimeoutError:
             _log.error("settlements lost", settlements=len(self._waiting) + 1)
+
+    async def _caught_up(self, interview_id: str) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CATCH_UP_S):
+                while self._pending[interview_id] and not self._down:
+                    await self._moved.wait()
 
     def _granted(self, call: str, who: budgets.Payer, answer: Granted | Refused) -> Hold | Refusal:
         if isinstance(answer, Refused):
@@ -175,6 +191,11 @@ class BudgetBook:
             self._alone[interview_id] -= settlement.cost
         if self._alone[interview_id] <= 0:
             del self._alone[interview_id]
+        self._pending[interview_id] -= 1
+        if self._pending[interview_id] <= 0:
+            del self._pending[interview_id]
+        self._moved.set()
+        self._moved = asyncio.Event()
 
 
 class _Hold:

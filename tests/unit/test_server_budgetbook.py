@@ -131,6 +131,26 @@ def test_what_is_granted_is_settled_and_counted() -> None:
 Hold_ = budgetbook._Hold  # pyright: ignore[reportPrivateUsage]
 
 
+def test_an_interviews_next_call_waits_until_its_last_is_counted() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        for _ in range(3):
+            settle(await scene.held(), 1)
+            assert len(scene.kept.held) == 1
+            await scene.held()  # it found the other gone
+            assert len(scene.kept.held) == 1
+            scene.kept.held.clear()
+        scene.kept.delay_s = 0.6
+        settle(await scene.held(), 1)
+        began = asyncio.get_running_loop().time()
+        await scene.held()
+        waited = asyncio.get_running_loop().time() - began
+        assert waited == pytest.approx(budgetbook.CATCH_UP_S + 0.6)
+
+    play(scene, story)
+
+
 def test_a_refusal_is_passed_on_and_counted() -> None:
     scene = Scene()
     scene.kept.refused = Refused("user_day", passing=True)
