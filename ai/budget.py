@@ -67,10 +67,11 @@ class Budget(Protocol):
     """Who is asked before each call."""
 
     async def reserve(
-        self, payer: Payer, *, least: int, most: int, hold_s: float, sunk: bool
+        self, payer: Payer, *, least: int, most: int, spare: int, hold_s: float, sunk: bool
     ) -> Hold | Refusal:
         """Hold ``most``, or what is left of it, but not less than ``least``.
 
+        ``spare`` of the interview's budget is left alone, for calls that are more urgent.
         ``sunk``: it is spent already, and is only to be counted. Does not fail: where nobody knows
         the budgets it decides by itself. Cancelled, it holds nothing.
         """
@@ -89,10 +90,10 @@ class Unlimited:
     """No budget at all."""
 
     async def reserve(
-        self, payer: Payer, *, least: int, most: int, hold_s: float, sunk: bool
+        self, payer: Payer, *, least: int, most: int, spare: int, hold_s: float, sunk: bool
     ) -> Hold | Refusal:
         """See `Budget.reserve`."""
-        del payer, least, hold_s, sunk
+        del payer, least, spare, hold_s, sunk
         return _Free(most)
 
 
@@ -104,14 +105,25 @@ class Held(Struct, frozen=True):
 
 
 class Till:
-    """Turns the tokens of one model's calls into money that is held for them."""
+    """Turns the tokens of one model's calls into money that is held for them.
+
+    ``least`` and ``most`` are tokens of output, ``spare`` is money.
+    """
 
     def __init__(
-        self, budget: Budget, price: Price, *, least: int, most: int, call_s: float
+        self,
+        budget: Budget,
+        price: Price,
+        *,
+        least: int,
+        most: int,
+        call_s: float,
+        spare: int = 0,
     ) -> None:
         self._budget = budget
         self._price = price
         self._least = min(least, most)
+        self._spare = spare
         self._most = most
         self._hold_s = call_s + GRACE_S
 
@@ -123,6 +135,7 @@ class Till:
             payer,
             least=self._price.most(prompt, self._least),
             most=most,
+            spare=self._spare,
             hold_s=self._hold_s,
             sunk=sunk,
         )

@@ -13,6 +13,7 @@ from typing import Protocol
 
 import structlog
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ai.budget import Hold, Payer, Refusal
 from server.clock import Clock, backoff
@@ -72,7 +73,7 @@ class BudgetBook:
         self._empty.set()
 
     async def reserve(
-        self, payer: Payer, *, least: int, most: int, hold_s: float, sunk: bool
+        self, payer: Payer, *, least: int, most: int, spare: int, hold_s: float, sunk: bool
     ) -> Hold | Refusal:
         """See `ai.budget.Budget`."""
         await self._caught_up(payer.interview_id)
@@ -80,7 +81,7 @@ class BudgetBook:
         who = budgets.Payer(
             interview_id=payer.interview_id, user_id=payer.user_id, day=_day_of(now)
         )
-        caps = Caps() if sunk else self._caps
+        caps = Caps() if sunk else self._but(spare)
         try:
             answer = await self._kept.reserve(
                 call, who, least=least, most=most, caps=caps, hold_ms=int(hold_s * 1000)
@@ -92,7 +93,8 @@ class BudgetBook:
             if not self._down:
                 _log.warning("budgets cannot be asked", error=type(error).__name__)
             self._down = True
-            return self._decide(call, who, least, 0 if sunk else self._allowance(), most)
+            allowance = 0 if sunk else self._allowance(spare)
+            return self._decide(call, who, least, allowance, most)
         self._down = False
         return self._granted(call, who, answer)
 
@@ -146,10 +148,16 @@ class BudgetBook:
             return Refusal(answer.scope, answer.passing)
         return _Hold(self, call, who, answer.amount, low=bool(answer.low), alone=False)
 
-    def _allowance(self) -> int:
+    def _but(self, spare: int) -> Caps:
+        caps = self._caps
+        if not spare or not caps.interview:
+            return caps
+        return replace(caps, interview=max(1, caps.interview - spare))
+
+    def _allowance(self, spare: int) -> int:
         caps = self._caps
         if caps.interview:
-            return max(1, caps.interview // ALONE_SHARE)
+            return max(1, caps.interview // ALONE_SHARE - spare)
         return ALONE_MICRO_USD if caps.user_day or caps.day else 0
 
     def _decide(

@@ -11,6 +11,11 @@ from ai.ports import Clock, LedgerSink
 from ai.prices import load_prices
 from ai.settings import AiSettings
 
+SPARE_TURNS = 2
+"""A rating that is made while the interview goes on leaves it the money for so many turns."""
+TURN_TOKENS = 4_000
+"""What the prompt of a turn may come to."""
+
 
 def build_assessor(
     settings: AiSettings, sink: LedgerSink, clock: Clock, budget: Budget
@@ -33,7 +38,10 @@ def assemble(
     budget: Budget | None = None,
 ) -> Assessor:
     """Return the assessor that asks ``source``; without a ``budget`` as often as it likes."""
-    ledger = Ledger(sink, clock, settings.assessor_model, load_prices())
-    return ModelAssessor(
-        Desk(source, settings, ledger, clock, budget or Unlimited()), settings, clock
+    prices = load_prices()
+    ledger = Ledger(sink, clock, settings.assessor_model, prices)
+    turn = Ledger(sink, clock, settings.model, prices).assumed.most(
+        TURN_TOKENS, settings.least_output_tokens
     )
+    desk = Desk(source, settings, ledger, clock, budget or Unlimited(), spare=SPARE_TURNS * turn)
+    return ModelAssessor(desk, settings, clock)

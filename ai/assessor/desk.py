@@ -58,6 +58,8 @@ class Desk:
         ledger: Ledger,
         clock: Clock,
         budget: Budget,
+        *,
+        spare: int = 0,
     ) -> None:
         self._source = source
         self._settings = settings
@@ -69,6 +71,7 @@ class Desk:
             least=settings.assessor_least_output_tokens,
             most=settings.assessor_output_tokens,
             call_s=settings.assessor_timeout_s,
+            spare=spare,
         )
         self._circuit = Circuit(clock)
         self._room = asyncio.Semaphore(CALLS_AT_ONCE)

@@ -51,14 +51,14 @@ class Purse:
         return [len(hold.costs) for hold in self.holds]
 
     async def reserve(
-        self, payer: Payer, *, least: int, most: int, hold_s: float, sunk: bool
+        self, payer: Payer, *, least: int, most: int, spare: int, hold_s: float, sunk: bool
     ) -> Hold | Refusal:
         assert payer.interview_id
         assert hold_s > 30
         self.asked.append((least, most, sunk))
         await asyncio.sleep(self._delay_s)
         held = sum(hold.amount for hold in self.holds if not hold.costs)
-        left = most if sunk else self._cap - self.spent - held
+        left = most if sunk else self._cap - self.spent - held - spare
         if left < least:
             return self._refusal
         hold = CountedHold(min(most, left), low=self.spent >= self._soft)

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from ai.assessor import AssessmentFailedError
+from ai.assessor.source import Completion
 from ai.budget import Held, Refusal, Till
 from ai.handles import ResponsePosition
 from ai.prices import dearest, load_prices, price_of
+from ai.provider import Prompt
 from ai.settings import AiSettings
 from ai.speech import AttemptFailedError, End, Fallback, Low, Spoken, Words
 from protocol.ledger import Scope
@@ -281,6 +283,29 @@ def test_money_that_other_calls_hold_is_waited_for() -> None:
     failure, _ = unpaid(Purse(0, passing=True))
     assert failure.retryable
     assert failure.after_s == 10
+
+
+def test_a_rating_under_way_leaves_the_interview_money_for_turns() -> None:
+    purse, rows, model = Purse(90_000), Rows(), ScriptedModel(chat("Hello"))
+    waiting = asyncio.Event()
+
+    class Slow(ScriptedSource):
+        async def complete(self, prompt: Prompt, *, sampled: bool) -> Completion:
+            waiting.set()
+            await asyncio.sleep(2)
+            return await super().complete(prompt, sampled=sampled)
+
+    async def run() -> None:
+        rating = asyncio.create_task(over(Slow(reply()), rows, budget=purse).rate(request()))
+        await waiting.wait()
+        for _ in range(2):
+            assert (await listen(interviewer(model, rows, budget=purse)))[-1] == End("model")
+        await rating
+
+    run_virtual(run())
+    rating, *turns = purse.holds
+    assert 70_000 < rating.amount < 80_000
+    assert len(turns) == 2
 
 
 def test_a_rating_is_allowed_what_is_left() -> None:

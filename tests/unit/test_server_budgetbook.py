@@ -79,9 +79,11 @@ class Scene:
         self.book = BudgetBook(self.kept, caps, LoopClock(), self.meters)
 
     async def hold(
-        self, most: int = 10_000, least: int = 4_000, *, sunk: bool = False
+        self, most: int = 10_000, least: int = 4_000, *, spare: int = 0, sunk: bool = False
     ) -> Hold | Refusal:
-        return await self.book.reserve(PAYER, least=least, most=most, hold_s=90.0, sunk=sunk)
+        return await self.book.reserve(
+            PAYER, least=least, most=most, spare=spare, hold_s=90.0, sunk=sunk
+        )
 
     async def held(self, most: int = 10_000) -> Hold:
         hold = await self.hold(most)
@@ -147,6 +149,24 @@ def test_an_interviews_next_call_waits_until_its_last_is_counted() -> None:
         await scene.held()
         waited = asyncio.get_running_loop().time() - began
         assert waited == pytest.approx(budgetbook.CATCH_UP_S + 0.6)
+
+    play(scene, story)
+
+
+def test_what_is_spared_is_taken_off_the_interviews_cap_alone() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        await scene.hold(spare=30_000)
+        await scene.hold(spare=10**9)
+        assert [(caps.interview, caps.user_day) for caps in scene.kept.caps] == [
+            (70_000, 2_000_000),
+            (1, 2_000_000),
+        ]
+        scene.kept.fault = BackendDownError()
+        hold = await scene.hold(spare=20_000)
+        assert not isinstance(hold, Refusal)
+        assert hold.amount == 5_000
 
     play(scene, story)
 
