@@ -5,7 +5,10 @@ import itertools
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
+from msgspec.structs import replace
+
 from ai.booking import Ledger
+from ai.budget import Budget, Held, Refusal, Till
 from ai.call import Call
 from ai.failures import CallFailedError
 from ai.handles import ResponsePosition
@@ -14,7 +17,10 @@ from ai.ports import Clock
 from ai.provider import Completions, Prompt
 from ai.retries import Circuit, delay_before
 from ai.settings import AiSettings
-from ai.speech import AttemptFailedError, TurnRequest, Words
+from ai.speech import AttemptFailedError, Low, TurnRequest, Words
+
+BUDGET = "budget"
+"""Why the bank speaks where no money is left for the model."""
 
 
 class Model:
@@ -26,6 +32,7 @@ class Model:
         provider: Completions,
         settings: AiSettings,
         ledger: Ledger,
+        budget: Budget,
         circuit: Circuit,
         clock: Clock,
         abandon: Callable[[str], None],
@@ -33,6 +40,13 @@ class Model:
         self.provider = provider
         self.settings = settings
         self.ledger = ledger
+        self.till = Till(
+            budget,
+            ledger.assumed,
+            least=settings.least_output_tokens,
+            most=settings.max_output_tokens,
+            call_s=settings.call_timeout_s,
+        )
         self.circuit = circuit
         self.clock = clock
         self.abandon = abandon
@@ -50,9 +64,10 @@ class ModelAttempt:
         self._request = request
         self._prompt = prompt
         self._progress = Progress(request.logged, position)
+        self._told = False
         self._until = model.clock.monotonic() + model.settings.patience_s
 
-    async def words(self) -> AsyncGenerator[Words]:
+    async def words(self) -> AsyncGenerator[Words | Low]:
         """Give the attempt's words, those that are not logged yet.
 
         Raises:
@@ -61,9 +76,17 @@ class ModelAttempt:
         if self._progress.said >= self._model.settings.max_characters:
             return
         for retry in itertools.count():
+            held = await self._held()
+            if isinstance(held, Refusal):
+                self.lost = BUDGET
+                return
+            # From here to the call's own `try` nothing waits: what is held will be settled.
             try:
-                async with aclosing(self._call(retry + 1).words()) as pieces:
+                async with aclosing(self._call(retry + 1, held).words()) as pieces:
                     async for piece in pieces:
+                        if held.hold.low and not self._told:
+                            self._told = True
+                            yield Low()
                         yield piece
             except CallFailedError as failure:
                 delay = self._consider(retry, failure)
@@ -74,19 +97,29 @@ class ModelAttempt:
                 return
             await asyncio.sleep(delay)
 
-    def _call(self, number: int) -> Call:
+    async def _held(self) -> Held | Refusal:
+        # A stored response costs what it costs, whoever listens.
+        sunk = self._progress.position is not None
+        return await self._model.till.hold(self._request, self._prompt.size, sunk=sunk)
+
+    def _call(self, number: int, held: Held) -> Call:
         model, position = self._model, self._progress.position
         provider = model.provider
         stored = provider.stored or position is not None
+        prompt = replace(self._prompt, output_tokens=held.output_tokens)
         return Call(
-            provider.create(self._prompt) if position is None else provider.take_up(position),
+            provider.create(prompt) if position is None else provider.take_up(position),
             progress=self._progress,
             settings=model.settings,
             clock=model.clock,
             booking=model.ledger.begin(
-                self._request, number, "responses" if stored else model.settings.api
+                self._request,
+                number,
+                "responses" if stored else model.settings.api,
+                hold=held.hold,
             ),
-            input_size=self._prompt.size,
+            input_size=prompt.size,
+            output_tokens=held.output_tokens or model.settings.max_output_tokens,
             until=self._until,
             stored=stored,
         )

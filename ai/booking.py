@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Protocol
 
+from ai.budget import Hold
 from ai.chunks import Usage
 from ai.ports import Clock, LedgerSink
-from ai.prices import Price, price_of
+from ai.prices import Price, dearest, price_of
 from protocol.ledger import Api, CallOutcome, LedgerEntry, Task
 
 
@@ -34,14 +35,27 @@ class Subject(Protocol):
 
 
 class Booking:
-    """One call's row in the making: begun before the call, closed exactly once after it."""
+    """One call's row in the making: begun before the call, closed exactly once after it.
 
-    def __init__(self, ledger: "Ledger", subject: Subject, call: int, api: Api, task: Task) -> None:
+    What was held for the call is settled with the row.
+    """
+
+    def __init__(
+        self,
+        ledger: "Ledger",
+        subject: Subject,
+        call: int,
+        api: Api,
+        task: Task,
+        *,
+        hold: Hold | None,
+    ) -> None:
         self._ledger = ledger
         self._subject = subject
         self._call = call
         self._api: Api = api
         self._task: Task = task
+        self._hold = hold
         self._at = ledger.clock.now()
         self._began = ledger.clock.monotonic()
         self._first: int | None = None
@@ -63,7 +77,7 @@ class Booking:
         """Hand the row to the sink."""
         ledger, subject = self._ledger, self._subject
         model = "bank" if self._api == "bank" else ledger.model
-        price = Price(0, 0, 0) if self._api == "bank" else price_of(model, ledger.prices)
+        price = Price(0, 0, 0) if self._api == "bank" else ledger.price
         entry = LedgerEntry(
             id=ledger.clock.nonce(),
             interview_id=subject.interview_id,
@@ -88,6 +102,9 @@ class Booking:
             total_ms=self._elapsed(),
         )
         ledger.sink.record(entry)
+        if self._hold is not None:
+            cost = ledger.assumed.cost(usage)
+            self._hold.settle(cost, response_id=response_id, at=self._at)
 
     def _elapsed(self) -> int:
         return round((self._ledger.clock.monotonic() - self._began) * 1000)
@@ -102,8 +119,17 @@ class Ledger:
         self.sink = sink
         self.clock = clock
         self.model = model
-        self.prices = prices
+        self.price = price_of(model, prices)
+        self.assumed = self.price or dearest(prices)
+        """What budgets go by: a model without a price counts like the dearest."""
 
-    def begin(self, subject: Subject, call: int, api: Api, task: Task = "speak") -> Booking:
-        """Begin the row of a call that starts now."""
-        return Booking(self, subject, call, api, task)
+    def begin(
+        self,
+        subject: Subject,
+        call: int,
+        api: Api,
+        task: Task = "speak",
+        hold: Hold | None = None,
+    ) -> Booking:
+        """Begin the row of a call that starts now, and for which ``hold`` is held."""
+        return Booking(self, subject, call, api, task, hold=hold)

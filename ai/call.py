@@ -37,6 +37,7 @@ class Call:
         clock: Clock,
         booking: Booking,
         input_size: int,
+        output_tokens: int,
         until: float,
         stored: bool,
     ) -> None:
@@ -46,6 +47,7 @@ class Call:
         self._clock = clock
         self._booking = booking
         self._input_tokens = estimate_tokens(input_size)
+        self._output_tokens = output_tokens
         self._stored = stored
         self._pieces = Pieces(progress, settings.max_characters)
         self._taken_up = progress.position is not None
@@ -150,7 +152,8 @@ class Call:
     def _book(self, outcome: CallOutcome, code: str) -> None:
         usage = self._reader.usage
         if usage is None and self._accepted:
-            estimate = Usage(self._input_tokens, 0, estimate_tokens(self._progress.size))
+            said = min(estimate_tokens(self._progress.size), self._output_tokens)
+            estimate = Usage(self._input_tokens, 0, said)
         else:
             estimate = _NOTHING
         self._booking.close(

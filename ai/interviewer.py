@@ -7,7 +7,7 @@ from ai.attempt import Model, ModelAttempt
 from ai.errands import Errands
 from ai.handles import BankPosition, ResponsePosition, parse_handle
 from ai.prompts import build_prompt
-from ai.speech import AttemptFailedError, End, Fallback, TurnRequest, Words
+from ai.speech import AttemptFailedError, End, Fallback, Spoken, TurnRequest
 from ai.voice import BankVoice
 from protocol.scalars import Source
 
@@ -32,7 +32,7 @@ class Interviewer:
         """Whether no model is configured."""
         return self._model is None
 
-    async def speak(self, request: TurnRequest) -> AsyncGenerator[Words | Fallback | End]:
+    async def speak(self, request: TurnRequest) -> AsyncGenerator[Spoken]:
         """Generate a turn, or the rest of it; ends with `End`.
 
         Closing the generator, or cancelling the task that waits for it, aborts the provider's call

@@ -25,6 +25,14 @@ class Price(NamedTuple):
         cost = fresh * self.input + usage.cached_tokens * self.cached
         return math.ceil(round(cost + usage.output_tokens * self.output, 6))
 
+    def most(self, input_tokens: int, output_tokens: int) -> int:
+        """Return what so many tokens cost at most: nothing is cached."""
+        return self.cost(Usage(input_tokens, 0, output_tokens))
+
+    def pays(self, amount: int, input_tokens: int) -> int:
+        """Return how many tokens of output ``amount`` pays for, behind so many of input."""
+        return max(0, math.floor(round((amount - input_tokens * self.input) / self.output, 6)))
+
 
 def load_prices() -> Mapping[str, Price]:
     """Read the table that comes with the package."""
@@ -35,6 +43,11 @@ def load_prices() -> Mapping[str, Price]:
 def price_of(model: str, prices: Mapping[str, Price]) -> Price | None:
     """Return the price of ``model`` or of the model it is a snapshot of, None where unknown."""
     return prices.get(model) or prices.get(_SNAPSHOT.sub("", model))
+
+
+def dearest(prices: Mapping[str, Price]) -> Price:
+    """Return the highest price known: what a model without a price is held for in budgets."""
+    return Price(*(max(column) for column in zip(*prices.values(), strict=True)))
 
 
 def estimate_tokens(size: int) -> int:

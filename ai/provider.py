@@ -40,10 +40,14 @@ _log = structlog.get_logger()
 
 
 class Prompt(Struct, frozen=True):
-    """What the model is told: the rules and the frame, then the interview so far and the task."""
+    """What the model is told: the rules and the frame, then the interview so far and the task.
+
+    ``output_tokens`` bounds the reply; None: as the settings say.
+    """
 
     instructions: str
     input: str
+    output_tokens: int | None = None
 
     @property
     def size(self) -> int:
@@ -160,7 +164,7 @@ class Provider:
             ],
             stream=True,
             stream_options={"include_usage": True},
-            max_completion_tokens=settings.max_output_tokens,
+            max_completion_tokens=prompt.output_tokens or settings.max_output_tokens,
             temperature=omit if settings.temperature is None else settings.temperature,
             reasoning_effort=settings.reasoning_effort or omit,
         )
@@ -176,7 +180,7 @@ class Provider:
             stream_options={"include_obfuscation": False},
             store=self.stored,  # stored by default, so it has to be said
             background=True if self.stored else omit,
-            max_output_tokens=settings.max_output_tokens,
+            max_output_tokens=prompt.output_tokens or settings.max_output_tokens,
             temperature=omit if settings.temperature is None else settings.temperature,
             reasoning={"effort": effort} if effort else omit,
         )

@@ -33,6 +33,8 @@ class AiSettings(Struct, frozen=True, kw_only=True):
     """None: the model's own."""
     max_output_tokens: int = 2_000
     """Includes a reasoning model's thoughts, so it is well above what a turn needs."""
+    least_output_tokens: int = 500
+    """With fewer, for want of money, no turn is begun."""
     max_characters: int = 4_000
     """A longer turn is cut here, in code points."""
     connect_timeout_s: float = 3.0
@@ -54,3 +56,5 @@ class AiSettings(Struct, frozen=True, kw_only=True):
     """All of one of the assessor's calls, which do not stream."""
     assessor_output_tokens: int = 6_000
     """Includes a reasoning model's thoughts."""
+    assessor_least_output_tokens: int = 1_500
+    """With fewer, for want of money, no rating is asked for."""

@@ -51,10 +51,17 @@ class Fallback(Struct, frozen=True):
     reason: str
 
 
+class Low(Struct, frozen=True):
+    """A soft cap of the budget is passed: the bank may have to speak soon. Comes at most once."""
+
+
 class End(Struct, frozen=True):
     """The turn is complete; nothing follows."""
 
     source: Source
+
+
+Spoken = Words | Fallback | Low | End
 
 
 class AttemptFailedError(Exception):

@@ -15,6 +15,10 @@ Task = Literal["speak", "rate", "communicate"]
 """What a call was for: a turn of the interviewer, a rating of one question's answers, or the rating
 of how the candidate communicates."""
 
+Scope = Literal["interview", "user_day", "day"]
+"""What has a budget: an interview, all interviews of a user on a day of UTC, or all of the
+deployment's."""
+
 Code = Annotated[str, Meta(max_length=64)]
 
 

@@ -2,11 +2,12 @@
 
 import asyncio
 import math
+from collections.abc import Sequence
+from typing import Protocol
 
 import structlog
 
 from server.clock import Clock
-from server.ledgerbook import LedgerBook
 from server.runner import TurnRunner
 from server.socket import Connections
 
@@ -19,6 +20,14 @@ RECONNECT_MS = 2_000
 _log = structlog.get_logger()
 
 
+class Book(Protocol):
+    """What has to be written down before the process ends."""
+
+    async def drained(self, patience_s: float) -> None:
+        """Wait until it is, at most ``patience_s``."""
+        ...
+
+
 class Drain:
     """The instance's way out. ``draining`` is what readiness shows."""
 
@@ -26,14 +35,14 @@ class Drain:
         self,
         connections: Connections,
         runner: TurnRunner,
-        book: LedgerBook,
+        books: Sequence[Book],
         clock: Clock,
         *,
         turns_s: float,
     ) -> None:
         self._connections = connections
         self._runner = runner
-        self._book = book
+        self._books = books
         self._clock = clock
         self._turns_s = turns_s
         self.draining = False
@@ -45,7 +54,9 @@ class Drain:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._runner.drain(self._turns_s))
             group.create_task(self._goodbyes())
-        await self._book.drained(GOODBYE_S)
+        async with asyncio.TaskGroup() as group:
+            for book in self._books:
+                group.create_task(book.drained(GOODBYE_S))
         _log.info("drained")
 
     async def _goodbyes(self) -> None:

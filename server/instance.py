@@ -5,6 +5,7 @@ it opened. A task that fails ends the instance: others, and its successor, take 
 """
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -14,11 +15,13 @@ from prometheus_client import CollectorRegistry
 
 from ai.assessor import build_assessor
 from ai.build import build_interviewer
+from ai.prices import load_prices, price_of
 from ai.settings import AiSettings
 from protocol.closes import Close
 from server.assessing.desk import Desk
 from server.assessing.orders import OrderBook
 from server.assessing.worker import Worker
+from server.budgetbook import BudgetBook
 from server.clock import Clock, SystemClock
 from server.committer import Committer
 from server.connection import Backends
@@ -36,9 +39,11 @@ from server.socket import Connections
 from server.sweeper import Sweeper
 from server.turn import TurnWork
 from server.writer import Writer
+from storage.budgets import Caps
 from storage.errors import StorageError, UnmigratedError
 from storage.postgres.archive import Archive
 from storage.postgres.assessments import Assessments
+from storage.redis.budgets import RedisBudgets
 from storage.redis.connect import connect
 from storage.redis.jobs import RedisJobs
 from storage.redis.notify import RedisNotifier
@@ -68,7 +73,10 @@ class Instance:
         self.hub = Hub(self.store, self.notifier, self.clock)
         idle_ms = int(settings.idle_s * 1000)
         self.book = LedgerBook(self.store, self.clock, self.meters)
-        self.interviewer = build_interviewer(_ai(settings), self.book, self.clock)
+        self.budgets = BudgetBook(
+            RedisBudgets(self.store), _caps(settings), self.clock, self.meters
+        )
+        self.interviewer = build_interviewer(_ai(settings), self.book, self.clock, self.budgets)
         self.sessions = Sessions(
             self.store, self.archive, self.hub, self.clock, self.interviewer, idle_ms=idle_ms
         )
@@ -90,7 +98,7 @@ class Instance:
         self.jobs = RedisJobs(self.store)
         self.orders = OrderBook(self.jobs)
         self.assessments = Assessments(self.archive.database)
-        self.assessor = build_assessor(_ai(settings), self.book, self.clock)
+        self.assessor = build_assessor(_ai(settings), self.book, self.clock, self.budgets)
         self.worker = Worker(
             jobs=self.jobs,
             book=self.orders,
@@ -126,7 +134,11 @@ class Instance:
             backlog=self.meters.backlog,
         )
         self.drain = Drain(
-            self.connections, self.runner, self.book, self.clock, turns_s=settings.drain_s
+            self.connections,
+            self.runner,
+            (self.book, self.budgets),
+            self.clock,
+            turns_s=settings.drain_s,
         )
         self.on_failure: Callable[[], None] = _nothing
 
@@ -162,6 +174,7 @@ class Instance:
             self.sweeper.run(),
             self.writer.run(),
             self.book.run(),
+            self.budgets.run(),
             self._partitions(),
             *assessing,
         )
@@ -171,7 +184,8 @@ class Instance:
     @asynccontextmanager
     async def working(self) -> AsyncGenerator[None]:
         """Make ratings and reports, and nothing else; see `running`."""
-        async with self._opened((self.worker.run(), self.writer.run(), self.book.run())):
+        tasks = (self.worker.run(), self.writer.run(), self.book.run(), self.budgets.run())
+        async with self._opened(tasks):
             yield
 
     @asynccontextmanager
@@ -182,6 +196,7 @@ class Instance:
             opened.push_async_callback(self.interviewer.aclose)
             opened.push_async_callback(self.assessor.aclose)
             await self.archive.open()
+            _tell_unpriced(self.settings)
             work = asyncio.create_task(_all(tasks))
             work.add_done_callback(self._ended)
             opened.push_async_callback(_cancelled, work)
@@ -245,6 +260,28 @@ async def _cancelled(work: asyncio.Task[None]) -> None:
 
 def _nothing() -> None:
     """Nobody is to be told."""
+
+
+def _caps(settings: Settings) -> Caps:
+    return Caps(
+        interview=_micro_usd(settings.budget_interview_usd),
+        user_day=_micro_usd(settings.budget_user_day_usd),
+        day=_micro_usd(settings.budget_day_usd),
+        soft=settings.budget_soft,
+    )
+
+
+def _micro_usd(usd: float) -> int:
+    return math.ceil(round(usd * 1_000_000, 3))
+
+
+def _tell_unpriced(settings: Settings) -> None:
+    """Warn of models that budgets count by the highest price known."""
+    if settings.openai_api_key is None:
+        return
+    for model in dict.fromkeys((settings.model, settings.assessor_model)):
+        if price_of(model, load_prices()) is None:
+            _log.warning("no price known: budgets count it like the dearest model", model=model)
 
 
 def _ai(settings: Settings) -> AiSettings:

@@ -75,6 +75,12 @@ class Meters:
             "viva_model_tokens", "Tokens by direction", ["model", "direction"], registry=registry
         )
         self._cost = Counter("viva_model_cost_usd", "Cost in USD", ["model"], registry=registry)
+        self._unpaid = Counter(
+            "viva_budget_refusals",
+            "Model calls not made for want of money",
+            ["scope"],
+            registry=registry,
+        )
 
     def connected(self, role: Role, change: int) -> None:
         """See `SocketMeter.connected`."""
@@ -121,6 +127,10 @@ class Meters:
         """See `JobMeter.jobs_waiting`."""
         self._waiting.set(waiting)
         self._dead.set(dead)
+
+    def budget_refused(self, scope: str) -> None:
+        """See `BudgetMeter.budget_refused`."""
+        self._unpaid.labels(scope).inc()
 
     def called(self, entry: LedgerEntry) -> None:
         """Count a model call by its ledger row."""

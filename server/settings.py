@@ -48,6 +48,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     assessor_model: str
     assessor_samples: int
     worker_jobs: int
+    budget_interview_usd: float
+    budget_user_day_usd: float
+    budget_day_usd: float
+    budget_soft: float
     assessor_timeout_s: float
     origins: tuple[str, ...]
     hosts: tuple[str, ...]
@@ -284,6 +288,34 @@ DECLARED: tuple[Declared, ...] = (
         whole(0, 100),
         "4",
         "ratings and reports made here at the same time; 0: none, `viva worker` makes them",
+    ),
+    Declared(
+        "VIVA_BUDGET_INTERVIEW_USD",
+        "budget_interview_usd",
+        number(0, 1_000_000),
+        "0.10",
+        "what the model may cost in one interview, its ratings included, in US dollars; 0: no cap",
+    ),
+    Declared(
+        "VIVA_BUDGET_USER_DAY_USD",
+        "budget_user_day_usd",
+        number(0, 1_000_000),
+        "2.00",
+        "what it may cost in all interviews of one user within a day of UTC; 0: no cap",
+    ),
+    Declared(
+        "VIVA_BUDGET_DAY_USD",
+        "budget_day_usd",
+        number(0, 1_000_000),
+        "0",
+        "what it may cost in all interviews within a day of UTC; 0: no cap",
+    ),
+    Declared(
+        "VIVA_BUDGET_SOFT",
+        "budget_soft",
+        number(0, 1),
+        "0.8",
+        "the share of a cap from which on the candidate is told that the budget runs low",
     ),
     Declared(
         "VIVA_ORIGINS",

@@ -4,9 +4,10 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import NamedTuple, Protocol
 
-from ai.speech import AttemptFailedError, End, Fallback, TurnRequest, Words
+from ai.attempt import BUDGET
+from ai.speech import AttemptFailedError, End, Fallback, Low, Spoken, TurnRequest, Words
 from protocol.machine import Finished, Input, Lost, Noted
-from protocol.scalars import Source
+from protocol.scalars import NoticeCode, Source
 from protocol.session import OpenTurn
 from server.clock import Clock, backoff
 from server.committer import Committer, FencedError, Relay
@@ -19,12 +20,16 @@ END_PATIENCE_S = 10.0
 """How long the end of a turn is tried to be committed before it is left to a sweeper."""
 
 FALLBACK_NOTICE = "The interview goes on with prepared questions."
+LOW_NOTICE = (
+    "The budget of the model that asks is nearly used up; prepared questions may take its place."
+)
+SPENT_NOTICE = "The budget of the model that asks is used up."
 
 
 class Interviewer(Protocol):
     """Who speaks the interviewer's turns; see `ai.interviewer`."""
 
-    def speak(self, request: TurnRequest) -> AsyncGenerator[Words | Fallback | End, None]:
+    def speak(self, request: TurnRequest) -> AsyncGenerator[Spoken, None]:
         """Generate a turn; closing the generator aborts it."""
         ...
 
@@ -50,7 +55,7 @@ class TurnMeter(Protocol):
         """Observe the time from the lease to the first words."""
 
 
-class _Spoken(NamedTuple):
+class _Said(NamedTuple):
     text: str
     source: Source
     ordinal: int
@@ -129,7 +134,7 @@ class TurnWork:
         self._meter.turn_ended("failed")
         return await self._apply(lost, lease, state)
 
-    async def _attempt(self, state: State, acquired: State, lease: Lease) -> _Spoken:
+    async def _attempt(self, state: State, acquired: State, lease: Lease) -> _Said:
         request = _request(state, acquired)
         relay = Relay(
             self._committer,
@@ -154,8 +159,12 @@ class TurnWork:
                             said.append(text)
                             lease.handle = handle
                             relay.push(text, handle)
-                        case Fallback():
-                            await self._note(state, lease)
+                        case Fallback(reason=reason):
+                            if reason == BUDGET:
+                                await self._note("budget_low", SPENT_NOTICE, state, lease)
+                            await self._note("fallback_in_use", FALLBACK_NOTICE, state, lease)
+                        case Low():
+                            await self._note("budget_low", LOW_NOTICE, state, lease)
                         case End(source=source):
                             break
             await relay.drained()
@@ -164,11 +173,12 @@ class TurnWork:
             self._committer.forget(relay)
         if source is None:
             raise AttemptFailedError("no_end")
-        return _Spoken("".join(said), source, relay.ordinal)
+        return _Said("".join(said), source, relay.ordinal)
 
-    async def _note(self, state: State, lease: Lease) -> None:
-        noted = Noted(code="fallback_in_use", message=FALLBACK_NOTICE, at=self._clock.now())
-        await self._apply(noted, lease, state)
+    async def _note(self, code: NoticeCode, message: str, state: State, lease: Lease) -> None:
+        if code not in state.session.noticed:
+            noted = Noted(code=code, message=message, at=self._clock.now())
+            await self._apply(noted, lease, state)
 
     async def _apply(
         self, happened: Input, lease: Lease, state: State, ordinal: int = ANY_ORDINAL

@@ -6,22 +6,42 @@ from ai.assessor.offline import OfflineAssessor
 from ai.assessor.ports import Assessor
 from ai.assessor.source import OpenAISource, Source
 from ai.booking import Ledger
+from ai.budget import Budget, Unlimited
 from ai.ports import Clock, LedgerSink
 from ai.prices import load_prices
 from ai.settings import AiSettings
 
+SPARE_TURNS = 2
+"""A rating that is made while the interview goes on leaves it the money for so many turns."""
+TURN_TOKENS = 4_000
+"""What the prompt of a turn may come to."""
 
-def build_assessor(settings: AiSettings, sink: LedgerSink, clock: Clock) -> Assessor:
+
+def build_assessor(
+    settings: AiSettings, sink: LedgerSink, clock: Clock, budget: Budget
+) -> Assessor:
     """Return the assessor that ``settings`` ask for; without a key it is the offline one.
 
     Opens no connection; close it with `Assessor.aclose`.
     """
     if settings.api_key is None:
         return OfflineAssessor()
-    return assemble(settings, sink, clock, OpenAISource(settings))
+    return assemble(settings, sink, clock, OpenAISource(settings), budget=budget)
 
 
-def assemble(settings: AiSettings, sink: LedgerSink, clock: Clock, source: Source) -> Assessor:
-    """Return the assessor that asks ``source``."""
-    ledger = Ledger(sink, clock, settings.assessor_model, load_prices())
-    return ModelAssessor(Desk(source, settings, ledger, clock), settings, clock)
+def assemble(
+    settings: AiSettings,
+    sink: LedgerSink,
+    clock: Clock,
+    source: Source,
+    *,
+    budget: Budget | None = None,
+) -> Assessor:
+    """Return the assessor that asks ``source``; without a ``budget`` as often as it likes."""
+    prices = load_prices()
+    ledger = Ledger(sink, clock, settings.assessor_model, prices)
+    turn = Ledger(sink, clock, settings.model, prices).assumed.most(
+        TURN_TOKENS, settings.least_output_tokens
+    )
+    desk = Desk(source, settings, ledger, clock, budget or Unlimited(), spare=SPARE_TURNS * turn)
+    return ModelAssessor(desk, settings, clock)

@@ -8,11 +8,13 @@ from typing import TypeVar
 import aiohttp
 import openai
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ai.assessor.ports import AssessmentFailedError
 from ai.assessor.replies import FaultyReplyError
 from ai.assessor.source import Completion, Source
 from ai.booking import Booking, Ledger
+from ai.budget import Budget, Refusal, Till
 from ai.chunks import Usage
 from ai.failures import BROKEN, CallFailedError, Remedy, translate
 from ai.ports import Clock
@@ -24,6 +26,11 @@ from protocol.ledger import CallOutcome, Task
 
 CALLS_AT_ONCE = 32
 """Ratings are no hurry: more than so many calls of an instance wait for each other."""
+PASSING_S = 10.0
+"""When to ask again where other calls hold the money."""
+DAY_MS = 86_400_000
+MIDNIGHT_S = 60.0
+"""Over so long all that waited for the next day of UTC is spread."""
 
 _T = TypeVar("_T")
 _UNSENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
@@ -44,11 +51,28 @@ class Job(Struct):
 class Desk:
     """Asks the model, for any number of jobs at once."""
 
-    def __init__(self, source: Source, settings: AiSettings, ledger: Ledger, clock: Clock) -> None:
+    def __init__(
+        self,
+        source: Source,
+        settings: AiSettings,
+        ledger: Ledger,
+        clock: Clock,
+        budget: Budget,
+        *,
+        spare: int = 0,
+    ) -> None:
         self._source = source
         self._settings = settings
         self._ledger = ledger
         self._clock = clock
+        self._till = Till(
+            budget,
+            ledger.assumed,
+            least=settings.assessor_least_output_tokens,
+            most=settings.assessor_output_tokens,
+            call_s=settings.assessor_timeout_s,
+            spare=spare,
+        )
         self._circuit = Circuit(clock)
         self._room = asyncio.Semaphore(CALLS_AT_ONCE)
 
@@ -87,8 +111,13 @@ class Desk:
         return delay_before(retry, failure, self._clock.random())
 
     async def _call(self, job: Job, prompt: Prompt, read: Callable[[Completion], _T]) -> _T:
+        held = await self._till.hold(job, prompt.size)
+        if isinstance(held, Refusal):
+            raise _unpaid(held, self._clock)
+        # From here to the `try` nothing waits: what is held will be settled.
         job.calls += 1
-        booking = self._ledger.begin(job, job.calls, self._settings.api, job.task)
+        booking = self._ledger.begin(job, job.calls, self._settings.api, job.task, hold=held.hold)
+        prompt = replace(prompt, output_tokens=held.output_tokens)
         row = _Row(booking, estimate_tokens(prompt.size))
         try:
             async with asyncio.timeout(self._settings.assessor_timeout_s):
@@ -147,6 +176,16 @@ def _is_unsent(error: BaseException | None) -> bool:
     while error is not None and not isinstance(error, _UNSENT):
         error = error.__cause__
     return error is not None
+
+
+def _unpaid(refusal: Refusal, clock: Clock) -> AssessmentFailedError:
+    if refusal.passing:
+        return AssessmentFailedError("budget", retryable=True, after_s=PASSING_S)
+    if refusal.scope == "interview":
+        return AssessmentFailedError("budget", retryable=False)
+    left = (DAY_MS - clock.now() % DAY_MS) / 1000
+    after = left + clock.random() * MIDNIGHT_S
+    return AssessmentFailedError("budget", retryable=True, after_s=after)
 
 
 def _given_up(failure: CallFailedError) -> AssessmentFailedError:

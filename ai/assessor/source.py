@@ -82,7 +82,7 @@ class OpenAISource:
             ],
             response_format=form,
             store=False,
-            max_completion_tokens=settings.assessor_output_tokens,
+            max_completion_tokens=prompt.output_tokens or settings.assessor_output_tokens,
             temperature=omit if temperature is None else temperature,
         ) as response:
             return await _whole(response)
@@ -98,7 +98,7 @@ class OpenAISource:
                 "format": {"type": "json_schema", "name": NAME, "strict": True, "schema": SCHEMA}
             },
             store=False,
-            max_output_tokens=settings.assessor_output_tokens,
+            max_output_tokens=prompt.output_tokens or settings.assessor_output_tokens,
             temperature=omit if temperature is None else temperature,
         ) as response:
             return await _whole(response)

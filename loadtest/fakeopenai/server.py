@@ -113,7 +113,7 @@ class FakeOpenAI:
         self, call: Call, tokens: list[str], fault: Fault | None, asked: dict[str, Any]
     ) -> AsyncIterator[bytes]:
         yield chat.chunk(call, {"role": "assistant", "content": ""})
-        finish = "stop"
+        finish = "length" if len(tokens) == _limit(asked) else "stop"
         try:
             async for token in self._speak(tokens, fault):
                 _count(call, token)
@@ -252,7 +252,8 @@ class FakeOpenAI:
             prompt_tokens=len(prompt.split()),
         )
         length = max(1, round(self._draw.uniform(0.5, 1.5) * options.tokens))
-        return call, tokens_of(options.seed, number, length), self.faults.of(prompt)
+        tokens = tokens_of(options.seed, number, length)[: _limit(asked)]
+        return call, tokens, self.faults.of(prompt)
 
     async def _whole(
         self,
@@ -293,6 +294,12 @@ class FakeOpenAI:
         except msgspec.ValidationError as error:
             return _problem(400, "bad_fault", str(error))
         return web.json_response({})
+
+
+def _limit(asked: dict[str, Any]) -> int | None:
+    """Return how many tokens the caller wants at most."""
+    limit: int | None = asked.get("max_completion_tokens") or asked.get("max_output_tokens")
+    return limit
 
 
 def _count(call: Call, text: str, tokens: int = 1) -> None:

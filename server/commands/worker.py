@@ -42,5 +42,5 @@ async def _work(settings: Settings) -> int:
             [asyncio.ensure_future(over.wait()), asyncio.ensure_future(failed.wait())],
             return_when=asyncio.FIRST_COMPLETED,
         )
-        await instance.book.drained(5.0)
+        await asyncio.gather(instance.book.drained(5.0), instance.budgets.drained(5.0))
     return 1 if failed.is_set() else 0

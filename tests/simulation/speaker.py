@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator
 
-from ai.speech import AttemptFailedError, End, Fallback, TurnRequest, Words
+from ai.speech import AttemptFailedError, End, Fallback, Spoken, TurnRequest, Words
 from protocol.scalars import Source
 
 WORDS = ("why ", "how ", "naïve ", "日本 ", "🦁 ", "then ", "and ", "“so” ", "e\u0301 ")
@@ -18,7 +18,7 @@ class Speaker:
         self._stored = stored
         self._faults = faults
 
-    async def speak(self, request: TurnRequest) -> AsyncGenerator[Words | Fallback | End, None]:
+    async def speak(self, request: TurnRequest) -> AsyncGenerator[Spoken, None]:
         draw = self._draw
         text, place = self._text(request), len(request.logged)
         if not text.startswith(request.logged):

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from ai.assessor import Assessor, RatingRequest, build_assessor
 from ai.assessor.build import assemble
 from ai.assessor.source import Completion
+from ai.budget import Budget, Unlimited
 from ai.chunks import Usage
 from ai.provider import Prompt
 from ai.settings import AiSettings
@@ -107,9 +108,16 @@ class ScriptedSource:
         self.closed = True
 
 
-def over(source: ScriptedSource, rows: Rows | None = None, **settings: Any) -> Assessor:
+def over(
+    source: ScriptedSource,
+    rows: Rows | None = None,
+    *,
+    budget: Budget | None = None,
+    **settings: Any,
+) -> Assessor:
     """An assessor that asks a scripted source."""
-    return assemble(replace(SETTINGS, **settings), rows or Rows(), FixedClock(0.0), source)
+    given = replace(SETTINGS, **settings)
+    return assemble(given, rows or Rows(), FixedClock(0.0), source, budget=budget)
 
 
 @asynccontextmanager
@@ -118,7 +126,7 @@ async def asking(
 ) -> AsyncGenerator[Assessor]:
     """An assessor that asks a server over HTTP."""
     given = replace(SETTINGS, base_url=server.url, **settings)
-    assessor = build_assessor(given, rows or Rows(), FixedClock(0.01))
+    assessor = build_assessor(given, rows or Rows(), FixedClock(0.01), Unlimited())
     try:
         yield assessor
     finally:

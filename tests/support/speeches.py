@@ -9,13 +9,14 @@ from typing import Any, Self
 import msgspec
 from msgspec import Struct
 
+from ai.budget import Budget
 from ai.build import assemble
 from ai.chunks import ChatReader, Reader, ResponsesReader
 from ai.handles import ResponsePosition
 from ai.interviewer import Interviewer
 from ai.provider import Body, Prompt
 from ai.settings import AiSettings
-from ai.speech import End, Fallback, TurnRequest, Words
+from ai.speech import Spoken, TurnRequest, Words
 from protocol.ledger import LedgerEntry
 from protocol.plan import Plan
 from protocol.scalars import Kind, Outcome, Source, Speaker
@@ -215,6 +216,8 @@ def interviewer(
     rows: Rows,
     clock: FixedClock | None = None,
     settings: AiSettings | None = None,
+    *,
+    budget: Budget | None = None,
 ) -> Interviewer:
     """Return an interviewer over a scripted model, whose bank has one sentence."""
     return assemble(
@@ -223,17 +226,16 @@ def interviewer(
         clock or FixedClock(),
         model,
         lambda _request: BANK_TEXT,
+        budget=budget,
     )
 
 
-async def listen(
-    speaker: Interviewer, request: TurnRequest = REQUEST
-) -> list[Words | Fallback | End]:
+async def listen(speaker: Interviewer, request: TurnRequest = REQUEST) -> list[Spoken]:
     """Return all that the interviewer yields."""
     async with aclosing(speaker.speak(request)) as speech:
         return [item async for item in speech]
 
 
-def text_of(items: Sequence[Words | Fallback | End]) -> str:
+def text_of(items: Sequence[Spoken]) -> str:
     """Return the words as one text."""
     return "".join(item.text for item in items if isinstance(item, Words))

@@ -9,6 +9,7 @@ from ai.assessor import build_assessor
 from ai.assessor.case import answer_case
 from ai.assessor.offline import NO_RATING, NOT_ENGLISH
 from ai.assessor.signals import SENTENCES, read_signals
+from ai.budget import Unlimited
 from ai.settings import AiSettings
 from protocol.assessment import Rating, verified
 from protocol.plan import Plan
@@ -17,7 +18,7 @@ from tests.support.injections import INJECTIONS
 from tests.support.speeches import FixedClock, Rows, turn
 
 pytestmark = pytest.mark.anyio
-ASSESSOR = build_assessor(AiSettings(), Rows(), FixedClock())
+ASSESSOR = build_assessor(AiSettings(), Rows(), FixedClock(), Unlimited())
 TALK = "First we asked the users, because nobody knew, um, and then we built it. " * 6
 
 

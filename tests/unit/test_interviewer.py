@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from ai.failures import CallFailedError
 from ai.handles import ResponsePosition
 from ai.settings import AiSettings
-from ai.speech import AttemptFailedError, End, Fallback, TurnRequest, Words
+from ai.speech import AttemptFailedError, End, Fallback, Spoken, TurnRequest, Words
 from tests.support.speeches import (
     BANK_TEXT,
     DONE,
@@ -38,7 +38,7 @@ BACKGROUND = AiSettings(api_key="k", api="responses", background=True, bank_word
 
 
 class Heard(msgspec.Struct):
-    items: list[Words | Fallback | End]
+    items: list[Spoken]
     rows: Rows
     model: ScriptedModel
     seconds: float
@@ -57,7 +57,7 @@ def hear(
     async def run() -> Heard:
         loop = asyncio.get_running_loop()
         model = ScriptedModel(*calls, stored=stored)
-        rows, items = Rows(), list[Words | Fallback | End]()
+        rows, items = Rows(), list[Spoken]()
         speaker = interviewer(model, rows, FixedClock(chance), settings)
         began, failed = loop.time(), ""
         try:

@@ -74,7 +74,7 @@ class Scene:
         runner: Any = FakeRunner(self)
         book: Any = FakeBook(self)
         self.runner, self.book, self.clock = runner, book, LoopClock(0.5)
-        self.drain = Drain(self.connections, runner, book, self.clock, turns_s=turns_s)
+        self.drain = Drain(self.connections, runner, (book,), self.clock, turns_s=turns_s)
 
     def note(self, what: str) -> None:
         if not self.notes or self.notes[-1] != what:
