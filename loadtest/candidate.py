@@ -66,6 +66,8 @@ class Candidate:
         self.over = asyncio.Event()
         self.heard: Callable[[e.ServerMessage], None] = lambda _: None
         self.leaves_after: int | None = None
+        self.interrupts = 0.02
+        """How probable it is that it barges in, each time that it might."""
         self.silence_s = 0.0
         """The longest time that the interviewer kept its candidate waiting for words."""
         self._spoke = 0.0
@@ -220,7 +222,7 @@ class Candidate:
                 self._give(c.InterviewStart(id=self._name(), consent=consent))
             elif view.open is not None and view.open.speaker == "candidate":
                 self._answer()
-            elif self.draw.random() < 0.02:
+            elif self.draw.random() < self.interrupts:
                 self.interrupt()
 
     def _answer(self) -> None:

@@ -95,6 +95,10 @@ def _origin(text: str) -> str:
     return f"{scheme}://{host.removesuffix(_USUAL_PORTS.get(scheme.lower(), '/'))}".lower()
 
 
+def _origins(text: str) -> tuple[str, ...]:
+    return tuple(_origin(item) for item in _items(text))
+
+
 def _web_address(text: str) -> str:
     try:
         parts = urlsplit(text)
@@ -108,10 +112,16 @@ def _web_address(text: str) -> str:
     return text
 
 
+def optional(reader: Reader, *, absent: str | None) -> Reader:
+    """Take what ``reader`` takes; an empty text is ``absent``."""
+
+    def read(text: str) -> Any:
+        return reader(text) if text else absent
+
+    return Reader(reader.takes, read)
+
+
 FLAG = Reader("`1` or `0`", _flag)
 HOSTS = Reader("`host` or `host:port`, with commas", _hosts)
-ORIGINS = Reader(
-    "`scheme://host` or `scheme://host:port`, with commas",
-    lambda text: tuple(map(_origin, _items(text))),
-)
+ORIGINS = Reader("`scheme://host` or `scheme://host:port`, with commas", _origins)
 WEB_ADDRESS = Reader("`http://` or `https://`", _web_address)

@@ -9,7 +9,17 @@ from typing import Any, Literal, NamedTuple
 
 from msgspec import Struct
 
-from server.readers import FLAG, HOSTS, ORIGINS, WEB_ADDRESS, Reader, number, one_of, whole
+from server.readers import (
+    FLAG,
+    HOSTS,
+    ORIGINS,
+    WEB_ADDRESS,
+    Reader,
+    number,
+    one_of,
+    optional,
+    whole,
+)
 
 SECRET_BYTES = 32
 """The least length of VIVA_JWT_SECRET (RFC 7518, §3.2: a key at least as long as the hash)."""
@@ -147,14 +157,6 @@ def _postgres(text: str) -> str:
     return text
 
 
-def _or_none(reader: Reader) -> Reader:
-    return Reader(reader.takes, lambda text: reader(text) if text else None)
-
-
-def _or_empty(reader: Reader) -> Reader:
-    return Reader(reader.takes, lambda text: reader(text) if text else "")
-
-
 def _secret(text: str) -> str:
     if len(text.encode()) < SECRET_BYTES:
         raise ValueError(f"it needs at least {SECRET_BYTES} bytes")
@@ -179,7 +181,7 @@ DECLARED: tuple[Declared, ...] = (
     Declared(
         "CACHE_URL",
         "cache_url",
-        _or_empty(_REDIS),
+        optional(_REDIS, absent=""),
         "",
         "caches, of which there are none yet; empty: the same server, bounded in bytes",
     ),
@@ -193,7 +195,7 @@ DECLARED: tuple[Declared, ...] = (
     Declared(
         "DATABASE_REPLICA_URL",
         "database_replica_url",
-        _or_none(_POSTGRES),
+        optional(_POSTGRES, absent=None),
         "",
         "reads that tolerate lag; empty: the primary",
     ),

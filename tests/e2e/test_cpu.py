@@ -19,6 +19,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from loadtest.candidate import Candidate
 from loadtest.fakeopenai import FakeOpenAI, Options
 from loadtest.processes import environment, free_port, migrate
 from loadtest.rig import Config, Report, Rig
@@ -68,11 +69,16 @@ async def _viva(redis_url: str, database_url: str, directory: Path) -> AsyncGene
             settings=settings,
         )
         rig = Rig(config, Report(seed=1))
-        async with rig.running(), _tasks(rig.newcomer().run() for _ in range(STREAMS)):
+        async with rig.running(), _tasks(_listener(rig).run() for _ in range(STREAMS)):
             await _streaming(fake)
-            for candidate in rig.candidates:
-                candidate.leaves_after = 0  # from now on it only listens, as the peer's do
             yield Side(rig.served[0].pid, fake)
+
+
+def _listener(rig: Rig) -> Candidate:
+    """A candidate who only listens, as the peer's do."""
+    candidate = rig.newcomer()
+    candidate.interrupts = 0.0
+    return candidate
 
 
 @contextlib.asynccontextmanager

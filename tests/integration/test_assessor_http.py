@@ -124,9 +124,10 @@ async def test_calls_that_fail(
     *, api: Api, fault: Fault, code: str, calls: int, retryable: bool, after: float | None
 ) -> None:
     rows = Rows()
+    timeout_s = 0.2 if fault.kind == "slow" else 10.0
     async with (
         FakeOpenAI(QUICK).running() as fake,
-        asking(fake, rows, api=api, assessor_timeout_s=0.2) as assessor,
+        asking(fake, rows, api=api, assessor_timeout_s=timeout_s) as assessor,
     ):
         fake.faults.set([fault])
         with pytest.raises(AssessmentFailedError) as caught:

@@ -22,7 +22,7 @@ from protocol.codec import (
 from protocol.effects import Emit, Keep, Reject
 from protocol.ids import ORIGIN, EventId
 from protocol.limits import HEARTBEAT_MS, LIMITS
-from protocol.machine import Finished, Input, Received, transition
+from protocol.machine import Finished, Input, Received, Reported, transition
 from protocol.plan import Plan
 from protocol.resume import fit, last_event_id, merge
 from protocol.session import Session, Turn, snapshot
@@ -94,8 +94,11 @@ class Server:
         self.log.append((self.head, body))
 
     def advance(self) -> bool:
-        """Let the interviewer say one more piece; False where it is not its turn."""
+        """Let the server do one step more: a piece of the interviewer's, or the report."""
         opened = self.session.open
+        if self.session.over and self.session.report is None:
+            self.take(Reported(report_id="r-1", at=AT))
+            return True
         if opened is None or opened.speaker != "interviewer":
             return False
         said = next((n for n in range(len(PIECES)) if self.text == "".join(PIECES[:n])), None)
