@@ -13,7 +13,7 @@ from typing import Any
 
 from server.auth import sign
 from server.cli import DEFAULT_DATA_DIR, DEFAULT_URL, DEFAULT_USER
-from server.talk.api import Api, RefusedError, TalkError
+from server.talk.api import Api, TalkError
 from server.talk.conversation import Conversation
 from server.talk.link import Link
 from server.talk.plain import Lines, PlainScreen
@@ -78,7 +78,8 @@ async def _talk(args: argparse.Namespace) -> None:
             over = link.over or bool(link.reason)
             running.cancel()
             if not over and not conversation.declined:
-                sys.stdout.write(f"\n{_way_back(interview_id, args)}\n")
+                again = " (with the same --token)" if args.token else ""
+                sys.stdout.write(f"\nThe interview waits{again}: {_way_back(interview_id, args)}\n")
     if conversation.declined:
         await _decline(api, interview_id, created=not args.resume)
     elif over:
@@ -113,28 +114,40 @@ async def _decline(api: Api, interview_id: str, *, created: bool) -> None:
 async def _goodbye(api: Api, link: Link, interview_id: str, args: argparse.Namespace) -> None:
     _write(f"\n{link.reason or 'The interview is over.'}\n")
     save, place = args.save, args.report
-    if place is None and save is not None and save.name.endswith(".report.md"):
-        save, place = None, save
-    if save is not None:
-        await _keep("transcript", save, await api.markdown(interview_id))
-    else:
+    if save is None:
         _write(f"{len(link.view.turns)} turns are stored; --save FILE keeps a copy.\n")
+    elif place is None and save.name.endswith(".report.md"):
+        place = save
+    else:
+        await _keep("transcript", save, await api.markdown(interview_id))
     if link.assesses:
         _write(f"{REVIEWERS}\n")
         return
+    report = await _report(api, interview_id, args, needed=place is not None)
+    if report is not None:
+        _write(f"\n{inert(compact(report))}\n")
+        if place is not None:
+            await _keep("report", place, report)
+
+
+async def _report(
+    api: Api, interview_id: str, args: argparse.Namespace, *, needed: bool
+) -> str | None:
+    """Return the report; None where there is none, which was said then.
+
+    Raises:
+        TalkError: there is none, and it is ``needed``.
+    """
+    why = f"{LATER}; later: {_way_back(interview_id, args)}"
     try:
         report = await awaited(api, interview_id, _write)
-    except RefusedError as refused:
-        if place is not None:
-            raise
-        _write(f"There is no report; {refused}\n")
-        return
+    except TalkError as error:
+        report, why = None, str(error)
     if report is None:
-        _write(f"{LATER}. {_way_back(interview_id, args)}\n")
-        return
-    _write(f"\n{inert(compact(report))}\n")
-    if place is not None:
-        await _keep("report", place, report)
+        if needed:
+            raise TalkError(why)
+        _write(f"No report: {why}\n")
+    return report
 
 
 async def _keep(what: str, place: Path, text: str) -> None:
@@ -162,9 +175,7 @@ def _way_back(interview_id: str, args: argparse.Namespace) -> str:
     ):
         if given != default:
             words += [option, given]
-    # A token is a secret: it is not printed to where others may read it.
-    again = " (with the same --token)" if args.token else ""
-    return f"The interview waits{again}: {shlex.join(words)}"
+    return shlex.join(words)  # without a token, which is a secret: others may read this
 
 
 def _check_place(option: str, place: Path | None) -> None:
