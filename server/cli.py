@@ -210,7 +210,13 @@ def _talk(sub: argparse.ArgumentParser) -> None:
     _data_dir(sub)
     sub.add_argument("--plain", action="store_true", help="plain lines, as in a pipe")
     sub.add_argument("--yes", action="store_true", help="agree to the notice beforehand")
-    sub.add_argument("--save", type=Path, metavar="FILE", help="keep the transcript as Markdown")
+    sub.add_argument(
+        "--save",
+        type=Path,
+        metavar="FILE",
+        help="keep the transcript as Markdown; the report, where FILE ends in .report.md",
+    )
+    sub.add_argument("--report", type=Path, metavar="FILE", help="keep the report as Markdown")
 
 
 def _load(sub: argparse.ArgumentParser) -> None:

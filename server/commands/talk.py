@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -17,6 +18,7 @@ from server.talk.conversation import Conversation
 from server.talk.link import Link
 from server.talk.plain import Lines, PlainScreen
 from server.talk.plain import converse as plainly
+from server.talk.report import LATER, REVIEWERS, awaited, compact
 from server.talk.text import inert
 
 _Talk = tuple[Conversation, Coroutine[Any, Any, None]]
@@ -28,6 +30,13 @@ LEAVE_S = 2.0
 
 def run(args: argparse.Namespace) -> int:
     """Talk until the interview is over or the candidate leaves; 0 then, 1 where it cannot be."""
+    try:
+        return _run(args)
+    except KeyboardInterrupt:  # while the report was waited for, or in a pipe
+        return 128 + signal.SIGINT
+
+
+def _run(args: argparse.Namespace) -> int:
     failure = ""
     try:
         asyncio.run(_talk(args))
@@ -47,7 +56,8 @@ def _close_output() -> None:
 
 
 async def _talk(args: argparse.Namespace) -> None:
-    _check_place(args.save)
+    for option, place in (("--save", args.save), ("--report", args.report)):
+        _check_place(option, place)
     api = Api(args.url, _token(args))
     interview_id = args.resume or await api.create(_plan(args))
     plain = args.plain or not (sys.stdin.isatty() and sys.stdout.isatty())
@@ -68,11 +78,12 @@ async def _talk(args: argparse.Namespace) -> None:
             over = link.over or bool(link.reason)
             running.cancel()
             if not over and not conversation.declined:
-                sys.stdout.write(f"\n{_way_back(interview_id, args)}\n")
+                again = " (with the same --token)" if args.token else ""
+                sys.stdout.write(f"\nThe interview waits{again}: {_way_back(interview_id, args)}\n")
     if conversation.declined:
         await _decline(api, interview_id, created=not args.resume)
     elif over:
-        await _goodbye(api, link, interview_id, args.save)
+        await _goodbye(api, link, interview_id, args)
 
 
 def _plain(api: Api, interview_id: str, args: argparse.Namespace) -> _Talk:
@@ -100,17 +111,56 @@ async def _decline(api: Api, interview_id: str, *, created: bool) -> None:
     raise TalkError("without your agreement there is no interview; what was prepared is erased")
 
 
-async def _goodbye(api: Api, link: Link, interview_id: str, save: Path | None) -> None:
-    sys.stdout.write(f"\n{link.reason or 'The interview is over.'}\n")
+async def _goodbye(api: Api, link: Link, interview_id: str, args: argparse.Namespace) -> None:
+    _write(f"\n{link.reason or 'The interview is over.'}\n")
+    save, place = args.save, args.report
     if save is None:
-        sys.stdout.write(f"{len(link.view.turns)} turns are stored; --save FILE keeps a copy.\n")
+        _write(f"{len(link.view.turns)} turns are stored; --save FILE keeps a copy.\n")
+    elif place is None and save.name.endswith(".report.md"):
+        place = save
+    else:
+        await _keep("transcript", save, await api.markdown(interview_id))
+    if link.assesses:
+        _write(f"{REVIEWERS}\n")
         return
-    text = await api.markdown(interview_id)
+    report = await _report(api, interview_id, args, needed=place is not None)
+    if report is not None:
+        _write(f"\n{inert(compact(report))}\n")
+        if place is not None:
+            await _keep("report", place, report)
+
+
+async def _report(
+    api: Api, interview_id: str, args: argparse.Namespace, *, needed: bool
+) -> str | None:
+    """Return the report; None where there is none, which was said then.
+
+    Raises:
+        TalkError: there is none, and it is ``needed``.
+    """
+    why = f"{LATER}; later: {_way_back(interview_id, args)}"
     try:
-        await asyncio.to_thread(save.write_text, inert(text), encoding="utf-8")
+        report = await awaited(api, interview_id, _write)
+    except TalkError as error:
+        report, why = None, str(error)
+    if report is None:
+        if needed:
+            raise TalkError(why)
+        _write(f"No report: {why}\n")
+    return report
+
+
+async def _keep(what: str, place: Path, text: str) -> None:
+    try:
+        await asyncio.to_thread(place.write_text, inert(text), encoding="utf-8")
     except OSError as error:
-        raise TalkError(f"the transcript cannot be written to {save}: {error.strerror}") from None
-    sys.stdout.write(f"The transcript is in {save}.\n")
+        raise TalkError(f"the {what} cannot be written to {place}: {error.strerror}") from None
+    _write(f"The {what} is in {place}.\n")
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 def _way_back(interview_id: str, args: argparse.Namespace) -> str:
@@ -125,22 +175,20 @@ def _way_back(interview_id: str, args: argparse.Namespace) -> str:
     ):
         if given != default:
             words += [option, given]
-    # A token is a secret: it is not printed to where others may read it.
-    again = " (with the same --token)" if args.token else ""
-    return f"The interview waits{again}: {shlex.join(words)}"
+    return shlex.join(words)  # without a token, which is a secret: others may read this
 
 
-def _check_place(save: Path | None) -> None:
-    """Find out before the interview, not after it, that its transcript has no place.
+def _check_place(option: str, place: Path | None) -> None:
+    """Find out before the interview, not after it, that what is to be kept has no place.
 
     Raises:
         TalkError: it cannot be written there.
     """
-    if save is None:
+    if place is None:
         return
-    place = save if save.exists() else save.parent
-    if save.is_dir() or not os.access(place, os.W_OK):
-        raise TalkError(f"the transcript cannot be written to {save}; give --save another file")
+    held = place if place.exists() else place.parent
+    if place.is_dir() or not os.access(held, os.W_OK):
+        raise TalkError(f"nothing can be written to {place}; give {option} another file")
 
 
 def _plan(args: argparse.Namespace) -> dict[str, Any]:

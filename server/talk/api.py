@@ -12,6 +12,7 @@ from server.notice import Notice
 TIMEOUT = aiohttp.ClientTimeout(total=15, connect=5)
 
 PROBLEM = "application/problem+json"
+PENDING = 202
 NOT_HERE = (404, 405, 501)
 """What other servers than viva say to a request for its API."""
 
@@ -20,6 +21,14 @@ T = TypeVar("T")
 
 class TalkError(Exception):
     """The talk cannot begin or go on; the message is for the person at the terminal."""
+
+
+class RefusedError(TalkError):
+    """The server answered with a problem; ``code`` is for programs."""
+
+    def __init__(self, sentence: str, code: str) -> None:
+        super().__init__(sentence)
+        self.code = code
 
 
 class _Created(Struct, frozen=True):
@@ -80,6 +89,21 @@ class Api:
         text = await self._ask("GET", path, headers={"Accept": "text/markdown"})
         return text.decode(errors="replace")
 
+    async def report(self, interview_id: str) -> str | None:
+        """Return the report as Markdown; None while it is being written.
+
+        Raises:
+            TalkError: with a sentence.
+        """
+        path = f"interviews/{interview_id}/report"
+        try:
+            status, text = await self._reply("GET", path, headers={"Accept": "text/markdown"})
+        except RefusedError as refused:
+            if refused.code == "not_over":  # its end is not stored yet
+                return None
+            raise
+        return None if status == PENDING else text.decode(errors="replace")
+
     async def _told(self, kind: type[T], method: str, path: str, **options: Any) -> T:
         try:
             return msgspec.json.decode(await self._ask(method, path, **options), type=kind)
@@ -87,6 +111,9 @@ class Api:
             raise self._stranger() from None
 
     async def _ask(self, method: str, path: str, **options: Any) -> bytes:
+        return (await self._reply(method, path, **options))[1]
+
+    async def _reply(self, method: str, path: str, **options: Any) -> tuple[int, bytes]:
         try:
             async with (
                 aiohttp.ClientSession(timeout=TIMEOUT, headers=self._headers) as http,
@@ -95,8 +122,8 @@ class Api:
                 if reply.status in NOT_HERE and reply.content_type != PROBLEM:
                     raise self._stranger()
                 if reply.status >= 400:
-                    raise TalkError(await _refusal(reply))
-                return await reply.read()
+                    raise await _refusal(reply)
+                return reply.status, await reply.read()
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
             raise TalkError(
                 f"{self.url} is no address; one begins with http:// or https://"
@@ -112,14 +139,16 @@ class Api:
         return TalkError(f"what answers at {self.url} is not viva; --url tells where it is")
 
 
-async def _refusal(reply: aiohttp.ClientResponse) -> str:
-    if reply.status == 401:
-        return "the token is missing, wrong or expired; `viva token --user NAME` makes one"
-    if reply.status == 404:
-        return "there is no such interview, or it is not yours"
+async def _refusal(reply: aiohttp.ClientResponse) -> RefusedError:
     try:
-        problem = await reply.json(content_type=None)
-        sentence = str(problem["detail"])
+        problem: Any = await reply.json(content_type=None)
+        code, sentence = str(problem["code"]), str(problem["detail"])
     except (ValueError, KeyError, TypeError):
-        sentence = "it did not say why"
-    return f"the server refused ({reply.status}): {sentence}"
+        code, sentence = "", "it did not say why"
+    if reply.status == 401:
+        sentence = "the token is missing, wrong or expired; `viva token --user NAME` makes one"
+    elif reply.status == 404:
+        sentence = "there is no such interview, or it is not yours"
+    else:
+        sentence = f"the server refused ({reply.status}): {sentence}"
+    return RefusedError(sentence, code)

@@ -17,6 +17,7 @@ from protocol.client import ClientSession, Reconnect, Stopped
 from protocol.closes import Close
 from protocol.view import View
 from server.talk.api import Api, TalkError
+from server.talk.report import feedback
 from server.talk.text import ENDS, KINDS, closed
 
 T = TypeVar("T")
@@ -55,6 +56,8 @@ class Link:
         self.session = ClientSession("json", client="terminal")
         self.over = False
         self.reason = ""
+        self.assesses = False
+        """Whether ratings go to reviewers, not to the candidate."""
         self._api = api
         self._interview_id = interview_id
         self._screen = screen
@@ -62,6 +65,7 @@ class Link:
         self._changed = asyncio.Condition()
         self._remaining_ms = 0
         self._measured = 0.0
+        self._feedback: list[str] = []
 
     @property
     def view(self) -> View:
@@ -224,10 +228,19 @@ class Link:
                 screen.tell(f"The server refused that: {text}.")
             case e.InterviewEnded(reason=reason):
                 self.reason = ENDS[reason]
-            case e.ReportFailed(code="assessor_unavailable"):
-                screen.tell("There is no report: no assessor is part of this server.")
+                screen.status("over" if self.assesses else "over; the report is being written")
+            case e.RatingReady(ratings=ratings):
+                self._feedback += [words for words in map(feedback, ratings) if words]
             case _:
                 pass
+        self._show_feedback()
+
+    def _show_feedback(self) -> None:
+        """Show feedback where the interviewer does not speak: it would come between the words."""
+        if self.speaking is None:
+            for words in self._feedback:
+                self._screen.tell(words)
+            self._feedback.clear()
 
     def _show_turn(
         self,
@@ -248,6 +261,7 @@ class Link:
                 pass  # the candidate's own turn
 
     def _show_snapshot(self, snapshot: e.Snapshot) -> None:
+        self.assesses = snapshot.mode == "assessment"
         self._remaining_ms = snapshot.clock.remaining_ms
         self._measured = time.monotonic()
         if self.view.turns:

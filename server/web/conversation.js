@@ -55,8 +55,10 @@ export class Conversation {
   // Shows a turn that is cited; one that was left out has no place here.
   goTo(turn) {
     const item = this.drawn.get(turn)?.item;
-    item?.scrollIntoView({ block: "center", behavior: "smooth" });
-    item?.focus({ preventScroll: true });
+    if (!item) return;
+    item.tabIndex = -1; // not before: a click on it would take the focus from the answer
+    item.scrollIntoView({ block: "center", behavior: "smooth" });
+    item.focus({ preventScroll: true });
   }
 
   drawOpen(open) {
@@ -99,7 +101,7 @@ export class Conversation {
     const head = el("p", { class: "turn-head" }, speaker);
     if (!mine && KINDS[turn.kind]) head.append(el("span", { class: "kind" }, KINDS[turn.kind]));
     head.append(parts.state, parts.saved);
-    parts.item = el("li", { class: `turn ${mine ? "mine" : "theirs"}`, tabindex: -1 }, head, parts.text);
+    parts.item = el("li", { class: `turn ${mine ? "mine" : "theirs"}` }, head, parts.text);
     const after = [...this.drawn].find(([number]) => number > turn.turn)?.[1].item ?? null;
     this.list.insertBefore(parts.item, after);
     this.drawn.set(turn.turn, parts);

@@ -70,6 +70,50 @@ def test_a_whole_interview_through_a_pipe(start: Start, tmp_path: Path) -> None:
         assert words.split()[0] in text
 
 
+def test_feedback_and_the_report_without_a_model(start: Start, tmp_path: Path) -> None:
+    instance = start(VIVA_BANK_PACE="400")
+    report, transcript_ = tmp_path / "mine.md", tmp_path / "said.md"
+    said = "I cut the scope in two and told the client on the same day. It worked out well."
+    lines = "\n".join([f"{number}: {said}" for number in range(9)]) + "\n"
+    options = ("--yes", "--save", str(transcript_), "--report", str(report))
+    done = _run(instance.url, *options, lines=lines)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "without a model, so this is not a rating" in done.stdout
+    shown = done.stdout.partition("Interview report: ")[2]
+    assert "Not rated" in shown
+    assert re.search(r"│ .*I cut the scope in two", shown)
+    assert "1. Interviewer" not in shown
+    assert report.read_text(encoding="utf-8").startswith("# Interview report")
+    assert transcript_.read_text(encoding="utf-8").startswith("# Transcript")
+
+
+def test_scores_by_a_model_and_the_report_as_the_only_file(start: Start, tmp_path: Path) -> None:
+    kept = tmp_path / "all.report.md"
+    said = "I cut the scope in two and told the client on the same day. quality:strong"
+    lines = "\n".join([f"{number}: {said}" for number in range(9)]) + "\n"
+    with fake_openai("--tokens", "20", "--tokens-per-second", "400") as model:
+        instance = start(**model)
+        done = _run(instance.url, "--yes", "--save", str(kept), lines=lines)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(r"Feedback on .+: 5 of 5", done.stdout)
+    assert "Overall: 5 of 5" in done.stdout
+    text = kept.read_text(encoding="utf-8")
+    assert text.startswith("# Interview report")
+    assert "## Transcript" in text
+
+
+def test_where_no_report_comes_that_is_said(start: Start, tmp_path: Path) -> None:
+    instance = start(VIVA_BANK_PACE="400")
+    done = _run(instance.url, "--yes", lines="/end\n")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Nothing was answered" in done.stdout
+    asked = _run(instance.url, "--yes", "--report", str(tmp_path / "x.md"), lines="/end\n")
+    assert asked.returncode == 1
+    assert "Nothing was answered" in asked.stderr
+    examined = _run(instance.url, "--yes", "--mode", "assessment", lines="Me.\n/end\n")
+    assert "go to reviewers" in examined.stdout
+
+
 def test_leaving_and_coming_back(start: Start) -> None:
     instance = start(VIVA_BANK_PACE="400")
     first = _run(instance.url, "--yes", lines=f"{ANSWERS[0]}\n")
