@@ -6,7 +6,6 @@ subscriber, and cuts the connection beyond that.
 """
 
 import asyncio
-import math
 import random
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterable
@@ -18,6 +17,7 @@ import structlog
 from storage.errors import BackendDownError, StorageError
 from storage.live import Listener
 from storage.redis.connect import Client, translated
+from storage.redis.exchange import Replies
 from storage.redis.keys import interview_keys
 
 WATCH_S = 4.0
@@ -129,21 +129,25 @@ class RedisNotifier:
             task.result()
 
     async def _read(self, connection: Any, listener: Listener) -> None:
+        replies = Replies(connection)
         with translated():
             while True:
-                message = await connection.read_response(
-                    timeout=math.inf, disconnect_on_error=False
-                )
-                self._heard += 1
-                if isinstance(message, bytes):
-                    continue  # the answer to a PING while nothing is subscribed
-                kind, channel, content = message if len(message) == 3 else (b"", b"", b"")
-                interview_id = self._names.get(channel)
-                if kind == b"message":
-                    if interview_id is not None:
-                        _deliver(listener, interview_id, content)
-                elif kind == b"subscribe":
-                    self._confirm(channel, interview_id, listener)
+                for message in await replies.some():
+                    self._take(message, listener)
+
+    def _take(self, message: Any, listener: Listener) -> None:
+        self._heard += 1
+        if isinstance(message, Exception):
+            raise message
+        if isinstance(message, bytes):
+            return  # the answer to a PING while nothing is subscribed
+        kind, channel, content = message if len(message) == 3 else (b"", b"", b"")
+        interview_id = self._names.get(channel)
+        if kind == b"message":
+            if interview_id is not None:
+                _deliver(listener, interview_id, content)
+        elif kind == b"subscribe":
+            self._confirm(channel, interview_id, listener)
 
     def _confirm(self, channel: bytes, interview_id: str | None, listener: Listener) -> None:
         # A watch that was dropped and renewed meanwhile waits for the last of its confirmations.

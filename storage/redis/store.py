@@ -1,7 +1,6 @@
 """`storage.live.LiveStore` over Redis Functions."""
 
 import asyncio
-import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -14,6 +13,7 @@ from storage import live
 from storage.errors import BadDataError
 from storage.redis import keys, library, replies, resp
 from storage.redis.connect import CALL_TIMEOUT_S, Client, translate, translated
+from storage.redis.exchange import exchange
 
 _pack = msgspec.msgpack.Encoder().encode
 
@@ -336,14 +336,12 @@ class RedisStore:
         return answers
 
     async def _send(self, calls: Sequence[bytes]) -> list[Any]:
-        # A pipeline of redis-py costs five times as much CPU per call, most of what an append does.
         with translated():
             pool = self._client.connection_pool
             connection = await pool.get_connection()
             try:
                 async with asyncio.timeout(CALL_TIMEOUT_S):
-                    await connection.send_packed_command(b"".join(calls), check_health=False)
-                    return [await _reply(connection) for _ in calls]
+                    return await exchange(connection, calls)
             except BaseException:
                 await connection.disconnect(nowait=True)  # replies may still come
                 raise
@@ -370,14 +368,6 @@ def _args(name: str, count: int, interview_id: str, *arguments: Any) -> tuple[An
     command = "FCALL_RO" if name in _READ_ONLY else "FCALL"
     named = keys.interview_keys(interview_id)[:count]
     return (command, library.function(name), count, *named, *arguments)
-
-
-async def _reply(connection: Any) -> Any:
-    """Return the next reply, or the error that stands in for it."""
-    try:
-        return await connection.read_response(timeout=math.inf, disconnect_on_error=False)
-    except exceptions.ResponseError as refused:
-        return refused
 
 
 _READ_ONLY = frozenset(("load", "unstored"))
