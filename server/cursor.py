@@ -35,10 +35,18 @@ class Cursor:
             ResynchroniseError: close 4010.
             BackendDownError: try again; nothing was taken.
         """
-        entries = self._topic.after(self.position)
+        entries = self.near()
+        return self._moved(await self._read()) if entries is None else entries
+
+    def near(self) -> list[Entry] | None:
+        """Return the next entries that this instance holds; None where Redis has to be asked."""
         topic = self._topic
+        entries = topic.after(self.position)
         if entries is None or (not entries and not topic.expected and topic.head != self.position):
-            entries = await self._read()
+            return None
+        return self._moved(entries)
+
+    def _moved(self, entries: list[Entry]) -> list[Entry]:
         entries = entries[:BATCH]
         if entries:
             self.position = entries[-1].id

@@ -147,10 +147,15 @@ class Outlet:
         self._partials = partials or self._partials
         while True:
             self._wake.clear()
-            await self._send_controls()
-            entries = await self._take(cursor)
-            await self._send_entries(entries)
-            await self._send_answers(cursor.position)
+            if self._controls or self._verdict is not None:
+                await self._send_controls()
+            entries = cursor.near()  # this runs for each delta: no coroutine without need
+            if entries is None:
+                entries = await self._take(cursor)
+            if entries:
+                await self._send_entries(entries)
+            if self._answers:
+                await self._send_answers(cursor.position)
             if entries:
                 continue
             if not live:

@@ -39,6 +39,7 @@ class FakeCursor:
         self.log: list[Entry] = []
         self.batch = batch
         self.fault: Exception | None = None
+        self.asked = 0
 
     def add(self, *events: DurableEvent) -> EventId:
         """Append to the log; return the new head."""
@@ -52,6 +53,14 @@ class FakeCursor:
     async def take(self) -> list[Entry]:
         if self.fault is not None:
             raise self.fault
+        return self._next()
+
+    def near(self) -> list[Entry] | None:
+        """Every second time there is nothing near: both ways are taken."""
+        self.asked += 1
+        return self._next() if self.asked % 2 and self.fault is None else None
+
+    def _next(self) -> list[Entry]:
         entries = self.log[self.position.seq :][: self.batch]
         if entries:
             self.position = entries[-1].id
