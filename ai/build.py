@@ -43,7 +43,7 @@ def assemble(
 
     Without a ``budget`` it may spend what it likes.
     """
-    ledger = Ledger(sink, clock, settings.model, load_prices())
+    ledger = Ledger(sink, clock, settings.model, load_prices(settings.prices))
     errands = Errands()
     voice = BankVoice(compose, ledger, settings.bank_words_per_second)
     model = None

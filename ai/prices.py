@@ -5,10 +5,13 @@ import re
 import tomllib
 from collections.abc import Mapping
 from importlib import resources
+from types import MappingProxyType
 from typing import NamedTuple
 
 from ai.chunks import Usage
 
+UNBOUNDED = 2**31
+"""More tokens than any call brings: what a model pays for whose output is free."""
 _SNAPSHOT = re.compile(r"-\d{4}-\d{2}-\d{2}\Z")
 
 
@@ -31,13 +34,16 @@ class Price(NamedTuple):
 
     def pays(self, amount: int, input_tokens: int) -> int:
         """Return how many tokens of output ``amount`` pays for, behind so many of input."""
+        if not self.output:
+            return UNBOUNDED
         return max(0, math.floor(round((amount - input_tokens * self.input) / self.output, 6)))
 
 
-def load_prices() -> Mapping[str, Price]:
-    """Read the table that comes with the package."""
+def load_prices(own: Mapping[str, Price] = MappingProxyType({})) -> Mapping[str, Price]:
+    """Read the table that comes with the package; ``own`` prices go before it."""
     text = resources.files("ai").joinpath("prices.toml").read_text(encoding="utf-8")
-    return {model: Price(*numbers) for model, numbers in tomllib.loads(text)["models"].items()}
+    table = {model: Price(*numbers) for model, numbers in tomllib.loads(text)["models"].items()}
+    return table | dict(own)
 
 
 def price_of(model: str, prices: Mapping[str, Price]) -> Price | None:

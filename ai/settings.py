@@ -3,9 +3,12 @@
 Nothing here reads the environment; the server's settings do.
 """
 
+from collections.abc import Mapping
 from typing import Literal
 
 from msgspec import Struct
+
+from ai.prices import Price
 
 DEFAULT_MODEL = "gpt-5.4-mini"
 """A small, fast model without an announced end (the gpt-5 family shuts down on 2026-12-11)."""
@@ -47,6 +50,8 @@ class AiSettings(Struct, frozen=True, kw_only=True):
     patience_s: float = 20.0
     """How long a turn may wait for its first words, retries included, before the bank speaks."""
     max_connections: int = 1_000
+    prices: Mapping[str, Price] = {}
+    """Prices beside, or instead of, those of ``prices.toml``."""
     bank_words_per_second: float = 30.0
     """The bank's pace; 0: all at once."""
     assessor_model: str = DEFAULT_ASSESSOR_MODEL

@@ -280,8 +280,11 @@ def _tell_unpriced(settings: Settings) -> None:
     if settings.openai_api_key is None:
         return
     for model in dict.fromkeys((settings.model, settings.assessor_model)):
-        if price_of(model, load_prices()) is None:
-            _log.warning("no price known: budgets count it like the dearest model", model=model)
+        if price_of(model, load_prices(settings.prices)) is None:
+            _log.warning(
+                "no price known: budgets count it like the dearest model; see VIVA_PRICES",
+                model=model,
+            )
 
 
 def _ai(settings: Settings) -> AiSettings:
@@ -289,6 +292,7 @@ def _ai(settings: Settings) -> AiSettings:
         api_key=settings.openai_api_key,
         base_url=settings.openai_base_url,
         model=settings.model,
+        prices=settings.prices,
         api=settings.api,
         background=settings.background,
         first_token_timeout_s=settings.first_token_timeout_s,

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from ai.prices import Price
+
 DIGITS = 9
 """No whole number is longer; Python itself refuses to read very long ones."""
 
@@ -121,7 +123,20 @@ def optional(reader: Reader, *, absent: str | None) -> Reader:
     return Reader(reader.takes, read)
 
 
+def _prices(text: str) -> dict[str, Price]:
+    prices: dict[str, Price] = {}
+    for item in _items(text):
+        model, mark, figures = item.rpartition("=")
+        numbers = figures.split("/")
+        if not model or not mark or len(numbers) != len(Price._fields):
+            raise ValueError("it has to be prices like my-model=0.5/0.05/2, with commas")
+        prices[model.strip()] = Price(*(_PRICE.read(number) for number in numbers))
+    return prices
+
+
+_PRICE = number(0, 10_000)
 FLAG = Reader("`1` or `0`", _flag)
 HOSTS = Reader("`host` or `host:port`, with commas", _hosts)
 ORIGINS = Reader("`scheme://host` or `scheme://host:port`, with commas", _origins)
 WEB_ADDRESS = Reader("`http://` or `https://`", _web_address)
+PRICES = Reader("`model=input/cached/output`, with commas", _prices)

@@ -9,10 +9,12 @@ from typing import Any, Literal, NamedTuple
 
 from msgspec import Struct
 
+from ai.prices import Price
 from server.readers import (
     FLAG,
     HOSTS,
     ORIGINS,
+    PRICES,
     WEB_ADDRESS,
     Reader,
     number,
@@ -48,6 +50,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     assessor_model: str
     assessor_samples: int
     worker_jobs: int
+    prices: Mapping[str, Price]
     budget_interview_usd: float
     budget_user_day_usd: float
     budget_day_usd: float
@@ -288,6 +291,14 @@ DECLARED: tuple[Declared, ...] = (
         whole(0, 100),
         "4",
         "ratings and reports made here at the same time; 0: none, `viva worker` makes them",
+    ),
+    Declared(
+        "VIVA_PRICES",
+        "prices",
+        PRICES,
+        "",
+        "prices of further models, or other ones: US dollars per million tokens of input, cached "
+        "input and output; a model of your own that costs nothing: `name=0/0/0`",
     ),
     Declared(
         "VIVA_BUDGET_INTERVIEW_USD",

@@ -38,7 +38,7 @@ def assemble(
     budget: Budget | None = None,
 ) -> Assessor:
     """Return the assessor that asks ``source``; without a ``budget`` as often as it likes."""
-    prices = load_prices()
+    prices = load_prices(settings.prices)
     ledger = Ledger(sink, clock, settings.assessor_model, prices)
     turn = Ledger(sink, clock, settings.model, prices).assumed.most(
         TURN_TOKENS, settings.least_output_tokens

@@ -53,3 +53,11 @@ def test_a_row_survives_its_encoding() -> None:
         total_ms=5,
     )
     assert msgspec.json.decode(msgspec.json.encode(row), type=LedgerEntry) == row
+
+
+def test_own_prices_go_before_the_table() -> None:
+    own = load_prices({"mine": Price(0, 0, 0), "gpt-5.4": Price(1, 1, 1)})
+    assert own["gpt-5.4"] == Price(1, 1, 1)
+    assert own["mine"].most(10**6, 10**6) == 0
+    assert own["mine"].pays(0, 10**6) > 10**6
+    assert load_prices()["gpt-5.4"] != own["gpt-5.4"]

@@ -342,3 +342,16 @@ def test_up_gives_its_instances_no_backend_of_the_shell() -> None:
     assert (settings.redis_url, settings.cache_url) == ("redis://own", "")
     assert (settings.database_url, settings.database_replica_url) == ("postgresql:///own", None)
     assert settings.hosts == ("127.0.0.1:8000", "localhost:8000")
+
+
+@pytest.mark.parametrize(
+    "text", ["m", "m=1", "m=1/2", "m=1/2/3/4", "=1/2/3", "m=a/b/c", "m=-1/0/0"]
+)
+def test_wrong_prices_stop_the_start(text: str) -> None:
+    with pytest.raises(SettingsError, match="VIVA_PRICES is wrong: it has to be"):
+        read_settings({**NEEDED, "VIVA_PRICES": text})
+
+
+def test_prices_of_own_models() -> None:
+    found = read_settings({**NEEDED, "VIVA_PRICES": "a=b=1/0.5/2, local=0/0/0"}).prices
+    assert found == {"a=b": (1, 0.5, 2), "local": (0, 0, 0)}
