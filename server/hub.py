@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from protocol.events import PartialHeard
-from protocol.ids import ORIGIN, EventId, parse_event_id
+from protocol.ids import ORIGIN, EventId, trusted_event_id
 from server.clock import Clock
 from server.partials import Newest
 from storage.errors import StorageError
@@ -96,11 +96,11 @@ class Topic:
         """Take a notification. An empty one wakes in doubt."""
         kind, content = payload[:1], payload[1:]
         if kind == "e" and self.expected:
-            self._hear_early(parse_event_id(content))
+            self._hear_early(trusted_event_id(content))
         elif kind == "e":
-            self._advance(parse_event_id(content))
+            self._advance(trusted_event_id(content))
         elif kind == "s":
-            self.cover(parse_event_id(content))
+            self.cover(trusted_event_id(content))
         elif kind == "p":
             self._hear_partial(_partials.decode(content))
         elif kind:

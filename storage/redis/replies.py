@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from protocol.ids import EventId, parse_event_id
+from protocol.ids import EventId, trusted_event_id
 from protocol.session import Session, Turn
 from storage import live
 from storage.errors import BadDataError
@@ -29,7 +29,7 @@ def gone(reply: Reply) -> live.Missing | live.Erased | None:
 
 def event_id(raw: bytes) -> EventId:
     """Read an event id."""
-    return parse_event_id(raw.decode())
+    return trusted_event_id(raw)
 
 
 def names(raw: Sequence[bytes]) -> tuple[str, ...]:

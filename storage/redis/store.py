@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -29,7 +30,6 @@ class RedisStore:
     def __init__(self, client: Client, *, max_log: int = live.LOG_LENGTH) -> None:
         self._client: Any = client  # redis-py's signatures are open-ended
         self._max_log = max_log
-        self._due_keys = keys.due_keys()
 
     async def prepare(self) -> None:
         """Load the function library where it is missing, and drop those of versions long gone."""
@@ -201,10 +201,8 @@ class RedisStore:
 
     async def due(self, limit: int) -> live.Due:
         """See `LiveStore.due`."""
-        reply = await self._command(
-            "FCALL_RO", library.function("due"), len(self._due_keys), *self._due_keys, limit
-        )
-        leases, timers, outboxes = reply
+        call = _due(library.function("due"), limit)
+        ((leases, timers, outboxes),) = await self._pipeline([call])
         return live.Due(
             replies.names(leases), replies.names(timers), tuple(int(number) for number in outboxes)
         )
@@ -362,6 +360,13 @@ class RedisStore:
         except exceptions.ResponseError as error:
             if "already exists" not in str(error):
                 raise
+
+
+@lru_cache(maxsize=8)
+def _due(function: str, limit: int) -> bytes:
+    # All keys of all partitions, some times a second: packed once.
+    named = keys.due_keys()
+    return resp.command(("FCALL_RO", function, len(named), *named, limit))
 
 
 def _args(name: str, count: int, interview_id: str, *arguments: Any) -> tuple[Any, ...]:
