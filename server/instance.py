@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from ai.assessor import build_assessor
 from ai.build import build_interviewer
-from ai.prices import load_prices, price_of
+from ai.prices import Price, load_prices, price_of
 from ai.settings import AiSettings
 from protocol.closes import Close
 from server.assessing.desk import Desk
@@ -280,11 +280,15 @@ def _tell_unpriced(settings: Settings) -> None:
     if settings.openai_api_key is None:
         return
     for model in dict.fromkeys((settings.model, settings.assessor_model)):
-        if price_of(model, load_prices(settings.prices)) is None:
+        if price_of(model, load_prices(_prices(settings))) is None:
             _log.warning(
                 "no price known: budgets count it like the dearest model; see VIVA_PRICES",
                 model=model,
             )
+
+
+def _prices(settings: Settings) -> dict[str, Price]:
+    return {model: Price(*figures) for model, figures in settings.prices.items()}
 
 
 def _ai(settings: Settings) -> AiSettings:
@@ -292,7 +296,7 @@ def _ai(settings: Settings) -> AiSettings:
         api_key=settings.openai_api_key,
         base_url=settings.openai_base_url,
         model=settings.model,
-        prices=settings.prices,
+        prices=_prices(settings),
         api=settings.api,
         background=settings.background,
         first_token_timeout_s=settings.first_token_timeout_s,

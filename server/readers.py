@@ -8,8 +8,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from ai.prices import Price
-
 DIGITS = 9
 """No whole number is longer; Python itself refuses to read very long ones."""
 
@@ -17,6 +15,10 @@ _LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?"
 _HOST = re.compile(rf"({_LABEL}(\.{_LABEL})*|\[[0-9A-Fa-f:.]+\])(:(?P<port>[1-9][0-9]{{0,4}}))?")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _USUAL_PORTS = {"http": ":80", "https": ":443"}
+
+
+Prices = tuple[float, float, float]
+"""US dollars per million tokens of input, cached input and output."""
 
 
 class Reader(NamedTuple):
@@ -123,18 +125,20 @@ def optional(reader: Reader, *, absent: str | None) -> Reader:
     return Reader(reader.takes, read)
 
 
-def _prices(text: str) -> dict[str, Price]:
-    prices: dict[str, Price] = {}
+def _prices(text: str) -> dict[str, Prices]:
+    prices: dict[str, Prices] = {}
     for item in _items(text):
         model, mark, figures = item.rpartition("=")
         numbers = figures.split("/")
-        if not model or not mark or len(numbers) != len(Price._fields):
+        if not model or not mark or len(numbers) != len(_ONE):
             raise ValueError("it has to be prices like my-model=0.5/0.05/2, with commas")
-        prices[model.strip()] = Price(*(_PRICE.read(number) for number in numbers))
+        fresh, cached, output = map(_PRICE.read, numbers)
+        prices[model.strip()] = (fresh, cached, output)
     return prices
 
 
 _PRICE = number(0, 10_000)
+_ONE = ("input", "cached", "output")
 FLAG = Reader("`1` or `0`", _flag)
 HOSTS = Reader("`host` or `host:port`, with commas", _hosts)
 ORIGINS = Reader("`scheme://host` or `scheme://host:port`, with commas", _origins)

@@ -9,13 +9,13 @@ from typing import Any, Literal, NamedTuple
 
 from msgspec import Struct
 
-from ai.prices import Price
 from server.readers import (
     FLAG,
     HOSTS,
     ORIGINS,
     PRICES,
     WEB_ADDRESS,
+    Prices,
     Reader,
     number,
     one_of,
@@ -50,7 +50,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     assessor_model: str
     assessor_samples: int
     worker_jobs: int
-    prices: Mapping[str, Price]
+    prices: Mapping[str, Prices]
     budget_interview_usd: float
     budget_user_day_usd: float
     budget_day_usd: float

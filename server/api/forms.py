@@ -13,7 +13,6 @@ from protocol.assessment import Report
 from protocol.session import Turn
 from server.reporting.html import content_security_policy, report_html
 from server.reporting.markdown import report_markdown
-from server.reporting.pdf import report_pdf
 from storage.postgres.assessments import Decision
 
 
@@ -51,6 +50,9 @@ async def _html(report: Decided, turns: Sequence[Turn]) -> _Form:
 
 
 async def _pdf(report: Decided, turns: Sequence[Turn]) -> _Form:
+    # Imported when a PDF is first asked for: that takes a second, which each start would wait.
+    from server.reporting.pdf import report_pdf  # noqa: PLC0415
+
     paper = await asyncio.to_thread(report_pdf, report, turns)
     name = f"report-{report.interview_id}.pdf"
     return paper, {"Content-Disposition": f'inline; filename="{name}"'}
