@@ -50,8 +50,8 @@ class Archive(Protocol):
         ...
 
 
-class Session_(Protocol):  # noqa: N801  # the narrow side of `server.sessions.Sessions`
-    """Who applies what was found to the live session."""
+class Live(Protocol):
+    """Who applies what was found to the live session; see `server.sessions.Sessions`."""
 
     async def apply(self, interview_id: str, happened: Input) -> State | Fenced:
         """Apply an input that is no command."""
@@ -74,7 +74,7 @@ class Desk:
         *,
         archive: Archive,
         assessor: Assessor,
-        sessions: Session_,
+        sessions: Live,
         publisher: Publisher,
         clock: Clock,
     ) -> None:

@@ -31,16 +31,20 @@ def run(args: argparse.Namespace) -> int:
 
 async def _work(settings: Settings) -> int:
     instance = Instance(settings)
-    over, failed = asyncio.Event(), asyncio.Event()
-    instance.on_failure = failed.set
+    over = asyncio.Event()
+    failed = False
+
+    def fail() -> None:
+        nonlocal failed
+        failed = True
+        over.set()
+
+    instance.on_failure = fail
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, over.set)
     async with instance.working():
         _log.info("working", jobs=settings.worker_jobs, assessor=instance.assessor.method)
-        await asyncio.wait(
-            [asyncio.ensure_future(over.wait()), asyncio.ensure_future(failed.wait())],
-            return_when=asyncio.FIRST_COMPLETED,
-        )
+        await over.wait()
         await asyncio.gather(instance.book.drained(5.0), instance.budgets.drained(5.0))
-    return 1 if failed.is_set() else 0
+    return 1 if failed else 0
