@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from server.instance import Instance
 from server.logs import configure_logs
+from server.serving import SIGNALS, signals_held
 from server.settings import Settings, SettingsError, read_settings
 
 _log = structlog.get_logger()
@@ -23,7 +24,8 @@ def run(args: argparse.Namespace) -> int:
         settings = read_settings(os.environ)
         configure_logs(settings.log_level)
         jobs: int = args.jobs or settings.worker_jobs or 1
-        return uvloop.run(_work(replace(settings, worker_jobs=jobs)))
+        with signals_held():
+            return uvloop.run(_work(replace(settings, worker_jobs=jobs)))
     except (SettingsError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -41,8 +43,9 @@ async def _work(settings: Settings) -> int:
 
     instance.on_failure = fail
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in SIGNALS:
         loop.add_signal_handler(number, over.set)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     async with instance.working():
         _log.info("working", jobs=settings.worker_jobs, assessor=instance.assessor.method)
         await over.wait()
