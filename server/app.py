@@ -14,6 +14,7 @@ from server.api.deps import Deps
 from server.api.described import BEARER, Document
 from server.api.health import contract, live, metrics_route, ready
 from server.api.interviews import Interviews
+from server.api.me import Myself
 from server.api.notice import show_notice
 from server.api.progress import show_progress
 from server.api.reports import Reports
@@ -51,6 +52,7 @@ def create_app(instance: Instance) -> Guards:
             Interviews,
             Reports,
             show_progress,
+            Myself,
             show_notice,
             live,
             ready,
@@ -91,11 +93,13 @@ def _deps(instance: Instance) -> Deps:
     return Deps(
         archive=instance.archive,
         assessments=instance.assessments,
+        profiles=instance.profiles,
+        caching=instance.caching,
         orders=instance.orders,
         store=instance.store,
         credentials=instance.credentials,
         clock=instance.clock,
-        interviews_per_hour=instance.settings.max_interviews_per_user,
+        limits=instance.limits,
         checks=checks,
         draining=lambda: instance.drain.draining,
         interviewer="offline" if instance.interviewer.offline else "model",

@@ -18,10 +18,13 @@ from ai.build import build_interviewer
 from ai.prices import Price, load_prices, price_of
 from ai.settings import AiSettings
 from protocol.closes import Close
+from protocol.session import Session
+from server.api.limits import UserLimits
 from server.assessing.desk import Desk
-from server.assessing.orders import OrderBook
+from server.assessing.orders import OrderBook, Orders
 from server.assessing.worker import Worker
 from server.budgetbook import BudgetBook
+from server.caching import Caching, lists_of, progress_of
 from server.clock import Clock, SystemClock
 from server.committer import Committer
 from server.connection import Backends
@@ -43,7 +46,9 @@ from storage.budgets import Caps
 from storage.errors import StorageError, UnmigratedError
 from storage.postgres.archive import Archive
 from storage.postgres.assessments import Assessments
+from storage.postgres.profiles import Profiles
 from storage.redis.budgets import RedisBudgets
+from storage.redis.cache import RedisCache
 from storage.redis.connect import connect
 from storage.redis.jobs import RedisJobs
 from storage.redis.notify import RedisNotifier
@@ -68,6 +73,11 @@ class Instance:
         self.store = RedisStore(self.client, max_log=settings.log_length)
         self.notifier = RedisNotifier(self.client)
         self.archive = Archive(settings.database_url, replica_url=settings.database_replica_url)
+        self.cache_client = connect(settings.cache_url) if settings.cache_url else self.client
+        self.caching = Caching(
+            RedisCache(RedisStore(self.cache_client), settings.cache_bytes), self.clock, self.meters
+        )
+        self.profiles = Profiles(self.archive.database)
         self.credentials = Credentials(settings.jwt_secret, self.clock.now)
         self.connections = Connections()
         self.hub = Hub(self.store, self.notifier, self.clock)
@@ -108,6 +118,7 @@ class Instance:
                 sessions=self.sessions,
                 publisher=self.store,
                 clock=self.clock,
+                reported=lambda user: self.caching.stale((progress_of(user),)),
             ),
             archive=self.assessments,
             clock=self.clock,
@@ -118,7 +129,7 @@ class Instance:
         self.writer = Writer(
             self.store,
             self.archive,
-            self.orders,
+            Stored(self.orders, self.caching),
             consumer=self.clock.nonce(),
             clock=self.clock,
             meter=self.meters,
@@ -155,6 +166,16 @@ class Instance:
             meter=self.meters,
         )
 
+    @property
+    def limits(self) -> UserLimits:
+        """How far a user may go."""
+        settings = self.settings
+        return UserLimits(
+            interviews_per_hour=settings.max_interviews_per_user,
+            interview_usd=settings.budget_interview_usd or None,
+            day_usd=settings.budget_user_day_usd or None,
+        )
+
     def admits(self) -> bool:
         """Whether one more socket is let in."""
         full = len(self.connections) >= self.settings.max_connections
@@ -175,6 +196,7 @@ class Instance:
             self.writer.run(),
             self.book.run(),
             self.budgets.run(),
+            self.caching.run(),
             self._partitions(),
             *assessing,
         )
@@ -184,7 +206,13 @@ class Instance:
     @asynccontextmanager
     async def working(self) -> AsyncGenerator[None]:
         """Make ratings and reports, and nothing else; see `running`."""
-        tasks = (self.worker.run(), self.writer.run(), self.book.run(), self.budgets.run())
+        tasks = (
+            self.worker.run(),
+            self.writer.run(),
+            self.book.run(),
+            self.budgets.run(),
+            self.caching.run(),
+        )
         async with self._opened(tasks):
             yield
 
@@ -192,6 +220,8 @@ class Instance:
     async def _opened(self, tasks: Sequence[Task]) -> AsyncGenerator[None]:
         async with AsyncExitStack() as opened:  # each is closed, even where another cannot be
             opened.push_async_callback(self.client.aclose)
+            if self.cache_client is not self.client:
+                opened.push_async_callback(self.cache_client.aclose)
             opened.push_async_callback(self.archive.close)
             opened.push_async_callback(self.interviewer.aclose)
             opened.push_async_callback(self.assessor.aclose)
@@ -251,6 +281,19 @@ class Following:
     def store(self, partition: int) -> None:
         """See `Followers.store`."""
         self._writer.notice(partition)
+
+
+class Stored:
+    """Is told what the writer stored; see `server.assessing.orders.Orders`."""
+
+    def __init__(self, orders: Orders, caching: Caching) -> None:
+        self._orders = orders
+        self._caching = caching
+
+    async def consider(self, session: Session) -> None:
+        """See `Orders.consider`; the user's lists show another state now."""
+        self._caching.stale((lists_of(session.user_id),))
+        await self._orders.consider(session)
 
 
 async def _cancelled(work: asyncio.Task[None]) -> None:

@@ -81,6 +81,15 @@ class Meters:
             ["scope"],
             registry=registry,
         )
+        self._cached = Counter(
+            "viva_cache",
+            "Questions to the caches, by answer",
+            ["cache", "answer"],
+            registry=registry,
+        )
+        self._cache_s = Histogram(
+            "viva_cache_seconds", "An answer of the cache", buckets=SECONDS, registry=registry
+        )
 
     def connected(self, role: Role, change: int) -> None:
         """See `SocketMeter.connected`."""
@@ -131,6 +140,14 @@ class Meters:
     def budget_refused(self, scope: str) -> None:
         """See `BudgetMeter.budget_refused`."""
         self._unpaid.labels(scope).inc()
+
+    def cache_asked(self, cache: str, answer: str) -> None:
+        """See `CacheMeter.cache_asked`."""
+        self._cached.labels(cache, answer).inc()
+
+    def cache_seconds(self, seconds: float) -> None:
+        """See `CacheMeter.cache_seconds`."""
+        self._cache_s.observe(seconds)
 
     def called(self, entry: LedgerEntry) -> None:
         """Count a model call by its ledger row."""

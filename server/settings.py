@@ -36,6 +36,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     redis_url: str
     cache_url: str
+    cache_bytes: int
     database_url: str
     database_replica_url: str | None
     openai_api_key: str | None
@@ -190,7 +191,14 @@ DECLARED: tuple[Declared, ...] = (
         "cache_url",
         optional(_REDIS, absent=""),
         "",
-        "caches, of which there are none yet; empty: the same server, bounded in bytes",
+        "caches; empty: the same server as that of `REDIS_URL`. Losing them costs nothing but time",
+    ),
+    Declared(
+        "VIVA_CACHE_BYTES",
+        "cache_bytes",
+        whole(65_536, 1_000_000_000_000),
+        "67108864",
+        "what all caches together may take in Redis; what would lapse first makes room",
     ),
     Declared(
         "DATABASE_URL",

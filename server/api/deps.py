@@ -5,13 +5,16 @@ from typing import Literal
 
 from msgspec import Struct
 
+from server.api.limits import UserLimits
 from server.assessing.orders import OrderBook
+from server.caching import Caching
 from server.clock import Clock
 from server.credentials import Credentials
 from server.notice import Notice
 from storage.live import LiveStore
 from storage.postgres.archive import Archive
 from storage.postgres.assessments import Assessments
+from storage.postgres.profiles import Profiles
 
 
 class Deps(Struct, frozen=True, kw_only=True):
@@ -19,11 +22,13 @@ class Deps(Struct, frozen=True, kw_only=True):
 
     archive: Archive
     assessments: Assessments
+    profiles: Profiles
+    caching: Caching
     orders: OrderBook
     store: LiveStore
     credentials: Credentials
     clock: Clock
-    interviews_per_hour: int
+    limits: UserLimits
     checks: dict[str, Callable[[], Awaitable[None]]]
     """By name: what raises `StorageError` where a dependency is down."""
     draining: Callable[[], bool]

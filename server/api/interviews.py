@@ -28,11 +28,12 @@ from server.api.resources import (
     shown,
 )
 from server.auth import Caller
+from server.caching import LIST_S, QUIET_S, Kept, lists_of, progress_of
 from server.ids import uuid7
 from server.problems import ProblemError, absent
 from storage.errors import ErasedError, StorageError
 from storage.live import State
-from storage.postgres.records import Existing, Interview, KeyReused, TooMany
+from storage.postgres.records import Existing, Interview, KeyReused, Page, TooMany
 
 LONGEST_KEY = 255
 END_OF_TIME_MS = 253_402_300_799_999
@@ -41,6 +42,8 @@ END_OF_TIME_MS = 253_402_300_799_999
 Limit = Annotated[int, Parameter(ge=1, le=100)]
 Offset = Annotated[int, Parameter(ge=0, le=1_000_000)]
 Since = Annotated[int | None, Parameter(ge=0, le=END_OF_TIME_MS)]
+
+_LISTED = Kept("list", LIST_S, Page, QUIET_S)
 
 _log = structlog.get_logger()
 
@@ -90,14 +93,14 @@ class Interviews(Controller):
             session,
             idempotency_key=idempotency_key,
             digest=digest,
-            most=deps.interviews_per_hour,
+            most=deps.limits.interviews_per_hour,
         )
         match done:
             case TooMany(until=until):
                 raise ProblemError(
                     429,
                     "too_many_interviews",
-                    f"You may create {deps.interviews_per_hour} interviews an hour.",
+                    f"You may create {deps.limits.interviews_per_hour} interviews an hour.",
                     {"Retry-After": str(max(1, math.ceil((until - now) / 1000)))},
                 )
             case KeyReused():
@@ -115,6 +118,7 @@ class Interviews(Controller):
                     phase=session.phase,
                     created_at=now,
                 )
+        await deps.caching.dropped(lists_of(caller.user))
         location = f"/api/interviews/{interview.interview_id}"
         return Response(shown(interview), status_code=201, headers={"Location": location})
 
@@ -132,14 +136,18 @@ class Interviews(Controller):
         fields: str | None = None,
     ) -> Listing:
         """List interviews, newest first: the caller's own, for a reviewer or admin all."""
-        page = await deps.archive.list(
-            None if caller.reviews else caller.user,
-            limit=limit,
-            offset=offset,
-            status=status,
-            type=type,
-            since=since,
-        )
+        user = None if caller.reviews else caller.user
+
+        async def load() -> Page:
+            return await deps.archive.list(
+                user, limit=limit, offset=offset, status=status, type=type, since=since
+            )
+
+        if user is None:
+            page = await load()  # it changes with everybody's turns
+        else:
+            name = f"{limit} {offset} {status} {type} {since}"
+            page = await deps.caching.read(_LISTED, lists_of(user), name, load)
         items = [_listed(interview, fields) for interview in page.items]
         return Listing(items=items, total=page.total, limit=limit, offset=offset)
 
@@ -158,6 +166,7 @@ class Interviews(Controller):
             # Somebody erased it, perhaps on an instance that died before it came to Redis. Only
             # their repeated request may tell that there ever was one.
             await deps.store.erase(interview_id)
+            await deps.caching.dropped(lists_of(caller.user), progress_of(caller.user))
             if await deps.archive.erased_by(interview_id) == caller.user:
                 return
         if interview is None or not (caller.reviews or interview.user_id == caller.user):
@@ -167,6 +176,7 @@ class Interviews(Controller):
         # The tombstone in PostgreSQL comes first: from then on no late write is taken.
         await deps.archive.erase(interview_id, by=caller.user)
         await deps.store.erase(interview_id)
+        await deps.caching.dropped(lists_of(interview.user_id), progress_of(interview.user_id))
         _log.info("interview erased", interview=interview_id)
 
     @post("/{interview_id:str}/tickets", responses=refusals(403, 404, 408, 413))

@@ -51,15 +51,24 @@ def check_words(plan: Plan) -> None:
     Raises:
         ProblemError: 400, with the field's name.
     """
-    for field, texts in (("role", (plan.role,)), ("competencies", plan.competencies)):
-        for text in texts:
-            kinds = {unicodedata.category(character) for character in text}
-            if kinds & {"Cc", "Zl", "Zp"} or all(kind[0] in "CZ" for kind in kinds):
-                raise ProblemError(
-                    400,
-                    "invalid_request",
-                    f"{field}: Expected words on one line, without control characters",
-                )
+    check_line("role", plan.role)
+    for competency in plan.competencies:
+        check_line("competencies", competency)
+
+
+def check_line(field: str, text: str) -> None:
+    """Refuse a text that is no words on one line.
+
+    Raises:
+        ProblemError: 400, with the field's name.
+    """
+    kinds = {unicodedata.category(character) for character in text}
+    if kinds & {"Cc", "Zl", "Zp"} or all(kind[0] in "CZ" for kind in kinds):
+        raise ProblemError(
+            400,
+            "invalid_request",
+            f"{field}: Expected words on one line, without control characters",
+        )
 
 
 def shown(interview: Interview, fields: str | None = None) -> dict[str, Any]:

@@ -4,7 +4,7 @@ Every step is kept before the next begins and found again by whoever repeats the
 paid for once, and told once.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -77,12 +77,15 @@ class Desk:
         sessions: Live,
         publisher: Publisher,
         clock: Clock,
+        reported: Callable[[str], None] = lambda _: None,
     ) -> None:
+        """``reported`` is told the user whose reports changed; it may not block."""
         self._archive = archive
         self._assessor = assessor
         self._sessions = sessions
         self._publisher = publisher
         self._clock = clock
+        self._reported = reported
 
     async def do(self, order: Order) -> None:
         """Carry an order out.
@@ -164,6 +167,7 @@ class Desk:
             notes=[f"The answers to {name} could not be rated ({code})." for name, code in failed],
         )
         await self._archive.put_report(report)
+        self._reported(material.session.user_id)
         await self._announce(interview_id, report.report_id)
 
     async def _ratings(

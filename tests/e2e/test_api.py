@@ -415,3 +415,56 @@ def test_the_page_comes_with_a_strict_policy(instance: Instance) -> None:
     assert "unsafe" not in policy
     assert page.headers["X-Content-Type-Options"] == "nosniff"
     assert b"<script>" not in page.body
+
+
+def test_a_user_tells_about_themselves(instance: Instance) -> None:
+    me = ask(instance, "GET", "/api/me", user="mia").json
+    assert (me["user"], me["role"], me["name"], me["preferences"]) == ("mia", "candidate", None, {})
+    assert me["limits"] == {"interviews_per_hour": 12, "interview_usd": 0.1, "day_usd": 2.0}
+    change = {"name": "Mia", "language": "pt-BR", "preferences": {"type": "case", "level": "mid"}}
+    changed = ask(instance, "PATCH", "/api/me", change, user="mia")
+    assert changed.status == 200
+    assert changed.headers["Cache-Control"] == "no-store"
+    ask(instance, "PATCH", "/api/me", {"language": None}, user="mia")
+    for _ in range(2):  # from the cache, too
+        me = ask(instance, "GET", "/api/me", user="mia").json
+        assert (me["name"], me["language"]) == ("Mia", None)
+        assert me["preferences"] == {"type": "case", "level": "mid"}
+        assert me["updated_at"] > 0
+    assert ask(instance, "GET", "/api/me", user="noa").json["name"] is None
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"limits": {"interviews_per_hour": 99}}, "limits"),
+        ({"name": ""}, "name"),
+        ({"name": "a\nb"}, "name"),
+        ({"name": "x" * 101}, "name"),
+        ({"language": "Klingon!"}, "language"),
+        ({"preferences": {"type": "chess"}}, "preferences.type"),
+        ({"preferences": {"role": "\u2028"}}, "preferences.role"),
+        ({"preferences": {"colour": "red"}}, "colour"),
+    ],
+)
+def test_a_wrong_change_names_its_field(
+    instance: Instance, change: dict[str, Any], named: str
+) -> None:
+    told = ask(instance, "PATCH", "/api/me", change, user="mia")
+    assert named in told.problem(400, "invalid_request")["detail"]
+
+
+def test_a_list_that_was_read_shows_what_is_created_and_erased_next(instance: Instance) -> None:
+    def listed() -> list[str]:
+        items = ask(instance, "GET", "/api/interviews", user="lia").json["items"]
+        return [item["id"] for item in items]
+
+    assert listed() == listed() == []
+    created = [ask(instance, "POST", "/api/interviews", PLAN, user="lia").json["id"]]
+    assert listed() == listed() == created
+    created.insert(0, ask(instance, "POST", "/api/interviews", PLAN, user="lia").json["id"])
+    assert listed() == created
+    assert ask(instance, "DELETE", f"/api/interviews/{created[1]}", user="lia").status == 204
+    assert listed() == created[:1]
+    metrics = ask(instance, "GET", "/metrics").body.decode()
+    assert 'viva_cache_total{answer="miss",cache="list"}' in metrics

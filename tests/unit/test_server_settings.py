@@ -227,7 +227,7 @@ def test_every_setting_is_told_in_the_reference() -> None:
     assert "| whole, 1 … 100000 |" in page
     assert "| 0.1 … 120 |" in page
     (cache,) = (line for line in page.splitlines() if "CACHE_URL" in line)
-    assert "none yet" in cache
+    assert "same server" in cache
 
 
 def test_one_setting_is_read_without_the_others() -> None:
