@@ -15,14 +15,13 @@ _PAGE = """\
 
 <!-- Written by protocol/diagram.py, which says how to write it anew. -->
 
-An interview is created, live, paused or over. Commands and what becomes of the interviewer's turns
-move it; every rule is a row of `TABLE` in `protocol/machine.py`, and this page is drawn from it.
+An interview is created, live, disconnected, paused or over. Commands, what becomes of the
+interviewer's turns, and time move it. Every rule is a row of `TABLE` in `protocol/machine.py`, and
+this page is drawn from it. The reasons stand in [the conduct](../explanation/conduct.md).
 
 ```mermaid
 {diagram}
 ```
-
-{unreached}
 
 ## What each input does in each status
 
@@ -32,19 +31,15 @@ is open at that moment may still refuse it (an answer can only be submitted whil
 {table}
 
 `Finished` and `Lost` tell how the generation of an interviewer's turn went, `Noted` carries a
-notice, `Ticked` says that time has passed, and `Rated` and `Reported` tell what the assessor found.
-They come from the server, never from a client.
+notice, `Ticked` says that time has passed, `Left` that nobody is there any more who could answer,
+`Arrived` that somebody is again, and `Rated` and `Reported` tell what the assessor found. They come
+from the server, never from a client.
 """
 
 
 def page() -> str:
     """Return the reference page in Markdown, with the diagram and the whole table."""
-    unreached = [f"`{status}`" for status in STATUSES if status not in _reached()]
-    return _PAGE.format(
-        diagram=diagram(),
-        unreached=f"Names of the contract that nothing leads to yet: {', '.join(unreached)}.",
-        table="\n".join(_rows()),
-    )
+    return _PAGE.format(diagram=diagram(), table="\n".join(_rows()))
 
 
 def diagram() -> str:

@@ -1,14 +1,12 @@
 """The interview as a pure function: ``transition(session, input) -> (session, effects)``.
 
-Every rule about what may follow what stands in this file. An interview is *created*, *live*,
-*paused* or over, and while it is not over at most one turn is open. The turns follow an agenda:
-
-    warm-up question, answer; per main question: answer, probe, answer;
-    invitation to ask, answer, reply; closing; completed.
+What may follow what is one table, at the end of this file. An interview is *created*, *live*,
+*disconnected*, *paused* or over, and while it is not over at most one turn is open. What comes
+after a turn is told by `protocol.agenda`, what time brings by `protocol.clock`.
 
 A candidate may interrupt the interviewer (what was heard stays), ask for a hint in practice mode
-(the answer so far is kept as a turn of its own), pause, resume and end at any time. While paused,
-what was begun is finished and nothing new begins.
+(the answer so far is kept as a turn of its own), pause, resume and end at any time. While nobody is
+there who could answer, the clock stands; a command shows that somebody is.
 
 The interviewer's words are generated elsewhere: the machine asks for them (`Run`) and is told how
 that went (`Finished`, `Lost`). It reads no clock, every input carries its time; so a transition can
@@ -18,106 +16,63 @@ be retried on any instance, replayed, and tested by the million.
 from collections.abc import Callable
 from typing import Any, NamedTuple, NoReturn
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from protocol import commands as c
 from protocol import events as e
-from protocol.effects import Effect, Emit, Keep, Reject, Run, Stop, Store
+from protocol.agenda import end, go_on, proceed
+from protocol.clock import arrive, leave, next_tick, note, return_to, tick
+from protocol.effects import Run, Store
+from protocol.inputs import (
+    Arrived,
+    Finished,
+    Input,
+    Left,
+    Lost,
+    Noted,
+    Rated,
+    Received,
+    Reported,
+    Ticked,
+)
 from protocol.limits import LIMITS, SEGMENTS_PER_ANSWER
-from protocol.plan import PROBES_PER_QUESTION
-from protocol.scalars import EndReason, Kind, NoticeCode, Outcome, Phase, Source, Speaker, Status
-from protocol.session import OpenTurn, Session, Turn
-from protocol.text import sha256
+from protocol.scalars import Status
+from protocol.session import OpenTurn, Session
+from protocol.step import Refusal, Step, Transition
+from protocol.turns import answer, ask, complete, cut
+
+__all__ = [
+    "STATUSES",
+    "TABLE",
+    "Arrived",
+    "Finished",
+    "Input",
+    "Left",
+    "Lost",
+    "Noted",
+    "Rated",
+    "Received",
+    "Reported",
+    "Rule",
+    "Ticked",
+    "Transition",
+    "next_tick",
+    "transition",
+]
 
 HINTS_PER_QUESTION = 2
-TIME_LOW_MS = 5 * 60_000
-
-
-class Received(Struct, frozen=True, kw_only=True):
-    """A durable command arrived.
-
-    ``logged`` is the logged text of the interviewer's open turn, and ``source`` who speaks it, for
-    the commands that cut it.
-    """
-
-    command: c.DurableCommand
-    at: int
-    logged: str = ""
-    source: Source = "model"
-
-
-class Finished(Struct, frozen=True, kw_only=True):
-    """The interviewer's turn was generated to its end; ``text`` is all of it."""
-
-    turn: int
-    attempt: int
-    text: str
-    at: int
-    source: Source
-    outcome: Outcome = "final"
-
-
-class Lost(Struct, frozen=True, kw_only=True):
-    """An attempt at the interviewer's turn will never end; the next one takes its place."""
-
-    turn: int
-    attempt: int
-    reason: str
-    at: int
-
-
-class Noted(Struct, frozen=True, kw_only=True):
-    """Something the candidate should know, told once an interview."""
-
-    code: NoticeCode
-    message: str
-    at: int
-
-
-class Ticked(Struct, frozen=True, kw_only=True):
-    """Time passed; `next_tick` tells when it matters."""
-
-    at: int
-
-
-class Rated(Struct, frozen=True, kw_only=True):
-    """The answers to a main question were rated; ``ratings`` are as clients see them.
-
-    ``turn`` is the turn that asked it. Only practice interviews tell their candidate.
-    """
-
-    question_id: str
-    turn: int
-    ratings: tuple[dict[str, Any], ...]
-    at: int
-
-
-class Reported(Struct, frozen=True, kw_only=True):
-    """The report was written, or will not be: ``code`` tells why."""
-
-    report_id: str = ""
-    code: str = ""
-    retryable: bool = False
-    at: int
-
-
-Input = Received | Finished | Lost | Noted | Ticked | Rated | Reported
-
-
-class Transition(NamedTuple):
-    """The state after an input, and what is to be done about it, all or nothing."""
-
-    session: Session
-    effects: tuple[Effect, ...]
 
 
 class Rule(NamedTuple):
-    """What an input does in a status, the statuses it may lead to, and how the docs put it."""
+    """What an input does in a status, the statuses it may lead to, and how the docs put it.
 
-    apply: Callable[["_Step", Any], None]
+    ``stays``: the status may stay what it is.
+    """
+
+    apply: Callable[[Step, Any], None]
     leads_to: tuple[Status, ...] = ()
     told: str = "applied"
+    stays: bool = True
 
 
 def transition(session: Session, happened: Input) -> Transition:
@@ -128,215 +83,41 @@ def transition(session: Session, happened: Input) -> Transition:
     """
     key = type(happened.command) if isinstance(happened, Received) else type(happened)
     rule = TABLE[session.status, key]
-    step = _Step(session, happened.at)
+    step = Step(session, happened.at)
     try:
         rule.apply(step, happened)
-    except _Refusal as refusal:
+    except Refusal as refusal:
         return Transition(session, (refusal.reject,))
     return Transition(step.session, tuple(step.effects))
-
-
-def next_tick(session: Session) -> int | None:
-    """Return the Unix time in ms at which `Ticked` changes something, or None while it cannot."""
-    if session.running_since is None:
-        return None
-    for code in _WARNINGS:
-        if code not in session.noticed:
-            left = session.plan.duration_ms - session.elapsed_ms - _warning_at(code, session)
-            return session.running_since + max(0, left)
-    return None
-
-
-class _Refusal(Exception):  # noqa: N818  # carries a decision out of the rules; it is no error
-    def __init__(self, code: str, message: str, *, retryable: bool = False) -> None:
-        super().__init__(code)
-        self.reject = Reject(code, message, retryable)
-
-
-class _Step:
-    """One transition being made: the state so far and the effects it has gathered."""
-
-    def __init__(self, session: Session, at: int) -> None:
-        self.session = session
-        self.effects: list[Effect] = []
-        self.at = at
-
-    def change(self, **fields: Any) -> None:
-        self.session = replace(self.session, **fields)
-
-    def emit(self, event: e.Event) -> None:
-        self.effects.append(Emit(event))
-
-    def enter(self, phase: Phase) -> None:
-        if self.session.phase != phase:
-            self.change(phase=phase)
-            self.emit(e.PhaseChanged(phase=phase))
-
-    def stop_clock(self) -> None:
-        self.change(elapsed_ms=self.session.elapsed(self.at), running_since=None)
-
-
-# --- what follows what ---------------------------------------------------------------------------
-
-
-def _proceed(step: _Step, finished: OpenTurn | None) -> None:
-    """Begin what comes after the turn that was ``finished`` last."""
-    match finished and finished.kind:
-        case "question" | "probe" | "hint":
-            _begin(step, "candidate", "answer", finished and finished.question_id)
-        case "closing":
-            _end(step, "completed")
-        case _ if step.session.status == "paused":
-            pass  # `interview.resume` proceeds
-        case "reply":
-            _close(step)
-        case _:
-            _after_answer(step)
-
-
-def _after_answer(step: _Step) -> None:
-    session = step.session
-    if session.phase == "candidate_questions":
-        _ask(step, "reply", "candidate-questions")
-    elif session.remaining(step.at) == 0:
-        _close(step)
-    elif session.question and session.probes < PROBES_PER_QUESTION:
-        step.change(probes=session.probes + 1)
-        _ask(step, "probe", f"core-{session.question}")
-    elif session.question < session.main_questions:
-        step.enter("core")
-        step.change(question=session.question + 1, probes=0, hints=0)
-        _ask(step, "question", f"core-{session.question + 1}")
-    else:
-        step.enter("candidate_questions")
-        _ask(step, "question", "candidate-questions")
-
-
-def _close(step: _Step) -> None:
-    step.enter("wrap_up")
-    _ask(step, "closing")
-
-
-def _ask(step: _Step, kind: Kind, question_id: str | None = None) -> None:
-    _begin(step, "interviewer", kind, question_id)
-    step.effects.append(Run(step.session.turn, 1))
-
-
-def _begin(step: _Step, speaker: Speaker, kind: Kind, question_id: str | None) -> None:
-    number = step.session.turn + 1
-    turn = OpenTurn(
-        turn=number, speaker=speaker, kind=kind, question_id=question_id, started_at=step.at
-    )
-    step.change(turn=number, open=turn)
-    step.emit(
-        e.TurnStarted(
-            turn=number,
-            attempt=1,
-            speaker=speaker,
-            kind=kind,
-            question_id=question_id,
-            at=step.at,
-        )
-    )
-
-
-def _complete(
-    step: _Step, text: str, outcome: Outcome, *, source: Source | None = None, unheard: str = ""
-) -> OpenTurn:
-    """Finish the open turn with ``text``: it leaves the session and is kept."""
-    turn = _opened(step)
-    digest = sha256(text)
-    step.emit(
-        e.TurnCompleted(
-            turn=turn.turn,
-            attempt=turn.attempt,
-            length=len(text),
-            sha256=digest,
-            outcome=outcome,
-            source=source,
-            at=step.at,
-        )
-    )
-    kept = Turn(
-        turn=turn.turn,
-        attempt=turn.attempt,
-        speaker=turn.speaker,
-        kind=turn.kind,
-        question_id=turn.question_id,
-        text=text,
-        sha256=digest,
-        outcome=outcome,
-        source=source,
-        started_at=turn.started_at,
-        ended_at=step.at,
-        unheard=unheard,
-        confidence=turn.confidence if text == turn.spoken else None,
-    )
-    step.effects += (Keep(kept), Store())
-    step.change(open=None, last=turn.kind)
-    return turn
-
-
-def _answer(step: _Step, text: str, outcome: Outcome) -> OpenTurn:
-    """Finish the candidate's open answer: its text is an event of its own."""
-    turn = _opened(step)
-    if text:
-        step.emit(e.TurnDelta(turn=turn.turn, attempt=turn.attempt, offset=0, text=text))
-    return _complete(step, text, outcome)
-
-
-def _cut(step: _Step, received: Received, heard: int | None) -> OpenTurn:
-    """Finish the interviewer's open turn early, keeping what was ``heard`` of it."""
-    logged = received.logged
-    length = len(logged) if heard is None else min(heard, len(logged))
-    turn = _complete(
-        step, logged[:length], "interrupted", source=received.source, unheard=logged[length:]
-    )
-    step.effects.append(Stop(turn.turn))
-    return turn
-
-
-def _end(step: _Step, reason: EndReason) -> None:
-    step.stop_clock()
-    step.enter("closed")
-    step.emit(e.InterviewEnded(reason=reason))
-    step.change(status=reason, ended_at=step.at)
-    step.effects.append(Store())
-
-
-def _opened(step: _Step) -> OpenTurn:
-    turn = step.session.open
-    assert turn is not None, "the rules look for an open turn before they finish it"  # noqa: S101
-    return turn
 
 
 # --- the rules, one a row of the table -----------------------------------------------------------
 
 
-def _wrong_state(step: _Step, received: Received) -> None:
+def _wrong_state(step: Step, received: Received) -> None:
     name = received.command.__struct_config__.tag
-    raise _Refusal("wrong_state", f"{name} does not fit: the interview is {step.session.status}")
+    raise Refusal("wrong_state", f"{name} does not fit: the interview is {step.session.status}")
 
 
-def _no_answer(_step: _Step, _received: Received) -> NoReturn:
-    raise _Refusal("no_open_answer", "no answer is open; send it again when one is", retryable=True)
+def _no_answer(_step: Step, _received: Received) -> NoReturn:
+    raise Refusal("no_open_answer", "no answer is open; send it again when one is", retryable=True)
 
 
-def _no_effect(_step: _Step, _late: Input) -> None:
+def _no_effect(_step: Step, _late: Input) -> None:
     """Accept what came too late to matter."""
 
 
-def _start(step: _Step, received: Received) -> None:
+def _start(step: Step, received: Received) -> None:
     command = received.command
     assert isinstance(command, c.InterviewStart)  # noqa: S101
     step.change(status="live", consent=command.consent, running_since=step.at)
     step.emit(e.InterviewStarted(at=step.at))
     step.effects.append(Store())
     step.enter("warmup")
-    _ask(step, "question", "warmup")
+    ask(step, "question", "warmup")
 
 
-def _record(step: _Step, received: Received) -> None:
+def _record(step: Step, received: Received) -> None:
     command = received.command
     assert isinstance(command, c.SpeechFinal)  # noqa: S101
     turn = step.session.open
@@ -346,7 +127,7 @@ def _record(step: _Step, received: Received) -> None:
     if recorded is None:
         return
     _fits(recorded.spoken, len(recorded.segments))
-    step.change(open=recorded)
+    step.change(open=replace(recorded, heard_at=step.at))
     step.emit(
         e.SpeechRecorded(
             turn=turn.turn,
@@ -360,81 +141,77 @@ def _record(step: _Step, received: Received) -> None:
     )
 
 
-def _submit_early(step: _Step, received: Received) -> None:
+def _submit_early(step: Step, received: Received) -> None:
     if step.session.rebuilt:  # its start is lost too, and may be sent by another socket
         _no_answer(step, received)
     _wrong_state(step, received)
 
 
-def _submit(step: _Step, received: Received) -> None:
+def _submit(step: Step, received: Received) -> None:
     command = received.command
     assert isinstance(command, c.AnswerSubmit)  # noqa: S101
     turn = _candidates_turn(step, received)
     text = turn.spoken if command.text is None else command.text
     _fits(text)
-    _proceed(step, _answer(step, text, "final"))
+    proceed(step, answer(step, text, "final"))
 
 
-def _cancel(step: _Step, received: Received) -> None:
+def _cancel(step: Step, received: Received) -> None:
     command = received.command
     assert isinstance(command, c.TurnCancel)  # noqa: S101
     turn = step.session.open
     if turn is None or command.turn != turn.turn:
         if command.turn > step.session.turn:
-            raise _Refusal("wrong_state", f"turn {command.turn} has not begun")
+            raise Refusal("wrong_state", f"turn {command.turn} has not begun")
         return  # it is finished
     if turn.speaker != "interviewer":
-        raise _Refusal("wrong_state", "only the interviewer's turns can be cancelled")
+        raise Refusal("wrong_state", "only the interviewer's turns can be cancelled")
     if command.attempt > turn.attempt:
-        raise _Refusal("wrong_state", f"attempt {command.attempt} has not begun")
+        raise Refusal("wrong_state", f"attempt {command.attempt} has not begun")
     if command.attempt == turn.attempt:
-        _proceed(step, _cut(step, received, command.heard))
+        proceed(step, cut(step, received, command.heard))
 
 
-def _hint(step: _Step, received: Received) -> None:
+def _hint(step: Step, received: Received) -> None:
     session = step.session
     turn = _candidates_turn(step, received)
     if session.plan.mode != "practice":
-        raise _Refusal("wrong_state", "hints are for practice interviews")
+        raise Refusal("wrong_state", "hints are for practice interviews")
     if session.hints >= HINTS_PER_QUESTION:
-        raise _Refusal("wrong_state", "no hints are left for this question")
+        raise Refusal("wrong_state", "no hints are left for this question")
     step.change(hints=session.hints + 1)
-    _answer(step, turn.spoken, "interrupted")
-    _ask(step, "hint", turn.question_id)
+    answer(step, turn.spoken, "interrupted")
+    ask(step, "hint", turn.question_id)
 
 
-def _pause(step: _Step, _received: Received) -> None:
-    step.stop_clock()
-    step.change(status="paused")
+def _pause(step: Step, _received: Received) -> None:
+    step.stop_clock(step.at)
+    step.change(status="paused", rests_since=step.at)
     step.emit(e.InterviewPaused(at=step.at))
     step.effects.append(Store())
 
 
-def _resume(step: _Step, _received: Received) -> None:
-    session = step.session
-    step.change(status="live", running_since=step.at)
+def _resume(step: Step, _received: Received) -> None:
+    step.change(status="live", running_since=step.at, rests_since=None)
     step.emit(e.InterviewResumed(at=step.at))
     step.effects.append(Store())
-    if session.open is None:
-        _close(step) if session.last == "reply" else _after_answer(step)
+    go_on(step)
 
 
-def _finish_early(step: _Step, received: Received) -> None:
+def _finish_early(step: Step, received: Received) -> None:
     turn = step.session.open
     if turn is not None and turn.speaker == "interviewer":
-        _cut(step, received, None)
-    elif turn is not None:
-        _answer(step, turn.spoken, "interrupted")
-    _end(step, "terminated" if step.session.status == "created" else "completed")
+        cut(step, received, None)
+    end(step, "terminated" if step.session.status == "created" else "completed")
 
 
-def _generated(step: _Step, finished: Finished) -> None:
+def _generated(step: Step, finished: Finished) -> None:
     if _current(step, finished.turn, finished.attempt):
-        turn = _complete(step, finished.text, finished.outcome, source=finished.source)
-        _proceed(step, turn)
+        turn = complete(step, finished.text, finished.outcome, source=finished.source)
+        proceed(step, turn)
 
 
-def _again(step: _Step, lost: Lost) -> None:
+def _again(step: Step, lost: Lost) -> None:
     turn = _current(step, lost.turn, lost.attempt)
     if turn is not None:
         attempt = turn.attempt + 1
@@ -443,13 +220,7 @@ def _again(step: _Step, lost: Lost) -> None:
         step.effects.append(Run(turn.turn, attempt))
 
 
-def _note(step: _Step, noted: Noted) -> None:
-    if noted.code not in step.session.noticed:
-        step.change(noticed=(*step.session.noticed, noted.code))
-        step.emit(e.Notice(code=noted.code, message=noted.message))
-
-
-def _rate(step: _Step, rated: Rated) -> None:
+def _rate(step: Step, rated: Rated) -> None:
     session = step.session
     if rated.question_id in session.rated:
         return
@@ -459,7 +230,7 @@ def _rate(step: _Step, rated: Rated) -> None:
     step.effects.append(Store())
 
 
-def _report(step: _Step, reported: Reported) -> None:
+def _report(step: Step, reported: Reported) -> None:
     view = e.ReportView(
         report_id=reported.report_id or None,
         code=reported.code or None,
@@ -475,67 +246,64 @@ def _report(step: _Step, reported: Reported) -> None:
     step.effects.append(Store())
 
 
-def _tick(step: _Step, _ticked: Ticked) -> None:
-    for code, message in _WARNINGS.items():
-        if step.session.remaining(step.at) <= _warning_at(code, step.session):
-            _note(step, Noted(code=code, message=message, at=step.at))
-
-
-_WARNINGS: dict[NoticeCode, str] = {
-    "time_low": "The interview's time is nearly over.",
-    "time_up": "The planned time is over; this answer is the last.",
-}
-
-
-def _warning_at(code: NoticeCode, session: Session) -> int:
-    """Return the milliseconds left on the clock at which a warning is due."""
-    return min(TIME_LOW_MS, session.plan.duration_ms // 5) if code == "time_low" else 0
-
-
-def _current(step: _Step, turn: int, attempt: int) -> OpenTurn | None:
+def _current(step: Step, turn: int, attempt: int) -> OpenTurn | None:
     held = step.session.open
     if held is None or held.speaker != "interviewer":
         return None
     return held if (held.turn, held.attempt) == (turn, attempt) else None
 
 
-def _candidates_turn(step: _Step, received: Received) -> OpenTurn:
+def _candidates_turn(step: Step, received: Received) -> OpenTurn:
     turn = step.session.open
     if turn is None or turn.speaker != "candidate":
         if turn is not None and step.session.rebuilt:
             _no_answer(step, received)
         name = received.command.__struct_config__.tag
-        raise _Refusal("wrong_state", f"{name} does not fit: no answer is open")
+        raise Refusal("wrong_state", f"{name} does not fit: no answer is open")
     return turn
 
 
 def _fits(text: str, segments: int = 0) -> None:
     if len(text.encode()) > LIMITS.answer_bytes:
-        raise _Refusal("too_large", f"an answer holds at most {LIMITS.answer_bytes} bytes")
+        raise Refusal("too_large", f"an answer holds at most {LIMITS.answer_bytes} bytes")
     if segments > SEGMENTS_PER_ANSWER:
-        raise _Refusal("too_large", f"an answer holds at most {SEGMENTS_PER_ANSWER} segments")
+        raise Refusal("too_large", f"an answer holds at most {SEGMENTS_PER_ANSWER} segments")
 
 
-_LIVE: tuple[Status, ...] = ("live", "disconnected")
+def _present(rule: Rule) -> Rule:
+    """Return what a command does while the interview is disconnected: its sender is there."""
+
+    def apply(step: Step, received: Received) -> None:
+        return_to(step)
+        rule.apply(step, received)
+
+    return Rule(apply, (*(("live",) if rule.stays else ()), *rule.leads_to), rule.told)
+
+
 _OVER: tuple[Status, ...] = ("completed", "abandoned", "expired", "terminated")
+_TALKING: tuple[Status, ...] = ("live", "disconnected", "paused")
 
 _ROWS: tuple[tuple[tuple[Status, ...], type, Rule], ...] = (
     (("created",), c.InterviewStart, Rule(_start, ("live",))),
     (("created",), c.SpeechFinal, Rule(_no_answer, told="`no_open_answer`")),
     (("created",), c.AnswerSubmit, Rule(_submit_early, told="`wrong_state`")),
     (("created",), c.InterviewEnd, Rule(_finish_early, ("terminated",))),
-    ((*_LIVE, "paused"), c.TurnCancel, Rule(_cancel, ("completed",))),
-    ((*_LIVE, "paused"), c.SpeechFinal, Rule(_record)),
-    ((*_LIVE, "paused"), c.AnswerSubmit, Rule(_submit)),
-    (_LIVE, c.HintRequest, Rule(_hint)),
-    (_LIVE, c.InterviewPause, Rule(_pause, ("paused",))),
+    (("live", "paused"), c.TurnCancel, Rule(_cancel, ("completed",))),
+    (("live", "paused"), c.SpeechFinal, Rule(_record)),
+    (("live", "paused"), c.AnswerSubmit, Rule(_submit)),
+    (("live",), c.HintRequest, Rule(_hint)),
+    (("live",), c.InterviewPause, Rule(_pause, ("paused",), stays=False)),
     (("paused",), c.InterviewResume, Rule(_resume, ("live",))),
-    ((*_LIVE, "paused"), c.InterviewEnd, Rule(_finish_early, ("completed",))),
-    ((*_LIVE, "paused"), Finished, Rule(_generated, ("completed",))),
-    ((*_LIVE, "paused"), Lost, Rule(_again)),
-    (_LIVE, Ticked, Rule(_tick)),
-    (("created", *_LIVE, "paused", *_OVER), Noted, Rule(_note)),
-    ((*_LIVE, "paused", *_OVER), Rated, Rule(_rate)),
+    (("live", "paused"), c.InterviewEnd, Rule(_finish_early, ("completed",), stays=False)),
+    (_TALKING, Finished, Rule(_generated, ("completed",))),
+    (_TALKING, Lost, Rule(_again)),
+    (("live",), Left, Rule(leave, ("disconnected",))),
+    (("disconnected",), Arrived, Rule(arrive, ("live", "abandoned"))),
+    (("live",), Ticked, Rule(tick)),
+    (("created", "paused"), Ticked, Rule(tick, ("expired",))),
+    (("disconnected",), Ticked, Rule(tick, ("abandoned",))),
+    (("created", *_TALKING, *_OVER), Noted, Rule(note)),
+    ((*_TALKING, *_OVER), Rated, Rule(_rate)),
     (_OVER, Reported, Rule(_report)),
     (_OVER, c.TurnCancel, Rule(_cancel)),
 )
@@ -550,14 +318,17 @@ _COMMANDS: tuple[type, ...] = (
     c.InterviewResume,
     c.InterviewEnd,
 )
-_OCCURRENCES: tuple[type, ...] = (Finished, Lost, Ticked, Rated, Reported)
+_OCCURRENCES: tuple[type, ...] = (Finished, Lost, Ticked, Left, Arrived, Rated, Reported)
 _REFUSED = Rule(_wrong_state, told="`wrong_state`")
 _TOO_LATE = Rule(_no_effect, told="no effect")
-STATUSES: tuple[Status, ...] = ("created", *_LIVE, "paused", *_OVER)
+STATUSES: tuple[Status, ...] = ("created", *_TALKING, *_OVER)
+
+_LIVE = {kind: rule for statuses, kind, rule in _ROWS for status in statuses if status == "live"}
 
 TABLE: dict[tuple[Status, type], Rule] = {
     **{(status, kind): _REFUSED for status in STATUSES for kind in _COMMANDS},
     **{(status, kind): _TOO_LATE for status in STATUSES for kind in _OCCURRENCES},
     **{(status, kind): rule for statuses, kind, rule in _ROWS for status in statuses},
+    **{("disconnected", kind): _present(_LIVE[kind]) for kind in _COMMANDS if kind in _LIVE},
 }
 """What each input does in each status, and which statuses it may lead to besides staying."""

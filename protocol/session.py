@@ -83,6 +83,8 @@ class OpenTurn(Struct, frozen=True, kw_only=True, omit_defaults=True):
     question_id: str | None = None
     started_at: Milliseconds
     segments: tuple[Segment, ...] = ()
+    heard_at: Milliseconds = 0
+    """When the last segment was recorded."""
 
     @property
     def spoken(self) -> str:
@@ -123,6 +125,9 @@ class Session(Struct, frozen=True, kw_only=True, omit_defaults=True):
     holds events that its log has lost. Answers are sent again then, perhaps before their questions
     were asked again.
     ``rated``: the questions whose rating is known, by their ids.
+    ``rests_since``: since when it is paused or disconnected; ``grace_ms`` is how long the present
+    absence may last, ``absences`` how many there were, and ``absent_ms`` how long they stopped the
+    clock in all. See `protocol.clock`.
     """
 
     interview_id: str
@@ -146,6 +151,10 @@ class Session(Struct, frozen=True, kw_only=True, omit_defaults=True):
     rated: tuple[str, ...] = ()
     report: ReportView | None = None
     rebuilt: bool = False
+    rests_since: Milliseconds | None = None
+    grace_ms: Milliseconds = 0
+    absences: Count = 0
+    absent_ms: Milliseconds = 0
 
     @property
     def over(self) -> bool:

@@ -36,6 +36,7 @@ from server.leases import SUSPENDED_S
 from server.meters import SocketMeter
 from server.outlet import ClosedError, Outlet, Wire
 from server.partials import UTTERANCES
+from server.presence import Presence
 from server.rates import CommandRate, ErrorCount
 from server.sessions import AstrayError, Followers, Sessions, Verdict
 from storage.errors import ErasedError, MissingError, StorageError
@@ -61,6 +62,7 @@ class Backends(Struct, frozen=True):
     followers: Followers
     clock: Clock
     meter: SocketMeter
+    presence: Presence
 
 
 class _Speak(Struct, frozen=True):
@@ -90,6 +92,11 @@ class Connection:
         self._cursor: Cursor | None = None
         self._topic: Topic | None = None
         self._early: deque[str | bytes] = deque()
+
+    @property
+    def heard(self) -> float:
+        """The monotonic time of the last frame."""
+        return self._heard
 
     async def run(self) -> Close | None:
         """Serve the socket; return the code to close it with, None where the peer went first."""
@@ -182,6 +189,9 @@ class Connection:
                 self._topic.partials.close(segment.utterance_id)
         self._outlet.cover(admission.stored)
         code: Close | None = None
+        attends = admission.role != "observer"
+        if attends:
+            self._shared.presence.enter(self._interview_id, self)
         try:
             await self._outlet.send(admission.welcome)
             async with asyncio.TaskGroup() as group:
@@ -192,6 +202,8 @@ class Connection:
             code = _first(ends)
         finally:
             self._shared.meter.connected(admission.role, -1)
+            if attends:
+                self._shared.presence.leave(self._interview_id, self)
         return code
 
     # --- in ---
@@ -201,9 +213,9 @@ class Connection:
 
     async def _receive(self) -> str | bytes:
         frame = await self._wire.receive()
+        self._heard = self._clock.monotonic()  # to leave is a sign of life, too
         if frame is None:
             raise ClosedError(None)
-        self._heard = self._clock.monotonic()
         return frame
 
     async def _read_all(self, role: Role) -> None:

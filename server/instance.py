@@ -35,6 +35,7 @@ from server.joining import Door
 from server.leases import Leases
 from server.ledgerbook import LedgerBook
 from server.meters import Meters
+from server.presence import Presence
 from server.runner import TurnRunner
 from server.sessions import Sessions
 from server.settings import Settings
@@ -87,9 +88,17 @@ class Instance:
             RedisBudgets(self.store), _caps(settings), self.clock, self.meters
         )
         self.interviewer = build_interviewer(_ai(settings), self.book, self.clock, self.budgets)
+        grace_ms = int(settings.grace_s * 1000)
         self.sessions = Sessions(
-            self.store, self.archive, self.hub, self.clock, self.interviewer, idle_ms=idle_ms
+            self.store,
+            self.archive,
+            self.hub,
+            self.clock,
+            self.interviewer,
+            idle_ms=idle_ms,
+            grace_ms=grace_ms,
         )
+        self.presence = Presence(self.store, self.sessions, self.clock, grace_ms=grace_ms)
         self.committer = Committer(self.store, self.hub, self.clock, self.meters.flushed)
         self.leases = Leases(self.store, self.clock, self._suspended)
         self.runner = TurnRunner(
@@ -164,6 +173,7 @@ class Instance:
             followers=self.followers,
             clock=self.clock,
             meter=self.meters,
+            presence=self.presence,
         )
 
     @property
@@ -193,6 +203,7 @@ class Instance:
             self.leases.run(),
             self.runner.run(),
             self.sweeper.run(),
+            self.presence.run(),
             self.writer.run(),
             self.book.run(),
             self.budgets.run(),

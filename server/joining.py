@@ -9,6 +9,7 @@ from protocol.commands import Hello
 from protocol.events import Welcome
 from protocol.ids import EventId
 from protocol.limits import HEARTBEAT_MS, LIMITS, TICKET_S
+from protocol.machine import Arrived
 from protocol.resume import fit, last_event_id
 from protocol.scalars import Role
 from protocol.session import Session, snapshot
@@ -90,20 +91,23 @@ class Door:
                 raise RefusedError(Close.CREDENTIAL)
         now = self._clock.now()
         slot = _slot(grant, hello.client)
-        joined = await self._join(
-            Join(
-                id=grant.interview_id,
-                slot=slot,
-                last_event_id=last_event_id(hello.last_event_id),
-                issued=grant.issued if grant.kind == "resume" else None,
-                now=now,
-                nonce=nonce,
-                age_ms=int((self._clock.monotonic() - since) * 1000),
-            )
+        join = Join(
+            id=grant.interview_id,
+            slot=slot,
+            last_event_id=last_event_id(hello.last_event_id),
+            issued=grant.issued if grant.kind == "resume" else None,
+            now=now,
+            nonce=nonce,
+            age_ms=int((self._clock.monotonic() - since) * 1000),
         )
+        joined = await self._join(join)
         state = joined.state
         if grant.role != "observer" and state.session.user_id != grant.user_id:
             raise RefusedError(Close.FORBIDDEN)
+        if grant.role != "observer" and state.session.status == "disconnected":
+            await self._sessions.apply(grant.interview_id, Arrived(at=now))
+            joined = await self._join(join)  # so that the welcome tells of a clock that runs
+            state = joined.state
         last = last_event_id(hello.last_event_id)
         position = last if joined.recovered and last is not None else state.head
         return Admission(

@@ -6,11 +6,13 @@ import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
+from protocol.clock import last_sign
 from protocol.commands import DurableCommand, InterviewEnd, TurnCancel
 from protocol.effects import Reject
 from protocol.ids import EventId, parse_event_id
-from protocol.machine import Input, Received, transition
+from protocol.machine import Input, Left, Received, transition
 from protocol.scalars import Source
+from protocol.session import Session
 from server.clock import Clock, backoff
 from server.hub import Hub
 from server.lineage import leads_on, marked
@@ -39,6 +41,8 @@ from storage.live import (
 
 ROUNDS = 32
 """How often a decision is made anew because the state moved on meanwhile."""
+GRACE_MS = 1_800_000
+"""How long the candidate may be away before the interview is abandoned."""
 PATIENCE_S = 3.0
 """How long a command waits for a backend before its sender is asked to send it again."""
 
@@ -102,6 +106,7 @@ class Sessions:
         speakers: Speakers,
         *,
         idle_ms: int,
+        grace_ms: int = GRACE_MS,
     ) -> None:
         self._store = store
         self._archive = archive
@@ -109,6 +114,7 @@ class Sessions:
         self._clock = clock
         self._speakers = speakers
         self._idle_ms = idle_ms
+        self._grace_ms = grace_ms
         self.followers: Followers | None = None
 
     async def load(
@@ -149,8 +155,10 @@ class Sessions:
             raise MissingError
         session = restore.session
         first = session.phase == "lobby"
-        # One that goes live for the first time: whoever joins is shown the notice.
-        session = replace(session, phase="consent") if first else replace(session, rebuilt=True)
+        if first:  # it goes live for the first time: whoever joins is shown the notice
+            session = replace(session, phase="consent")
+        else:
+            session = replace(self._waiting(restore), rebuilt=True)
         tick = timer_of(session, self._clock.now(), self._idle_ms)
         restore = replace(restore, session=session, tick=tick)
         if isinstance(await self._store.create(restore), Erased):
@@ -159,6 +167,15 @@ class Sessions:
             _log.debug("session begun", interview=interview_id)
         else:
             _log.info("session rebuilt", interview=interview_id, head=str(restore.head))
+
+    def _waiting(self, restore: Restore) -> Session:
+        """Return the session as it waits for somebody, if its clock ran when it was stored last.
+
+        Nobody knows what the clock did since. Whoever is there is noticed at once.
+        """
+        session, now = restore.session, self._clock.now()
+        since = last_sign(session, restore.turns)
+        return transition(session, Left(since=since, grace_ms=self._grace_ms, at=now)).session
 
     async def reconcile(self, interview_id: str, seen: EventId) -> bool:
         """Make sure that the live log leads on from what is stored; False: look at it anew.
@@ -211,11 +228,12 @@ class Sessions:
         *,
         fence: str = "",
         ordinal: int = ANY_ORDINAL,
+        seen: int = 0,
         state: State | None = None,
     ) -> State | Fenced:
         """Apply an input that is no command; return the state that it led to.
 
-        For ``fence`` and ``ordinal`` see `storage.live.Commit`.
+        For ``fence``, ``ordinal`` and ``seen`` see `storage.live.Commit`.
 
         Raises:
             BackendDownError, OutOfMemoryError: it may have taken effect; apply it again.
@@ -233,6 +251,7 @@ class Sessions:
                 now=self._clock.now(),
                 fence=fence,
                 ordinal=ordinal,
+                seen=seen,
                 idle_ms=self._idle_ms,
             )
             match await self._commit(commit):

@@ -63,6 +63,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     max_interviews_per_user: int
     log_length: int
     idle_s: float
+    grace_s: float
     drain_s: float
     reuse_port: bool
     log_level: str
@@ -377,6 +378,13 @@ DECLARED: tuple[Declared, ...] = (
         number(1, 86_400),
         "3600",
         "how long an interview rests before it is parked in PostgreSQL, in seconds",
+    ),
+    Declared(
+        "VIVA_GRACE_S",
+        "grace_s",
+        number(1, 86_400),
+        "1800",
+        "how long the candidate may be away before the interview is abandoned; its clock stands",
     ),
     Declared(
         "VIVA_DRAIN_S",

@@ -7,7 +7,7 @@ acquisitions by nonce.
 
 import hashlib
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, Protocol
 
 import msgspec
@@ -46,6 +46,8 @@ RESUME_GRACE_MS = 600_000
 ANY_ORDINAL = -1
 
 LeaseChange = Literal["", "run", "again", "idle"]
+Presence = Literal["", "here", "away"]
+"""Whether somebody has to be there: ``here`` while the clock runs, ``away`` while it waits."""
 
 
 def partition_of(interview_id: str) -> int:
@@ -69,7 +71,10 @@ class Answer(Struct, frozen=True):
 
 
 class State(Struct, frozen=True, kw_only=True):
-    """One interview as the store holds it. ``entries`` are those of the open turn."""
+    """One interview as the store holds it. ``entries`` are those of the open turn.
+
+    ``heard`` is when the last sign of life came from somebody who could answer, in Unix ms.
+    """
 
     session: Session
     version: int
@@ -80,6 +85,7 @@ class State(Struct, frozen=True, kw_only=True):
     handle: str = ""
     stored: EventId
     touched: int = 0
+    heard: int = 0
     turns: tuple[Turn, ...] = ()
     entries: tuple[Entry, ...] = ()
     answer: Answer | None = None
@@ -104,7 +110,8 @@ class Commit(Struct, frozen=True, kw_only=True):
     loss comes to the same version again by another course, whose log lacks that head.
 
     ``ordinal`` is that of the last append which the finished turn's text ends with: where the log
-    has another one, it lost some of that text, and the caller is fenced out.
+    has another one, it lost some of that text, and the caller is fenced out. So is one that decided
+    on an absence, where somebody was ``seen`` since.
     """
 
     id: str
@@ -122,6 +129,8 @@ class Commit(Struct, frozen=True, kw_only=True):
     lease: LeaseChange = ""
     running: str = ""
     grace: int = PICKUP_GRACE_MS
+    presence: Presence = ""
+    seen: int = 0
     store: bool = False
     max_log: int = LOG_LENGTH
     max_commands: int = COMMAND_IDS
@@ -261,6 +270,27 @@ class Pulse(Struct, frozen=True):
     sockets: dict[str, int]
 
 
+class Attendant(Struct, frozen=True):
+    """One interview whose candidate is ``present`` on an instance, or just left it.
+
+    ``heard_ms`` is how long ago the last sign of life came from there.
+    """
+
+    interview_id: str
+    present: bool
+    heard_ms: int
+
+
+class Attendance(Struct, frozen=True):
+    """What one partition answers: who is present where the clock waits, and who is missing.
+
+    ``lapsed`` are live interviews where nobody was seen for too long, each with when that was.
+    """
+
+    away: tuple[str, ...]
+    lapsed: tuple[tuple[str, int], ...]
+
+
 class Due(Struct, frozen=True):
     """What the clock brought: interviews with lapsed leases or due timers, busy outboxes."""
 
@@ -338,6 +368,16 @@ class LiveStore(Protocol):
 
     async def pulse(self, interviews: Sequence[str]) -> list[Pulse | None]:
         """Return what each interview's sockets must know at the least; None where it is missing."""
+        ...
+
+    async def attend(
+        self, attendants: Mapping[int, Sequence[Attendant]], lapse_ms: int, limit: int
+    ) -> list[Attendance]:
+        """Tell by partition who is present here, and learn who is nowhere.
+
+        What was not seen on any instance for ``lapse_ms`` has lapsed; at most ``limit`` of them are
+        told for each partition. What is told of but not held any more is missed no longer.
+        """
         ...
 
     async def publish(self, interview_id: str, payload: str) -> None:
@@ -489,6 +529,7 @@ def commit_of(
     now: int,
     fence: str = "",
     ordinal: int = ANY_ORDINAL,
+    seen: int = 0,
     idle_ms: int = IDLE_MS,
 ) -> Commit:
     """Return the commit that makes a transition from ``before`` durable. ``now`` in Unix ms."""
@@ -529,10 +570,23 @@ def commit_of(
         opens=opens,
         lease=lease,
         running=f"{run.turn}:{run.attempt}" if run else "",
+        presence=presence_of(done.session),
+        seen=seen,
         store=store,
         events=tuple(events),
         turns=tuple(turns),
     )
+
+
+def presence_of(session: Session) -> Presence:
+    """Return whether somebody has to be there."""
+    match session.status:
+        case "live":
+            return "here"
+        case "disconnected":
+            return "away"
+        case _:
+            return ""
 
 
 def timer_of(session: Session, now: int, idle_ms: int = IDLE_MS) -> int:

@@ -162,7 +162,7 @@ class Desk:
             communication=communication,
             method=self._assessor.method,
             created_at=self._clock.now(),
-            disconnections=0,
+            disconnections=material.session.absences,
             cost_micro_usd=(await self._archive.load(interview_id)).cost,
             notes=[f"The answers to {name} could not be rated ({code})." for name, code in failed],
         )

@@ -10,7 +10,7 @@
 local HASH = '@HASH@'
 
 -- KEYS by position, the same in every function that takes the interview's keys.
-local META, LOG, TURNS, COMMANDS, PENDING, LEASES, TIMERS, OUTBOX, ERASED = 1, 2, 3, 4, 5, 6, 7, 8, 9
+local META, LOG, TURNS, COMMANDS, PENDING, LEASES, TIMERS, OUTBOX, ERASED, PRESENCE = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 
 -- How a delta begins as JSON; it says which attempt it belongs to.
 local DELTA = '^{"type":"turn%.delta","turn":(%d+),"attempt":(%d+),'
@@ -90,7 +90,7 @@ end
 -- What a caller needs to decide: state, turns and the entries of the open turn.
 local function describe(keys, command_id, with_turns, with_open)
   local meta = meta_of(keys, 'session', 'version', 'head', 'fence', 'open_from', 'ordinal', 'handle',
-    'stored', 'touched')
+    'stored', 'touched', 'heard')
   local answer = ''
   if command_id ~= '' then
     answer = redis.call('HGET', keys[COMMANDS], command_id) or ''
@@ -102,7 +102,7 @@ local function describe(keys, command_id, with_turns, with_open)
     entries = redis.call('XRANGE', keys[LOG], int(open) .. '-0', '+')
   end
   return {meta.session, meta.version, meta.head, meta.fence, meta.open_from, meta.ordinal, meta.handle,
-    meta.stored, meta.touched, answer, turns, entries}
+    meta.stored, meta.touched, meta.heard, answer, turns, entries}
 end
 
 -- Whether `id` is, or was, in the log. What was trimmed away was there.
@@ -120,6 +120,21 @@ local function logged(keys, head, id)
   return #redis.call('XRANGE', keys[LOG], id, id) == 1
 end
 
+-- Keeps account of whether somebody has to be there: the live interviews are in the set of their partition,
+-- by the time at which somebody was seen there last. `away` marks one that waits for somebody.
+local function set_presence(keys, id, presence, now)
+  if presence == 'here' then
+    redis.call('ZADD', keys[PRESENCE], 'NX', int(now), id)
+  else
+    redis.call('ZREM', keys[PRESENCE], id)
+  end
+  if presence == 'away' then
+    redis.call('HSET', keys[META], 'away', '1')
+  else
+    redis.call('HDEL', keys[META], 'away')
+  end
+end
+
 -- load: `seen` is the newest event that the caller was told of, or ''.
 -- ARGV command_id, turns?, open?, seen  ->  state | astray | missing | erased
 local function load(keys, argv)
@@ -134,7 +149,8 @@ local function load(keys, argv)
 end
 
 -- create: puts an interview into Redis, new or rebuilt from PostgreSQL.
--- ARGV msgpack {id, session, version, head, running, tick, turns = {{n, json}..}, commands = {{id, answer}..}}
+-- ARGV msgpack {id, session, version, head, running, tick, presence, turns = {{n, json}..},
+--   commands = {{id, answer}..}}
 local function create(keys, argv)
   local a = cmsgpack.unpack(argv[1])
   if redis.call('EXISTS', keys[ERASED]) == 1 then
@@ -162,6 +178,7 @@ local function create(keys, argv)
     redis.call('ZADD', keys[LEASES], int(now), a.id)
   end
   redis.call('ZADD', keys[TIMERS], int(a.tick), a.id)
+  set_presence(keys, a.id, a.presence, now)
   return {'ok'}
 end
 
@@ -280,6 +297,9 @@ local function refusal(keys, a, meta, now)
   if a.ordinal >= 0 and meta.ordinal ~= int(a.ordinal) then
     return {'fenced'} -- pieces of the turn that is to be finished were lost
   end
+  if a.seen > 0 and redis.call('ZSCORE', keys[PRESENCE], a.id) ~= int(a.seen) then
+    return {'fenced'} -- somebody was seen since
+  end
   if a.command ~= '' and redis.call('HLEN', keys[COMMANDS]) >= a.max_commands then
     return {'full'}
   end
@@ -287,7 +307,7 @@ end
 
 -- commit: one transition, all of it or nothing.
 -- ARGV msgpack {id, version, head, fence, command, digest, answer, session, tick, opens, lease, running,
---   grace, store, max_log, max_commands, events = {body..}, turns = {{n, json}..}}
+--   grace, presence, seen, store, max_log, max_commands, events = {body..}, turns = {{n, json}..}}
 -- -> ok, head, ids | duplicate, remembered | conflict | fenced | full | missing | erased
 local function commit(keys, argv)
   local a = cmsgpack.unpack(argv[1])
@@ -311,6 +331,7 @@ local function commit(keys, argv)
   if a.session ~= '' then
     set('session', a.session)
     redis.call('ZADD', keys[TIMERS], int(a.tick), a.id)
+    set_presence(keys, a.id, a.presence, now)
   end
   local open_from = meta.open_from
   if a.opens > 0 then
@@ -472,6 +493,7 @@ local function free(keys, id)
   redis.call('DEL', keys[META], keys[LOG], keys[TURNS], keys[COMMANDS], keys[PENDING])
   redis.call('ZREM', keys[TIMERS], id)
   redis.call('ZREM', keys[LEASES], id)
+  redis.call('ZREM', keys[PRESENCE], id)
 end
 
 -- How often the pause before the next look at what cannot be parked is doubled.
@@ -534,6 +556,38 @@ local function postpone(keys, argv)
     redis.call('ZREM', keys[TIMERS], argv[1])
   end
   return {'ok'}
+end
+
+-- attend: tells who is where, for one partition, and learns who is not.
+-- `heard_ms` is how long ago the last sign of life came from there. What was not seen for `lapse_ms` has lapsed.
+-- KEYS presence, interviews' hashes; ARGV lapse_ms, limit, (id, present?, heard_ms)..
+-- -> {ids of those present that are marked as away}, {id, seen}.. of the lapsed
+local function attend(keys, argv)
+  local now, away, lapsed = now_ms(), {}, {}
+  for i = 2, #keys do
+    local id, present, heard = argv[3 * i - 3], argv[3 * i - 2], now - tonumber(argv[3 * i - 1])
+    local meta = redis.call('HMGET', keys[i], 'version', 'heard', 'away')
+    if meta[1] then
+      if heard > (tonumber(meta[2]) or 0) then
+        redis.call('HSET', keys[i], 'heard', int(heard))
+      end
+      if present == '1' then
+        redis.call('ZADD', keys[1], 'XX', int(now), id)
+        if meta[3] then
+          away[#away + 1] = id
+        end
+      end
+    else
+      redis.call('ZREM', keys[1], id)
+    end
+  end
+  local found = redis.call('ZRANGEBYSCORE', keys[1], '-inf', int(now - tonumber(argv[1])), 'WITHSCORES',
+    'LIMIT', 0, argv[2])
+  for i = 1, #found, 2 do
+    lapsed[#lapsed + 1] = found[i]
+    lapsed[#lapsed + 1] = found[i + 1]
+  end
+  return {away, lapsed}
 end
 
 -- erase: frees everything and refuses what arrives late. ARGV id, seconds
@@ -701,6 +755,7 @@ register('ingest', commit, {})
 register('acquire', acquire, {'allow-oom'})
 register('renew', renew, {'allow-oom'})
 register('append', append, {})
+register('attend', attend, {'allow-oom'})
 register('finish', commit, {'allow-oom'})
 register('cancel', commit, {'allow-oom'})
 register('release', release, {'allow-oom'})

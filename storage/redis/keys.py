@@ -20,6 +20,7 @@ def interview_keys(interview_id: str) -> tuple[str, ...]:
         f"{prefix}timers",
         f"{prefix}outbox",
         f"{own}:erased",
+        presence_key(partition_of(interview_id)),
     )
 
 
@@ -31,6 +32,11 @@ def ticket_key(interview_id: str, ticket: str) -> str:
 def outbox_key(partition: int) -> str:
     """Return the partition's outbox stream."""
     return f"{_prefix(partition)}outbox"
+
+
+def presence_key(partition: int) -> str:
+    """Return the partition's set of live interviews, by when somebody was seen there last."""
+    return f"{_prefix(partition)}presence"
 
 
 def tries_key(partition: int) -> str:

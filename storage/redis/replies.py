@@ -53,8 +53,8 @@ def state(raw: Sequence[Any]) -> live.State:
     Raises:
         BadDataError: the session cannot be read by this version.
     """
-    session, version, head, fence, open_from, ordinal, handle, stored, touched, answer = raw[:10]
-    turns, entries = raw[10:]
+    session, version, head, fence, open_from, ordinal, handle, stored, touched = raw[:9]
+    heard, answer, turns, entries = raw[9:]
     try:
         kept = sorted((_turn.decode(text) for text in turns[1::2]), key=lambda turn: turn.turn)
         decoded = _session.decode(session)
@@ -70,6 +70,7 @@ def state(raw: Sequence[Any]) -> live.State:
         handle=handle.decode(),
         stored=event_id(stored),
         touched=int(touched),
+        heard=int(heard or 0),
         turns=tuple(kept),
         entries=tuple(log_entries(entries)),
         answer=live.read_answer(answer.decode()) if answer else None,
@@ -83,6 +84,14 @@ def pulse(reply: Reply) -> live.Pulse | None:
         return None
     slots = zip(("candidate", "transcriber"), sockets, strict=True)
     return live.Pulse(event_id(head), event_id(stored), _numbers(slots))
+
+
+def attendance(reply: Reply) -> live.Attendance:
+    """Read the answer of one partition's ``attend``."""
+    away, lapsed = reply
+    return live.Attendance(
+        names(away), tuple((name, int(float(seen))) for name, seen in pairs(lapsed))
+    )
 
 
 def _numbers(slots: Iterable[tuple[str, bytes | None]]) -> dict[str, int]:

@@ -1,7 +1,7 @@
 """`storage.live.LiveStore` over Redis Functions."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -72,6 +72,7 @@ class RedisStore:
             "head": str(restore.head),
             "running": f"{opened.turn}:{opened.attempt}" if opened and running else "",
             "tick": restore.tick,
+            "presence": live.presence_of(session),
             "turns": [
                 (str(turn.turn), msgspec.json.encode(turn).decode()) for turn in restore.turns
             ],
@@ -145,7 +146,7 @@ class RedisStore:
     ) -> list[bool]:
         """See `LiveStore.renew`."""
         calls = [
-            resp.command(_args("renew", 9, name, name, fence, lease_ms)) for name, fence in leases
+            resp.command(_args("renew", 10, name, name, fence, lease_ms)) for name, fence in leases
         ]
         answers = await self._pipeline(calls, tolerant=True)
         return [isinstance(reply, list) and reply[0] == b"ok" for reply in answers]
@@ -196,6 +197,16 @@ class RedisStore:
         key = keys.ticket_key(interview_id, ticket)
         used = await self._command("FCALL", library.function("redeem"), 1, key, nonce, seconds)
         return used == 1
+
+    async def attend(
+        self, attendants: Mapping[int, Sequence[live.Attendant]], lapse_ms: int, limit: int
+    ) -> list[live.Attendance]:
+        """See `LiveStore.attend`."""
+        calls = [
+            resp.command(_attend(partition, present, lapse_ms, limit))
+            for partition, present in attendants.items()
+        ]
+        return [replies.attendance(reply) for reply in await self._pipeline(calls)]
 
     # --- the sweep --------------------------------------------------------------------------------
 
@@ -302,7 +313,7 @@ class RedisStore:
     # --- calls ------------------------------------------------------------------------------------
 
     async def _call(self, name: str, interview_id: str, *arguments: Any) -> replies.Reply:
-        return await self._command(*_args(name, 9, interview_id, *arguments))
+        return await self._command(*_args(name, 10, interview_id, *arguments))
 
     async def _command(self, *arguments: Any) -> Any:
         with translated():
@@ -373,6 +384,19 @@ def _args(name: str, count: int, interview_id: str, *arguments: Any) -> tuple[An
     command = "FCALL_RO" if name in _READ_ONLY else "FCALL"
     named = keys.interview_keys(interview_id)[:count]
     return (command, library.function(name), count, *named, *arguments)
+
+
+def _attend(
+    partition: int, attendants: Sequence[live.Attendant], lapse_ms: int, limit: int
+) -> tuple[Any, ...]:
+    named = [keys.interview_keys(each.interview_id)[0] for each in attendants]
+    told = [
+        part
+        for each in attendants
+        for part in (each.interview_id, int(each.present), each.heard_ms)
+    ]
+    count, presence = len(named) + 1, keys.presence_key(partition)
+    return ("FCALL", library.function("attend"), count, presence, *named, lapse_ms, limit, *told)
 
 
 _READ_ONLY = frozenset(("load", "unstored"))

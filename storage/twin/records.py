@@ -24,6 +24,8 @@ class Interview:
     stored: EventId
     running: str
     touched: int
+    heard: int = 0
+    away: bool = False
     fence: str = "0:"
     lease_until: int = 0
     open_from: int = 0
@@ -111,6 +113,7 @@ class Interview:
             handle=self.handle,
             stored=self.stored,
             touched=self.touched,
+            heard=self.heard,
             turns=tuple(kept) if turns else (),
             entries=self._open_entries() if entries else (),
             answer=self._answer(command),
@@ -163,6 +166,7 @@ class Partition:
 
     leases: dict[str, int] = field(default_factory=dict[str, int])
     timers: dict[str, int] = field(default_factory=dict[str, int])
+    presence: dict[str, int] = field(default_factory=dict[str, int])
     outbox: dict[str, Delivery] = field(default_factory=dict[str, Delivery])
     queued: int = 0
     tries: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
@@ -176,6 +180,7 @@ class Partition:
             self,
             leases=self.leases.copy(),
             timers=self.timers.copy(),
+            presence=self.presence.copy(),
             outbox={name: replace(delivery) for name, delivery in self.outbox.items()},
             tries=self.tries.copy(),
             dead=self.dead.copy(),

@@ -1,7 +1,7 @@
 """`storage.live.LiveStore` in memory; each method says in Python what a function says in Lua."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypeVar
 
 import msgspec
@@ -73,6 +73,8 @@ class Twin:
             if created.running:
                 partition.leases[name] = self._server.clock()
             partition.timers[name] = restore.tick
+            presence = live.presence_of(restore.session)
+            _set_presence(created, partition, name, presence, self._server.clock())
             return "ok"
 
         return await self._write("create", name, create, adds=True)
@@ -145,7 +147,10 @@ class Twin:
             return live.Conflict()
         if commit.fence and not held.holds_lease(commit.fence, self._server.clock()):
             return live.Fenced()
-        if commit.ordinal not in (live.ANY_ORDINAL, held.ordinal):
+        present = self._server.partition(commit.id).presence.get(commit.id)
+        if commit.ordinal not in (live.ANY_ORDINAL, held.ordinal) or (
+            commit.seen and commit.seen != present
+        ):
             return live.Fenced()
         if commit.command and len(held.commands) >= commit.max_commands:
             return live.Full()
@@ -162,6 +167,7 @@ class Twin:
         if commit.session:
             held.session = commit.session
             partition.timers[commit.id] = commit.tick
+            _set_presence(held, partition, commit.id, commit.presence, now)
         if commit.opens:
             held.open_from = before.seq + commit.opens
         if commit.lease:
@@ -291,6 +297,39 @@ class Twin:
             return live.Pulse(held.head, held.stored, sockets)
 
         return await self._call("pulse", lambda: [pulse(name) for name in interviews])
+
+    async def attend(
+        self, attendants: Mapping[int, Sequence[live.Attendant]], lapse_ms: int, limit: int
+    ) -> list[live.Attendance]:
+        """See `LiveStore.attend`."""
+
+        def act() -> list[live.Attendance]:
+            return [
+                self._attend(self._server.partitions[number], present, lapse_ms, limit)
+                for number, present in attendants.items()
+            ]
+
+        return await self._call("attend", act)
+
+    def _attend(
+        self, partition: Partition, attendants: Sequence[live.Attendant], lapse_ms: int, limit: int
+    ) -> live.Attendance:
+        now, away = self._server.clock(), list[str]()
+        for each in attendants:
+            held = self._server.interviews.get(each.interview_id)
+            if held is None:
+                partition.presence.pop(each.interview_id, None)
+                continue
+            held.heard = max(held.heard, now - each.heard_ms)
+            if each.present:
+                if each.interview_id in partition.presence:
+                    partition.presence[each.interview_id] = now
+                if held.away:
+                    away.append(each.interview_id)
+        lapsed = _due(partition.presence, now - lapse_ms, limit)
+        return live.Attendance(
+            tuple(away), tuple((name, partition.presence[name]) for name in lapsed)
+        )
 
     async def publish(self, interview_id: str, payload: str) -> None:
         """See `LiveStore.publish`."""
@@ -489,6 +528,7 @@ class Twin:
         partition = self._server.partition(interview_id)
         partition.timers.pop(interview_id, None)
         partition.leases.pop(interview_id, None)
+        partition.presence.pop(interview_id, None)
 
     async def _call(self, operation: str, effect: Callable[[], _T], *, adds: bool = False) -> _T:
         return await self._server.call(self._name, operation, effect, adds=adds)
@@ -527,6 +567,16 @@ def _restored(restore: live.Restore, now: int) -> Interview:
         turns={str(t.turn): msgspec.json.encode(t).decode() for t in restore.turns},
         commands=dict(restore.commands),
     )
+
+
+def _set_presence(
+    held: Interview, partition: Partition, name: str, presence: live.Presence, now: int
+) -> None:
+    if presence == "here":
+        partition.presence.setdefault(name, now)
+    else:
+        partition.presence.pop(name, None)
+    held.away = presence == "away"
 
 
 def _turn_lease(held: Interview, partition: Partition, commit: live.Commit, now: int) -> None:

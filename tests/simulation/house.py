@@ -15,8 +15,9 @@ from server.hub import Hub
 from server.instance import Following
 from server.joining import Door
 from server.leases import Leases
+from server.presence import Presence
 from server.runner import TurnRunner
-from server.sessions import Sessions
+from server.sessions import GRACE_MS, Sessions
 from server.sweeper import Sweeper
 from server.turn import TurnWork
 from server.writer import Writer
@@ -142,6 +143,7 @@ class SimInstance:
         followers = Following(self.runner, self.writer)
         self.sessions.followers = followers
         self.sweeper = Sweeper(store, self.sessions, followers, clock, idle_ms=idle_ms)
+        self.presence = Presence(store, self.sessions, clock, grace_ms=GRACE_MS)
         self.credentials = Credentials(SECRET, clock.now, clock.nonce)
         self._backends = Backends(
             store=store,
@@ -151,6 +153,7 @@ class SimInstance:
             followers=followers,
             clock=clock,
             meter=meter,
+            presence=self.presence,
         )
         self._pipes: dict[Pipe, Connection] = {}
         self._group: asyncio.TaskGroup | None = None
@@ -220,6 +223,7 @@ class SimInstance:
                     self.leases.run(),
                     self.runner.run(),
                     self.sweeper.run(),
+                    self.presence.run(),
                     self.writer.run(),
                 ):
                     group.create_task(task)

@@ -12,8 +12,10 @@ from protocol.effects import Effect, Emit, Keep, Reject, Run, Stop, Store
 from protocol.ids import EventId
 from protocol.machine import (
     TABLE,
+    Arrived,
     Finished,
     Input,
+    Left,
     Lost,
     Noted,
     Rated,
@@ -24,7 +26,7 @@ from protocol.machine import (
     transition,
 )
 from protocol.plan import Plan
-from protocol.scalars import NoticeCode, Outcome, Source, Status
+from protocol.scalars import NoticeCode, Outcome, Source
 from protocol.session import Session, Turn, snapshot
 from protocol.text import sha256
 from protocol.view import View
@@ -40,6 +42,7 @@ CODES: tuple[NoticeCode, ...] = (
 )
 OUTCOMES: tuple[Outcome, ...] = ("final", "final", "final", "failed")
 SOURCES: tuple[Source, ...] = ("model", "cache", "bank")
+STEPS_MS = (0, 1, 900, 900, 20_000, 20_000, 20_000, 100_000, 400_000, -500)
 AFTER_THE_END = (e.Notice, e.ReportFailed, e.ReportReady, e.RatingReady)
 
 
@@ -106,7 +109,9 @@ class Walk:
 
     def draw_input(self) -> Input:
         draw = self.draw
-        self.at = max(AT, self.at + draw.choice((0, 1, 900, 900, 20_000, 20_000, 400_000, -500)))
+        self.at = max(AT, self.at + draw.choice(STEPS_MS))
+        if self.session.status in ("created", "paused") and draw.random() < 0.02:
+            self.at += 40 * 86_400_000
         opened = self.session.open
         roll = draw.random()
         if self.session.status == "created" and roll < 0.4:
@@ -117,6 +122,8 @@ class Walk:
             return self.command(self._answer())
         if self.session.status == "paused" and roll < 0.6:
             return self.command(c.InterviewResume(id="r"))
+        if self.session.status == "disconnected" and roll < 0.3:
+            return Arrived(at=self.at)
         return self._anything()
 
     def command(self, command: c.DurableCommand) -> Received:
@@ -167,6 +174,8 @@ class Walk:
             self.command(c.InterviewResume(id="r")),
             self.command(c.InterviewStart(id="s", consent=c.Consent(version="1", at=AT))),
             Ticked(at=self.at),
+            Left(since=self.at - draw.choice((0, 20_000, 10**7)), grace_ms=1_000_000, at=self.at),
+            Arrived(at=self.at),
             Noted(code=draw.choice(CODES), message="m", at=self.at),
             Lost(turn=number, attempt=attempt, reason="stalled", at=self.at),
             Rated(
@@ -199,11 +208,6 @@ class Walk:
         self.view = View()
         shown = snapshot(self.session, tuple(self.kept), self.text, self.at)
         self.view.replace(shown, EventId(self.seq, 7))
-
-    def pretend(self, status: Status) -> None:
-        """Put the interview in a status that nothing leads to yet."""
-        self.session = replace(self.session, status=status)
-        self.view.status = status
 
     def stream(self, text: str) -> None:
         """Log a delta of the interviewer's open turn, as the turn's runner does."""
@@ -295,8 +299,13 @@ class Walk:
         session = self.session
         assert session.elapsed_ms >= before.elapsed_ms >= 0
         assert 0 <= session.remaining(self.at) <= session.plan.duration_ms
-        assert (session.running_since is not None) == (session.status in ("live", "disconnected"))
+        assert (session.running_since is not None) == (session.status == "live")
+        assert (session.rests_since is not None) == (session.status in ("paused", "disconnected"))
         assert (session.ended_at is not None) == session.over
+        assert before.absent_ms <= session.absent_ms <= session.grace_ms
+        assert session.absences - before.absences == (
+            (before.status, session.status) == ("live", "disconnected")
+        )
 
     def _shape(self, before: Session) -> None:
         session = self.session
@@ -319,7 +328,11 @@ class Walk:
         """What a client made of the events is what a snapshot would say."""
         shown = snapshot(self.session, (), self.text, self.at)
         view = self.view
-        assert (view.status, view.phase) == (shown.status, shown.phase)
+        assert view.phase == shown.phase
+        assert view.status == shown.status or {view.status, shown.status} == {
+            "live",
+            "disconnected",
+        }
         assert view.open == shown.open
         assert view.turns == self.turns
 
@@ -327,14 +340,13 @@ class Walk:
         """The time at which the machine wants to be woken is the first one that matters."""
         session, due = self.session, next_tick(self.session)
         if due is None:
-            assert not transition(session, Ticked(at=self.at + 10**9)).effects
+            assert not transition(session, Ticked(at=self.at + 10**12)).effects
             return
-        assert session.running_since is not None
-        assert due >= session.running_since
         done = transition(session, Ticked(at=due))
         assert done.effects
-        assert next_tick(done.session) != due or due == session.running_since
-        if due > session.running_since:
+        after = next_tick(done.session)
+        assert after is None or after > due
+        if due > self.at:
             assert not transition(session, Ticked(at=due - 1)).effects
 
 

@@ -118,9 +118,14 @@ def test_rejections_of_the_page_are_those_of_the_code() -> None:
     told = set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))
     source = "".join(
         (ROOT / place).read_text(encoding="utf-8")
-        for place in ("protocol/machine.py", "server/sessions.py", "server/connection.py")
+        for place in (
+            "protocol/machine.py",
+            "protocol/clock.py",
+            "server/sessions.py",
+            "server/connection.py",
+        )
     )
-    calls = r"(?:_Refusal\(|\bReject\(|_reject\(\s*(?:\w+\.)*\w*id, )\"(\w+)\""
+    calls = r"(?:\bRefusal\(|\bReject\(|_reject\(\s*(?:\w+\.)*\w*id, )\"(\w+)\""
     assert told == set(re.findall(calls, source))
 
 

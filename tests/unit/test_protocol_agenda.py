@@ -1,86 +1,19 @@
 """Interviews told step by step: the agenda, barge-in, hints, pauses, time, and what is refused."""
 
-from typing import Any
-
 import pytest
 from msgspec.structs import replace
 
 from protocol import commands as c
 from protocol import events as e
-from protocol.effects import Emit, Keep, Reject, Run, Stop
+from protocol.effects import Run, Stop
 from protocol.limits import LIMITS, SEGMENTS_PER_ANSWER
 from protocol.machine import (
     HINTS_PER_QUESTION,
-    TIME_LOW_MS,
     Finished,
-    Input,
     Lost,
-    Received,
-    Ticked,
     next_tick,
-    transition,
 )
-from protocol.plan import Plan
-from protocol.session import Session, Turn
-
-AT = 1_700_000_000_000
-CONSENT = c.Consent(version="1", at=AT)
-
-
-class Story:
-    """One interview and the effects of its last input."""
-
-    def __init__(self, **plan: Any) -> None:
-        fields: dict[str, Any] = {"type": "technical", "role": "r", "duration_minutes": 15} | plan
-        agreed = Plan(**fields)
-        self.session = Session(interview_id="i", user_id="u", created_at=AT, plan=agreed)
-        self.effects: tuple[Any, ...] = ()
-        self.turns: list[Turn] = []
-        self.at = AT
-
-    def take(self, happened: Input) -> None:
-        self.session, self.effects = transition(self.session, happened)
-        self.turns += [effect.turn for effect in self.effects if isinstance(effect, Keep)]
-
-    def send(self, command: c.DurableCommand, logged: str = "") -> None:
-        self.take(Received(command=command, at=self.at, logged=logged))
-
-    def start(self) -> None:
-        self.send(c.InterviewStart(id="s", consent=CONSENT))
-
-    def say(self, text: str = "Why?") -> None:
-        turn, attempt = self.open.turn, self.open.attempt
-        self.take(Finished(turn=turn, attempt=attempt, text=text, at=self.at, source="model"))
-
-    def hear(self, text: str, **how: Any) -> None:
-        heard: dict[str, Any] = {"id": "f", "utterance_id": "u", "revision": 1, "text": text}
-        self.send(c.SpeechFinal(**(heard | how)))
-
-    def answer(self, text: str | None = "Because.") -> None:
-        self.send(c.AnswerSubmit(id="a", text=text))
-
-    @property
-    def open(self) -> Any:
-        assert self.session.open is not None
-        return self.session.open
-
-    @property
-    def events(self) -> list[Any]:
-        return [effect.event for effect in self.effects if isinstance(effect, Emit)]
-
-    @property
-    def reject(self) -> Reject:
-        (effect,) = self.effects
-        assert isinstance(effect, Reject)
-        return effect
-
-
-def begun() -> Story:
-    """The candidate is to answer the warm-up question."""
-    story = Story()
-    story.start()
-    story.say()
-    return story
+from tests.support.stories import AT, CONSENT, Story, begun
 
 
 def test_the_whole_agenda() -> None:
@@ -246,32 +179,6 @@ def test_a_reply_that_ends_in_a_pause_is_followed_by_the_closing() -> None:
     assert story.session.open is None
     story.send(c.InterviewResume(id="r"))
     assert (story.session.phase, story.open.kind) == ("wrap_up", "closing")
-
-
-def test_warnings_come_once_and_the_last_answer_is_followed_by_the_closing() -> None:
-    story = begun()
-    due = next_tick(story.session) or 0
-    low = min(TIME_LOW_MS, story.session.plan.duration_ms // 5)
-    assert due == AT + story.session.plan.duration_ms - low
-    story.take(Ticked(at=due - 1))
-    assert story.effects == ()
-    story.take(Ticked(at=due))
-    assert [event.code for event in story.events] == ["time_low"]
-    story.at = AT + story.session.plan.duration_ms
-    assert next_tick(story.session) == story.at
-    story.take(Ticked(at=story.at))
-    assert [event.code for event in story.events] == ["time_up"]
-    assert next_tick(story.session) is None
-    story.answer()
-    assert (story.session.phase, story.open.kind) == ("wrap_up", "closing")
-    story.say()
-    assert story.session.status == "completed"
-
-
-def test_a_late_tick_gives_both_warnings_at_once() -> None:
-    story = begun()
-    story.take(Ticked(at=AT + 10**9))
-    assert [event.code for event in story.events] == ["time_low", "time_up"]
 
 
 @pytest.mark.parametrize("status", ["created", "asked", "answering", "paused"])

@@ -35,7 +35,7 @@ def test_every_edge_of_the_table_is_drawn_where_its_status_can_be_reached() -> N
     }
     assert edges == expected
     assert {start for start, end, _ in drawn if end == "[*]"} == statuses & ENDED
-    assert statuses == {"created", "live", "paused", "completed", "terminated"}
+    assert statuses == set(STATUSES)
 
 
 def test_the_table_on_the_page_is_whole() -> None:

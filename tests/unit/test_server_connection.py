@@ -127,6 +127,7 @@ class Scene:
             "followers": Silent(),
             "clock": self.clock,
             "meter": Silent(),
+            "presence": Silent(),
         }
         self._backends = Backends(**parts)
         self.connection: Connection

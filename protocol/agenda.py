@@ -1,0 +1,72 @@
+"""The agenda: what comes after a turn.
+
+    warm-up question, answer; per main question: answer, probe, answer;
+    invitation to ask, answer, reply; closing; completed.
+
+While the interview is paused, what was begun is finished and nothing new begins.
+"""
+
+from protocol import events as e
+from protocol.effects import Store
+from protocol.plan import PROBES_PER_QUESTION
+from protocol.scalars import EndReason
+from protocol.session import OpenTurn
+from protocol.step import Step
+from protocol.turns import answer, ask, begin
+
+
+def proceed(step: Step, finished: OpenTurn | None) -> None:
+    """Begin what comes after the turn that was ``finished`` last."""
+    match finished and finished.kind:
+        case "question" | "probe" | "hint":
+            begin(step, "candidate", "answer", finished and finished.question_id)
+        case "closing":
+            end(step, "completed")
+        case _ if step.session.status == "paused":
+            pass  # `interview.resume` proceeds
+        case "reply":
+            close(step)
+        case _:
+            _after_answer(step)
+
+
+def go_on(step: Step) -> None:
+    """Begin what waited while the interview was paused."""
+    if step.session.open is None:
+        close(step) if step.session.last == "reply" else _after_answer(step)
+
+
+def close(step: Step) -> None:
+    """Begin the interviewer's last turn."""
+    step.enter("wrap_up")
+    ask(step, "closing")
+
+
+def end(step: Step, reason: EndReason) -> None:
+    """End the interview. An answer that is open is kept as far as it was given."""
+    turn = step.session.open
+    if turn is not None:
+        answer(step, turn.spoken, "interrupted")
+    step.stop_clock(step.at)
+    step.enter("closed")
+    step.emit(e.InterviewEnded(reason=reason))
+    step.change(status=reason, ended_at=step.at, rests_since=None)
+    step.effects.append(Store())
+
+
+def _after_answer(step: Step) -> None:
+    session = step.session
+    if session.phase == "candidate_questions":
+        ask(step, "reply", "candidate-questions")
+    elif session.remaining(step.at) == 0:
+        close(step)
+    elif session.question and session.probes < PROBES_PER_QUESTION:
+        step.change(probes=session.probes + 1)
+        ask(step, "probe", f"core-{session.question}")
+    elif session.question < session.main_questions:
+        step.enter("core")
+        step.change(question=session.question + 1, probes=0, hints=0)
+        ask(step, "question", f"core-{session.question + 1}")
+    else:
+        step.enter("candidate_questions")
+        ask(step, "question", "candidate-questions")

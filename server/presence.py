@@ -1,0 +1,145 @@
+"""Who is there: the interview's clock stands while nobody is who could answer.
+
+The candidate's sockets, and those of the voice-to-text front end, are told to Redis every few
+seconds, by each instance for its own. What nobody told for `LAPSE_S` has lapsed, and whichever
+instance finds it first applies `Left`: as of the last sign of life that anybody heard. So nothing
+hangs on the news that a socket was closed, which an instance that was killed never gives. Somebody
+present where an interview waits is found in the same round trip, and `Arrived` applied.
+
+An absence is committed only if the interview was not seen since it was found missing.
+"""
+
+import asyncio
+from typing import Protocol
+
+import structlog
+
+from protocol.machine import Arrived, Left
+from server.clock import Clock
+from server.sessions import Sessions
+from storage.errors import ErasedError, MissingError, StorageError
+from storage.live import PARTITIONS, Attendant, LiveStore, State, partition_of
+
+PULSE_S = 4.0
+LAPSE_S = 15.0
+"""An interview is missed when it was not told for so long: some pulses may fail."""
+LIMIT = 32
+"""At most so many lapsed interviews of one partition a pulse."""
+
+_log = structlog.get_logger()
+
+
+class Attending(Protocol):
+    """A socket through which somebody could answer."""
+
+    @property
+    def heard(self) -> float:
+        """The monotonic time of its last frame."""
+        ...
+
+
+class Presence:
+    """One instance's part in it."""
+
+    def __init__(
+        self, store: LiveStore, sessions: Sessions, clock: Clock, *, grace_ms: int
+    ) -> None:
+        self._store = store
+        self._sessions = sessions
+        self._clock = clock
+        self._grace_ms = grace_ms
+        self._sockets: dict[str, set[Attending]] = {}
+        self._left: dict[str, float] = {}
+        self._watching_since: float | None = None
+        self._asked_before = 0.0
+        self._todo: dict[str, int | None] = {}
+        self._found = asyncio.Event()
+
+    def enter(self, interview_id: str, socket: Attending) -> None:
+        """Somebody came who can answer."""
+        self._sockets.setdefault(interview_id, set()).add(socket)
+
+    def leave(self, interview_id: str, socket: Attending) -> None:
+        """They left, or were lost: what counts is when they were heard last."""
+        sockets = self._sockets.get(interview_id, set())
+        if socket in sockets:
+            sockets.remove(socket)
+            self._left[interview_id] = max(socket.heard, self._left.get(interview_id, 0.0))
+            if not sockets:
+                del self._sockets[interview_id]
+
+    async def run(self) -> None:
+        """Tell and learn for ever; owned by the instance's task group."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._work())
+            while True:
+                await asyncio.sleep(PULSE_S * (0.75 + self._clock.random() / 2))
+                await self._beat()
+
+    async def _beat(self) -> None:
+        """Tell once who is here. What comes back is worked through beside the pulse."""
+        left, self._left = self._left, {}
+        asked_at = self._clock.monotonic()
+        try:
+            told = await self._store.attend(self._attendants(left), int(LAPSE_S * 1000), LIMIT)
+        except StorageError as error:
+            if self._watching_since is not None:
+                _log.warning("presence not told", error=type(error).__name__)
+            self._watching_since = None
+            self._left = left | self._left
+            return
+        lapsed = {name: seen for each in told for name, seen in each.lapsed}
+        away = dict.fromkeys(name for each in told for name in each.away)
+        self._todo = {**(lapsed if self._trusts(asked_at) else {}), **away}
+        if self._todo:
+            self._found.set()
+
+    async def _work(self) -> None:
+        while True:
+            await self._found.wait()
+            self._found.clear()
+            todo = self._todo
+            for interview_id, seen in todo.items():
+                await self._act(interview_id, seen)
+
+    async def _act(self, interview_id: str, seen: int | None) -> None:
+        try:
+            if seen is None:
+                await self._sessions.apply(interview_id, Arrived(at=self._clock.now()))
+            else:
+                await self._miss(interview_id, seen)
+        except (MissingError, ErasedError):
+            self._left.setdefault(interview_id, self._clock.monotonic())  # it is forgotten then
+        except StorageError as error:  # the next pulse finds it again
+            _log.warning("presence not noted", interview=interview_id, error=type(error).__name__)
+
+    async def _miss(self, interview_id: str, seen: int) -> None:
+        found = await self._store.load(interview_id)
+        if not isinstance(found, State):
+            raise MissingError
+        since, now = found.heard or seen, self._clock.now()
+        left = Left(since=since, grace_ms=self._grace_ms, at=now)
+        await self._sessions.apply(interview_id, left, seen=seen, state=found)
+
+    def _attendants(self, left: dict[str, float]) -> dict[int, list[Attendant]]:
+        now = self._clock.monotonic()
+        told: dict[int, list[Attendant]] = {number: [] for number in range(PARTITIONS)}
+        for interview_id in {**self._sockets, **left}:
+            sockets = self._sockets.get(interview_id, set())
+            heard = [socket.heard for socket in sockets]
+            heard += [left[interview_id]] if interview_id in left else []
+            age_ms = max(0, int((now - max(heard)) * 1000))
+            attendant = Attendant(interview_id, present=bool(sockets), heard_ms=age_ms)
+            told[partition_of(interview_id)].append(attendant)
+        return told
+
+    def _trusts(self, asked_at: float) -> bool:
+        """Whether silence means absence: not while Redis was away, or this process, a moment ago.
+
+        Then nobody could tell who is there, and all would seem to be missing.
+        """
+        now = self._clock.monotonic()
+        if self._watching_since is None or now - self._asked_before > LAPSE_S:
+            self._watching_since = now
+        self._asked_before = asked_at
+        return now - self._watching_since >= LAPSE_S

@@ -1,0 +1,248 @@
+"""Presence over the twin, in virtual time: who is missed, who is not, and who comes back."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from msgspec.structs import replace
+
+from protocol import commands as c
+from protocol.ids import ORIGIN
+from protocol.machine import Finished, Received, transition
+from protocol.session import Session
+from server.hub import Hub
+from server.presence import LAPSE_S, PULSE_S, Presence
+from server.sessions import Sessions
+from storage.live import Restore, State
+from storage.twin import Twin, TwinNotifier, TwinServer
+from tests.support.clocks import LoopClock
+from tests.support.interviews import session
+from tests.support.speeches import Rows, interviewer
+from tests.support.virtual_time import run_virtual
+
+GRACE_MS = 600_000
+LAPSES = LAPSE_S + 3 * PULSE_S
+"""By then an absence has been noticed."""
+
+
+class Socket:
+    """Somebody's, who is heard all the time, or not."""
+
+    def __init__(self, clock: LoopClock) -> None:
+        self._clock = clock
+        self.silent_since: float | None = None
+
+    @property
+    def heard(self) -> float:
+        return self._clock.monotonic() if self.silent_since is None else self.silent_since
+
+
+class Archive:
+    """Holds what was parked."""
+
+    def __init__(self) -> None:
+        self.restores: dict[str, Restore] = {}
+
+    async def rebuild(self, interview_id: str) -> Restore | None:
+        return self.restores.get(interview_id)
+
+
+class Scene:
+    """One Redis and two instances, each with its own client."""
+
+    def __init__(self) -> None:
+        self.clock = LoopClock()
+        self.server = TwinServer(self.clock.now)
+        self.archive = Archive()
+        self.sessions = [self._sessions(), self._sessions()]
+        self.instances = [
+            Presence(Twin(self.server), each, self.clock, grace_ms=GRACE_MS)
+            for each in self.sessions
+        ]
+        self.running: list[asyncio.Task[None]] = []
+
+    def _sessions(self) -> Sessions:
+        store = Twin(self.server)
+        hub = Hub(store, TwinNotifier(self.server), self.clock)
+        speaker = interviewer(None, Rows())
+        return Sessions(
+            store, self.archive, hub, self.clock, speaker, idle_ms=10**7, grace_ms=GRACE_MS
+        )
+
+    def begun(self) -> Session:
+        """A session whose candidate is to answer."""
+        at = self.clock.now()
+        new = replace(session(), created_at=at)
+        start = c.InterviewStart(id="start", consent=c.Consent(version="1", at=at))
+        started = transition(new, Received(command=start, at=at)).session
+        asked = Finished(turn=1, attempt=1, text="Why?", at=at, source="bank")
+        return transition(started, asked).session
+
+    async def interview(self) -> str:
+        begun = self.begun()
+        await Twin(self.server).create(Restore(session=begun, version=0, head=ORIGIN, tick=10**15))
+        return begun.interview_id
+
+    async def found(self, name: str) -> Session:
+        state = await Twin(self.server).load(name)
+        assert isinstance(state, State)
+        return state.session
+
+    def play(self, story: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        async def main() -> None:
+            self.running = [asyncio.create_task(each.run()) for each in self.instances]
+            try:
+                await story()
+            finally:
+                for task in self.running:
+                    task.cancel()
+                ends = await asyncio.gather(*self.running, return_exceptions=True)
+                assert all(isinstance(end, asyncio.CancelledError) for end in ends)
+
+        run_virtual(main())
+
+
+def test_nobody_is_missed_who_is_there() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        name = await scene.interview()
+        scene.instances[0].enter(name, Socket(scene.clock))
+        await asyncio.sleep(600)
+        assert (await scene.found(name)).status == "live"
+        assert (await scene.found(name)).absences == 0
+
+    scene.play(story)
+
+
+def test_who_leaves_is_missed_since_they_were_heard_and_comes_back_elsewhere() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        name = await scene.interview()
+        socket, began = Socket(scene.clock), scene.clock.monotonic()
+        scene.instances[0].enter(name, socket)
+        await asyncio.sleep(60)
+        socket.silent_since = scene.clock.monotonic()
+        await asyncio.sleep(30)  # until the heartbeat is missed
+        assert (await scene.found(name)).status == "live"
+        scene.instances[0].leave(name, socket)
+        await asyncio.sleep(LAPSES)
+        away = await scene.found(name)
+        assert away.status == "disconnected"
+        assert abs(away.elapsed_ms - (socket.silent_since - began) * 1000) <= 2
+        await asyncio.sleep(120)
+        scene.instances[1].enter(name, Socket(scene.clock))
+        await asyncio.sleep(2 * PULSE_S)
+        back = await scene.found(name)
+        assert (back.status, back.absences) == ("live", 1)
+        assert back.elapsed(scene.clock.now()) < away.elapsed_ms + 2_000 * PULSE_S
+        await asyncio.sleep(LAPSES)
+        assert (await scene.found(name)).status == "live"
+
+    scene.play(story)
+
+
+def test_an_instance_that_was_killed_gives_no_news_and_its_candidates_are_missed() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        lost, kept = await scene.interview(), await scene.interview()
+        scene.instances[0].enter(lost, Socket(scene.clock))
+        scene.instances[1].enter(kept, Socket(scene.clock))
+        await asyncio.sleep(60)
+        scene.running.pop(0).cancel()
+        await asyncio.sleep(LAPSES)
+        away = await scene.found(lost)
+        assert away.status == "disconnected"
+        assert 60_000 - 2_000 * PULSE_S <= away.elapsed_ms <= 60_000
+        assert (await scene.found(kept)).status == "live"
+
+    scene.play(story)
+
+
+def test_of_two_sockets_on_two_instances_one_is_enough() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        name = await scene.interview()
+        page, transcriber = Socket(scene.clock), Socket(scene.clock)
+        scene.instances[0].enter(name, page)
+        scene.instances[1].enter(name, transcriber)
+        await asyncio.sleep(30)
+        scene.instances[0].leave(name, page)
+        await asyncio.sleep(120)
+        assert (await scene.found(name)).absences == 0
+
+    scene.play(story)
+
+
+def test_an_outage_makes_nobody_absent() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        here, gone = await scene.interview(), await scene.interview()
+        scene.instances[0].enter(here, Socket(scene.clock))
+        await asyncio.sleep(5)
+        scene.server.down = True
+        await asyncio.sleep(60)
+        scene.server.down = False
+        for _ in range(300):
+            await asyncio.sleep(0.2)
+            assert (await scene.found(here)).absences == 0
+        assert (await scene.found(gone)).status == "disconnected"
+
+    scene.play(story)
+
+
+def test_an_instance_that_slept_misses_nobody_it_could_not_hear_of() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        name = await scene.interview()
+        socket = Socket(scene.clock)
+        scene.running.pop(1).cancel()
+        scene.instances[0].enter(name, socket)
+        await asyncio.sleep(30)
+        scene.server.partition(name).presence[name] -= 60_000  # as after a sleep of all
+        scene.instances[0]._asked_before -= 60.0  # the same, as it sees it
+        await asyncio.sleep(2 * PULSE_S)
+        assert (await scene.found(name)).absences == 0
+
+    scene.play(story)
+
+
+def test_what_was_lost_waits_for_its_candidate_since_it_was_stored() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        begun = scene.begun()
+        name = begun.interview_id
+        scene.archive.restores[name] = Restore(session=begun, version=3, head=ORIGIN, tick=0)
+        await asyncio.sleep(300)
+        waiting = (await scene.sessions[0].load(name)).session
+        assert (waiting.status, waiting.elapsed_ms) == ("disconnected", 0)
+        scene.instances[1].enter(name, Socket(scene.clock))
+        await asyncio.sleep(2 * PULSE_S)
+        back = await scene.found(name)
+        assert back.status == "live"
+        assert back.elapsed(scene.clock.now()) <= 2_000 * PULSE_S
+
+    scene.play(story)
+
+
+def test_a_paused_interview_is_rebuilt_as_it_was() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        pause = Received(command=c.InterviewPause(id="p"), at=scene.clock.now())
+        paused = transition(scene.begun(), pause).session
+        name = paused.interview_id
+        scene.archive.restores[name] = Restore(session=paused, version=3, head=ORIGIN, tick=0)
+        await asyncio.sleep(3 * 86_400)
+        verdict = await scene.sessions[0].command(name, c.InterviewResume(id="r"))
+        assert verdict.accepted is not None
+        resumed = await scene.found(name)
+        assert (resumed.status, resumed.elapsed(scene.clock.now())) == ("live", 0)
+
+    run_virtual(story())  # no instance beats for days
