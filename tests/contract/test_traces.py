@@ -27,11 +27,12 @@ from protocol.commands import (
 from protocol.effects import Reject
 from protocol.events import TurnDelta
 from protocol.ids import ORIGIN, EventId
-from protocol.machine import Finished, Lost, Received, transition
+from protocol.machine import Arrived, Finished, Left, Lost, Received, transition
 from storage.errors import StorageError
 from storage.live import (
     Acquired,
     Append,
+    Attendant,
     Join,
     Joined,
     Restore,
@@ -90,13 +91,13 @@ class Trace:
         plain = [self._plain(side, answer) for side, answer in enumerate(answers)]
         assert plain[0] == plain[1], (method, arguments, options)
         self.counts[f"{method} {_kind(plain[1])}"] += 1
-        return Sides(answers) if method == "take" else answers[1]
+        return Sides(answers) if method in ("take", "attend") else answers[1]
 
     def _plain(self, side: int, answer: Any) -> Any:
         """Take out what the two may differ in: times, and the names of outbox entries."""
         match answer:
             case State():
-                return replace(answer, touched=0)
+                return replace(answer, touched=0, heard=0)
             case Acquired():
                 return replace(answer, state=self._plain(side, answer.state))
             case Joined():
@@ -114,6 +115,8 @@ class Trace:
         if hasattr(answer, "sockets"):
             ranks = {s: self.numbers[side][n] for s, n in answer.sockets.items()}
             return replace(answer, sockets=ranks)
+        if hasattr(answer, "lapsed"):
+            return (answer.away, sorted(name for name, _ in answer.lapsed))
         if hasattr(answer, "ledger"):
             entries, key = self.entries[side], f"{answer.interview_id} {answer.id}"
             return replace(answer, id=str(entries.setdefault(key, len(entries))))
@@ -338,6 +341,38 @@ async def _leave(trace: Trace) -> None:
     await trace.both("redeem", name, draw.choice("tu"), draw.choice("mn"), 60)
 
 
+async def _attend(trace: Trace) -> None:
+    """Tell who is where, and now and then that one of the missing is missing."""
+    draw = trace.draw
+    told = {
+        partition_of(name): [Attendant(name, draw.random() < 0.6, draw.choice((0, 5_000)))]
+        for name in NAMES
+    }
+    lapse, limit = draw.choice((0, 0, LONG_MS)), 10
+    found: Sides = await trace.both("attend", told, lapse, limit)
+    seen = [{n: at for each in side for n, at in each.lapsed} for side in found]
+    name = trace.name
+    state = await trace.state(name)
+    if state is None or name not in seen[0] or draw.random() < 0.3:
+        return
+    left = Left(since=AT, grace_ms=LONG_MS, at=AT + 1)
+    late = draw.choice((0, 0, 1))
+    commits = [
+        commit_of(state, transition(state.session, left), left, now=AT, seen=side[name] - late)
+        for side in seen
+    ]
+    await trace.both("commit", Sides(commits))
+
+
+async def _arrive(trace: Trace) -> None:
+    state = await trace.state(trace.name)
+    if state is not None:
+        arrived = Arrived(at=AT + 2)
+        done = transition(state.session, arrived)
+        if done.effects:
+            await trace.both("commit", commit_of(state, done, arrived, now=AT))
+
+
 async def _choke(trace: Trace) -> None:
     twin, real = trace.backends
     async with twin.full(), real.full():
@@ -358,6 +393,8 @@ STEPS_DRAWN: dict[Step, int] = {
     _store: 3,
     _deliver: 3,
     _leave: 2,
+    _attend: 3,
+    _arrive: 1,
     _choke: 1,
 }
 

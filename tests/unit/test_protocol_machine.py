@@ -23,7 +23,7 @@ from protocol.machine import (
 from protocol.scalars import Status
 from tests.support.walks import walk
 
-TRANSITIONS = 250_000
+TRANSITIONS = 1_000_000
 STEPS = 400
 """The longest interview; most end earlier."""
 SEED = int(os.environ.get("VIVA_MACHINE_SEED", "1"))
