@@ -1,6 +1,9 @@
 """Plans an interview's main questions from the bank, once, when it is created."""
 
 import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from functools import cache
 
 import msgspec
 from msgspec.structs import replace
@@ -12,6 +15,9 @@ from ai.bank.loading import load_bank
 from ai.bank.templates import fill
 from protocol.guide import Anchors, Guide, GuideQuestion, Probe
 from protocol.plan import Plan
+
+WINDOW = 4
+"""How far ahead another competency is looked for, in interviews' worths of questions."""
 
 
 def plan_guide(interview_id: str, plan: Plan, asked: frozenset[str] = frozenset()) -> Guide:
@@ -26,13 +32,47 @@ def plan_guide(interview_id: str, plan: Plan, asked: frozenset[str] = frozenset(
         order = agenda(load_bank(), hashlib.sha256(msgspec.json.encode(bare)).hexdigest(), bare)
     else:
         order = agenda(load_bank(), interview_id, bare, asked)
-    chosen = order[: plan.main_questions]
+    chosen = _varied(order, plan.main_questions, asked)
     role = clean(plan.role)
     questions = tuple(
         _planned(f"core-{number}", question, role) for number, question in enumerate(chosen, 1)
     )
     version = hashlib.sha256(msgspec.json.encode(questions)).hexdigest()[:16]
     return Guide(version=version, questions=questions)
+
+
+def _varied(order: Sequence[Question], count: int, asked: frozenset[str]) -> tuple[Question, ...]:
+    """Return the first ``count`` of the agenda, of different competencies where that costs nothing.
+
+    A question gives way to one soon behind it that is as new, of the same kind, as difficult and
+    for the same roles. What a report says of somebody is to rest on more than one competency.
+    """
+    left, chosen = list(order[: WINDOW * count]), list[Question]()
+    seen: Counter[str] = Counter()
+    while left and len(chosen) < count:
+        alike = (question for question in left if _alike(question, left[0], asked))
+        taken = min(alike, key=lambda question: seen[question.competency.casefold()])
+        seen[taken.competency.casefold()] += 1
+        left.remove(taken)
+        chosen.append(taken)
+    return tuple(chosen)
+
+
+def _alike(one: Question, other: Question, asked: frozenset[str]) -> bool:
+    if bool(one.roles) != bool(other.roles) or (one.roles and not {*one.roles} & {*other.roles}):
+        return False
+    same = (_kind(one), one.difficulty, one.id in asked)
+    return same == (_kind(other), other.difficulty, other.id in asked)
+
+
+@cache
+def _kinds() -> dict[str, str]:
+    questions = load_bank().questions
+    return {question.id: kind for kind, group in questions.items() for question in group}
+
+
+def _kind(question: Question) -> str:
+    return _kinds()[question.id]
 
 
 def _planned(question_id: str, question: Question, role: str) -> GuideQuestion:
