@@ -81,6 +81,8 @@ class _Retelling:
         self._used: set[str] = set()
         self._asked: dict[str, Question] = {}
         self._cut: Question | None = None
+        self._met: set[str] = set()
+        """The questions that were answered in earnest."""
         self._answers: list[str] = []
         # The bank has one language, and tells those who asked for another, once.
         self._noted = plan.language.partition("-")[0].casefold() in {"en", "eng"}
@@ -89,6 +91,8 @@ class _Retelling:
         """Go on by one finished turn."""
         if turn.speaker == "candidate":
             self._answers.append(turn.text)
+            if turn.question_id and not self._empty(turn.text):
+                self._met.add(turn.question_id)
             return
         choice = self._choose(turn.turn, turn.kind, turn.question_id)
         self._used.update(choice.keys)
@@ -171,16 +175,22 @@ class _Retelling:
             if self._used.isdisjoint(choice.keys):
                 return choice
         others = self._fitting(turn, "probes", self._phrases.probes)
+        if not others:
+            return self._phrase(turn, "blank_probes", self._phrases.blank_probes)
         unused = (choice for choice in others if self._used.isdisjoint(choice.keys))
         return next(unused, others[0])
 
     def _fitting(self, turn: int, name: str, probes: tuple[Probe, ...]) -> list[_Choice]:
         """Return the ``probes`` that fit the answer, the best first.
 
-        That is the one it has most cues for, then what needs no cue and quotes the answer.
+        That is the one it has most cues for, then what needs no cue and quotes the answer. An
+        insult is not said back: then those are left out that quote.
         """
         found: list[tuple[tuple[int, bool, bytes], _Choice]] = []
+        rude = bool(first_hits(self._phrases.words.rude, self._answer))
         for place, probe in enumerate(probes):
+            if rude and "echo" in slots(probe.text):
+                continue
             hits, key = first_hits(probe.cues, self._answer), f"{name}/{place}"
             if hits or not probe.cues:
                 quoting = "echo" in slots(probe.text)
@@ -211,7 +221,7 @@ class _Retelling:
         return self._phrase(turn, "replies.assessment", replies.assessment)
 
     def _closing(self, turn: int) -> _Choice:
-        topics = [question.competency for question in self._asked.values()]
+        topics = [self._asked[name].competency for name in self._asked if name in self._met]
         topic = min(topics, key=lambda topic: rank(self._interview_id, turn, topic), default="")
         texts = self._phrases.closing
         fitting = [text for text in texts if ("topic" in slots(text)) == bool(topic)]
@@ -226,6 +236,11 @@ class _Retelling:
         unused = (entry for entry in ranked if entry[0] not in self._used)
         key, text = next(unused, ranked[0])
         return _Choice(text, (key,))
+
+    def _empty(self, answer: str) -> bool:
+        """Whether there is nothing in an answer to thank for."""
+        words, text = self._phrases.words, readable([answer])
+        return is_blank(text, words) or bool(first_hits(words.rude, text))
 
     @property
     def _answer(self) -> str:

@@ -93,13 +93,14 @@ class Hints(Struct, frozen=True, forbid_unknown_fields=True):
 class Words(Struct, frozen=True, forbid_unknown_fields=True):
     """What to recognise in answers.
 
-    ``unknown``: the candidate has no answer. ``no_question``: nothing to ask. ``fillers`` open a
-    clause and ``loose_ends`` close a cut one, both without meaning. A sentence can be cut before
-    ``joints``.
+    ``unknown``: the candidate has no answer. ``no_question``: nothing to ask. ``rude``: nothing of
+    such an answer is said back. ``fillers`` open a clause and ``loose_ends`` close a cut one, both
+    without meaning. A sentence can be cut before ``joints``.
     """
 
     unknown: tuple[Cue, ...]
     no_question: tuple[Cue, ...]
+    rude: tuple[Cue, ...]
     fillers: frozenset[Cue]
     loose_ends: frozenset[Cue]
     joints: frozenset[Cue]

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ai.bank.agenda import agenda
+from ai.bank.agenda import MIXED, agenda
 from ai.bank.compose import compose, questions_in
 from ai.bank.entries import Bank, Intent, Question
 from ai.bank.guides import plan_guide
@@ -25,7 +25,7 @@ from protocol.commands import AnswerSubmit, Consent, DurableCommand, HintRequest
 from protocol.effects import Keep, Run
 from protocol.machine import Finished, Received, transition
 from protocol.plan import Plan
-from protocol.scalars import Difficulty, InterviewType, Level
+from protocol.scalars import Difficulty, InterviewType, Level, Mode
 from protocol.session import Session, Turn
 
 TYPES = get_args(InterviewType)
@@ -132,6 +132,54 @@ def test_no_question_comes_twice(kind: InterviewType, difficulty: Difficulty) ->
             assert len(asked) == plan.main_questions + 2
             assert len(set(said)) == len(said)
             assert all(text.strip() == text and "{" not in text for text in said)
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_no_insult_is_said_back(kind: InterviewType) -> None:
+    for number in range(6):
+        name = NAME.replace("a", str(number))
+        plan = Plan(type=kind, role="Baker", duration_minutes=30)
+        rude = "What a stupid question, I decided that we and the customers call it nonsense."
+        turns = interview(plan, saying(rude), name)
+        said = " ".join(turn.text for turn in turns if turn.speaker == "interviewer")
+        assert "stupid" not in said
+        assert "nonsense" not in said
+        civil = interview(plan, saying("What a good question, I decided that with care."), name)
+        assert len(civil) == len(turns)
+
+
+def test_nobody_is_thanked_for_thoughts_that_were_not_told() -> None:
+    thanked = {"I don't know.": 0, "I measured it and it got better.": 0}
+    for answer in thanked:
+        for number in range(10):
+            plan = Plan(type="behavioral", role="Baker", duration_minutes=15)
+            closing = interview(plan, saying(answer), f"{NAME}{number}")[-1]
+            assert closing.kind == "closing"
+            thanked[answer] += "thoughts on" in closing.text or "go about" in closing.text
+    assert thanked["I don't know."] == 0
+    assert thanked["I measured it and it got better."] > 0
+
+
+@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("minutes", [15, 30, 45])
+def test_an_interview_looks_at_several_competencies(kind: InterviewType, minutes: int) -> None:
+    for role in ("Product manager", "Backend engineer", "Nurse"):
+        for mode in get_args(Mode):
+            plan = Plan(type=kind, role=role, mode=mode, duration_minutes=minutes)
+            questions = plan_guide(NAME, plan).questions
+            names = [question.competency.casefold() for question in questions]
+            assert len(set(names)) >= min(3, len(names))
+
+
+def test_another_competency_does_not_come_before_another_type_or_what_is_new() -> None:
+    plan = Plan(type="mixed", role="Engineer", duration_minutes=30)
+    kinds = {q.id: kind for kind, group in load_bank().questions.items() for q in group}
+    asked: set[str] = set()
+    for number in range(8):
+        ids = [q.bank_id for q in plan_guide(f"{NAME}{number}", plan, frozenset(asked)).questions]
+        assert [kinds[name] for name in ids] == list(MIXED)[: len(ids)]
+        assert asked.isdisjoint(ids)
+        asked.update(ids)
 
 
 def test_a_turn_is_the_same_wherever_it_is_spoken() -> None:
