@@ -310,7 +310,7 @@ def _facts(rating: Rating) -> Markup | None:
 
 def _star(report: Report) -> Markup | None:
     """Return which parts of a story each answer told, where the interview asked for stories."""
-    if not any(rating.star for rating in report.ratings):
+    if not words.tells_stories(report):
         return None
     head = tag(
         "tr",
@@ -327,7 +327,7 @@ def _star(report: Report) -> Markup | None:
 
 
 def _told(rating: Rating) -> list[Markup]:
-    if rating.score is None:
+    if rating.score is None and not rating.star:
         return [tag("td", words.NOT_RATED, colspan=len(words.STAR))]
     return [
         tag(

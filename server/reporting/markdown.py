@@ -14,12 +14,13 @@ _ADDRESS = re.compile(r"(?i)(?<=www)\.|:(?=//)")
 
 def report_markdown(report: Report, turns: Sequence[Turn]) -> str:
     """Return the report for people to read, or for a program that shows Markdown."""
+    stories = words.tells_stories(report)
     parts = (
         _head(report),
         _scores(report),
         _remarks("Strengths", report.strengths),
         _remarks("Gaps", report.gaps),
-        *(_rating(rating, turns) for rating in words.rated(report)),
+        *(_rating(each, turns, stories=stories) for each in words.rated(report)),
         _transcript(turns),
         _made(report),
     )
@@ -103,7 +104,7 @@ def _remarks(title: str, remarks: Sequence[Remark]) -> Iterator[str]:
     yield ""
 
 
-def _rating(rating: Rating, turns: Sequence[Turn]) -> Iterator[str]:
+def _rating(rating: Rating, turns: Sequence[Turn], *, stories: bool) -> Iterator[str]:
     of = " of 5" if rating.score is not None else ""
     mark = f" ({words.OFFLINE.lower()})" if rating.method == "offline" else ""
     yield f"## {_flat(rating.competency)}: {words.number(rating.score)}{of}{mark}"
@@ -120,18 +121,18 @@ def _rating(rating: Rating, turns: Sequence[Turn]) -> Iterator[str]:
         yield ">"
         yield f"> — turn {evidence.turn}"
         yield ""
-    facts = list(_facts(rating))
+    facts = list(_facts(rating, stories=stories))
     if facts:
         yield from facts
         yield ""
 
 
-def _facts(rating: Rating) -> Iterator[str]:
+def _facts(rating: Rating, *, stories: bool) -> Iterator[str]:
     if rating.missing:
         yield f"- For more: {_flat(rating.missing)}"
     if rating.anchor:
         yield f"- Closest anchor ({rating.anchor}): {_flat(rating.anchor_text)}"
-    if rating.star:
+    if rating.star and stories:
         yield f"- Told: {', '.join(words.STAR[part].lower() for part in rating.star)}"
     if rating.caveats:
         yield f"- Mind: {'; '.join(words.CAVEATS[caveat] for caveat in rating.caveats)}"

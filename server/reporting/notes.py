@@ -7,14 +7,16 @@ from protocol.assessment import Caveat, Coverage, Method, Rating
 from protocol.session import Session, Turn
 
 OFFLINE = (
-    "Offline: the answers were rated by fixed rules, without a language model. The scores are "
+    "Offline: fixed rules looked at the answers, without a language model. What they found is "
     "a rough hint at what to practise, not a judgement."
 )
+UNSCORED = "No answer was scored: only somebody who understands it can."
 _ENDINGS = {
     "terminated": "The interview was ended before it began.",
     "abandoned": "The candidate left and did not come back; what was said until then is rated.",
     "expired": "The interview expired before it was finished.",
 }
+_APART = "communication"
 MENTIONED = 12
 """The most turns that a sentence lists."""
 
@@ -33,7 +35,7 @@ def notes_on(
     """Return the notes, the gravest first, each once; ``others`` are the caller's own."""
     found = (
         *_on_the_method(method, ratings),
-        *_on_the_scores(coverage, composite, ratings),
+        *_on_the_scores(method, coverage, composite, ratings),
         *_on_the_end(session, coverage),
         *_on_the_words(turns, ratings),
         *_on_the_service(session, turns, disconnections),
@@ -55,12 +57,16 @@ def _on_the_method(method: Method, ratings: Sequence[Rating]) -> Iterator[str]:
 
 
 def _on_the_scores(
-    coverage: Coverage, composite: float | None, ratings: Sequence[Rating]
+    method: Method, coverage: Coverage, composite: float | None, ratings: Sequence[Rating]
 ) -> Iterator[str]:
+    if method == "offline" and not coverage.rated:
+        yield UNSCORED
+        return
     if composite is None:
         yield "Too few answers were rated for an overall score."
-    unrated = coverage.answered - coverage.rated
-    if unrated > 0:
+    # What could not be rated at all has a note of its own.
+    unrated = sum(r.score is None and bool(r.turns) and r.question_id != _APART for r in ratings)
+    if unrated:
         yield f"{_count(unrated, 'answer')} gave too little evidence to be scored."
     spread = [rating.competency for rating in ratings if "spread" in rating.caveats]
     if spread:

@@ -230,7 +230,7 @@ def _parts(report: Report, turns: Sequence[Turn]) -> list[Part]:
     if words.rated(report):
         parts.append(lambda paper: paper.heading("Answer by answer", 45))
     parts += [partial(_rating, rating=rating, turns=turns) for rating in words.rated(report)]
-    parts.append(lambda paper: _star(paper, report.ratings))
+    parts.append(lambda paper: _star(paper, report))
     # What a report rests on is said before the transcript, which may not fit.
     parts.append(lambda paper: _made(paper, report))
     parts.append(lambda paper: paper.heading("Transcript"))
@@ -396,9 +396,10 @@ def _facts(rating: Rating) -> list[tuple[str, str]]:
     return facts
 
 
-def _star(paper: _Paper, ratings: Sequence[Rating]) -> None:
-    if not any(rating.star for rating in ratings):
+def _star(paper: _Paper, report: Report) -> None:
+    if not words.tells_stories(report):
         return
+    ratings = report.ratings
     paper.heading("How the stories were told")
     left, step = 76.0, 24.0
     top = paper.get_y()
@@ -415,9 +416,9 @@ def _star(paper: _Paper, ratings: Sequence[Rating]) -> None:
             told = part in rating.star
             paper.set_draw_color(*(_ACCENT if told else _SOFT))
             paper.set_fill_color(*(_ACCENT if told else _WHITE))
-            if rating.score is not None:
+            if rating.score is not None or rating.star:
                 paper.circle(_MARGIN + left + place * step + 5, top + high / 2, 1.5, style="FD")
-        if rating.score is None:
+        if rating.score is None and not rating.star:
             paper.set_y(top)
             paper.say(words.NOT_RATED, "I", colour=_SOFT, indent=left, gap=0)
         paper.set_y(top)

@@ -28,6 +28,8 @@ STAR: dict[StarPart, str] = {
     "action": "Action",
     "result": "Result",
 }
+STORIES = frozenset(("behavioral", "screening", "mixed"))
+"""The types that ask for what happened; elsewhere an answer has no parts of a story to tell."""
 KINDS: dict[Kind, str] = {
     "question": "question",
     "probe": "follow-up",
@@ -41,7 +43,7 @@ LEVELS = {"intern": "Intern", "junior": "Junior", "mid": "Mid-level", "senior": 
 MODES = {"practice": "Practice", "assessment": "Assessment"}
 NOT_RATED = "Not rated"
 OFFLINE = "Offline"
-OFFLINE_LONG = "Offline: rated by fixed rules, without a language model"
+OFFLINE_LONG = "Offline: looked at by fixed rules, without a language model"
 NO_TURNS = "Nothing was said."
 _PROVEN = (
     "A score counts only with words of the candidate that stand, to the letter, in the transcript; "
@@ -185,6 +187,11 @@ def mean_score(ratings: Iterable[Rating]) -> float | None:
 def rated(report: Report) -> tuple[Rating, ...]:
     """Return all ratings, that of communication last."""
     return (*report.ratings, report.communication) if report.communication else report.ratings
+
+
+def tells_stories(report: Report) -> bool:
+    """Whether the interview asked for stories, and parts of one were found."""
+    return report.type in STORIES and any(rating.star for rating in report.ratings)
 
 
 def quotes(report: Report) -> tuple[Evidence, ...]:

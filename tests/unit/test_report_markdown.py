@@ -35,7 +35,9 @@ def test_the_report_in_full() -> None:
 
 def test_offline_is_said_at_the_top_and_at_every_score() -> None:
     text = report_markdown(*reports.offline())
-    assert text.splitlines()[2] == "**Offline: rated by fixed rules, without a language model.**"
+    assert (
+        text.splitlines()[2] == "**Offline: looked at by fixed rules, without a language model.**"
+    )
     assert "of 5 (offline)**" in text
     assert "## Mentoring: 1 of 5 (offline)" in text
 

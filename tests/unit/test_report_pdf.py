@@ -42,7 +42,7 @@ def test_offline_is_on_each_page(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(pdf.FPDF, "cell", note)
     document = report_pdf(*reports.offline())
-    heads = [text for text in drawn if text.startswith("Offline: rated by fixed rules")]
+    heads = [text for text in drawn if text.startswith("Offline: looked at by fixed rules")]
     feet = [text for text in drawn if text.endswith("· Offline")]
     assert len(heads) == len(feet) == pages(document)
 
