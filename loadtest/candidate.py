@@ -34,6 +34,12 @@ GONE = 1006
 _jwt: Any = jwt.PyJWT()  # its key's type is not known to a strict checker
 
 
+def bearer(user: str, role: str, secret: str) -> dict[str, str]:
+    """Return the headers by which somebody calls the API, good for a day."""
+    claims = {"sub": user, "role": role, "exp": int(time.time()) + 86_400}
+    return {"Authorization": f"Bearer {_jwt.encode(claims, secret)}"}
+
+
 class Given(Struct):
     """A durable command that was given, and what it was answered."""
 
@@ -51,9 +57,12 @@ class Candidate:
         urls: Callable[[], Sequence[str]],
         seed: str,
         plan: Mapping[str, Any] = PLAN,
+        *,
+        user: str | None = None,
+        secret: str = SECRET,
     ) -> None:
         self.draw = random.Random(seed)
-        self.user = f"user-{seed.replace(' ', '-')}"
+        self.user = user or f"user-{seed.replace(' ', '-')}"
         self.encoding: Encoding = self.draw.choice(("json", "msgpack"))
         self.types = self.draw.random() < 0.5
         """Whether it types its answers; else they are what was recorded of its speech."""
@@ -75,9 +84,10 @@ class Candidate:
         self._http = http
         self._urls = urls
         self._outgoing: asyncio.Queue[bytes] = asyncio.Queue()
+        self._socket: ClientConnection | None = None
         self._number = 0
-        token = {"sub": self.user, "role": "candidate", "exp": int(time.time()) + 86_400}
-        self._headers = {"Authorization": f"Bearer {_jwt.encode(token, SECRET)}"}
+        self._key = seed
+        self._headers = bearer(self.user, "candidate", secret)
 
     @property
     def listening(self) -> bool:
@@ -129,6 +139,11 @@ class Candidate:
             )
             self._give(command)
 
+    def hang_up(self) -> None:
+        """Break the connection, as a network does; it comes back by itself."""
+        if self._socket is not None:
+            self._socket.transport.abort()
+
     # --- the connection ---
 
     async def _connection(self) -> int:
@@ -146,6 +161,7 @@ class Candidate:
                 open_timeout=5,
                 close_timeout=1,
             ) as socket:
+                self._socket = socket
                 self._outgoing = asyncio.Queue()
                 self._post(self.session.connection_opened(ticket))
                 async with asyncio.TaskGroup() as group:
@@ -255,7 +271,7 @@ class Candidate:
 
     async def _ask(self, method: str, path: str, *, absent: Any = None, **options: Any) -> Any:
         """Ask any instance until one answers; a repeated creation is one, by its key."""
-        headers = {**self._headers, "Idempotency-Key": f"{self.user} {method} {path}"}
+        headers = {**self._headers, "Idempotency-Key": f"{self._key} {method} {path}"}
         last = "no answer"
         for attempt in range(60):
             url = f"{self.draw.choice(self._urls())}/api/interviews{path}"

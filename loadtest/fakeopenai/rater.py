@@ -29,6 +29,8 @@ _ORDER = re.compile(
 )
 _SENTENCE = re.compile(r"[^.!?\n]{8,200}[.!?]?")
 _LONG, _SHORT = 60, 20
+_NOTHING = "(nothing)"
+"""How a prompt shows an empty turn; nobody said it."""
 
 
 class Said(NamedTuple):
@@ -49,7 +51,7 @@ def wants_rating(asked: dict[str, Any]) -> bool:
 
 def rate(asked: dict[str, Any], fault: Fault | None) -> str:
     """Return the rater's reply to a request, wrong in the way its fault has it."""
-    rules, told = _prompt(asked)
+    rules, told = prompt_of(asked)
     reply = _reply(told)
     match fault.kind if fault else "":
         case "forged_quote":
@@ -73,7 +75,7 @@ def answers(told: str) -> list[Said]:
         end = told.find("\n</turn>", match.end())
         if match[2] == "candidate" and end > 0:
             found.append(Said(int(match[1]), told[match.end() + 1 : end]))
-    return found
+    return [said for said in found if said.text != _NOTHING]
 
 
 def orders(told: str) -> str:
@@ -91,7 +93,8 @@ def orders(told: str) -> str:
     return outside + (seen[place:] if depth == 0 else "")
 
 
-def _prompt(asked: dict[str, Any]) -> tuple[str, str]:
+def prompt_of(asked: dict[str, Any]) -> tuple[str, str]:
+    """Return instructions and input of a request, in either API's way."""
     if "messages" in asked:
         texts = {message["role"]: str(message["content"]) for message in asked["messages"]}
         return texts.get("system", ""), texts.get("user", "")

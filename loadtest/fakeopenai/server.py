@@ -4,14 +4,15 @@ import asyncio
 import contextlib
 import json
 import random
+import re
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from aiohttp import web
 from msgspec import Struct
 
-from loadtest.fakeopenai import chat, rater, whole
+from loadtest.fakeopenai import chat, interviewer, rater, whole
 from loadtest.fakeopenai.bill import Bill, Call
 from loadtest.fakeopenai.faults import Fault, Faults
 from loadtest.fakeopenai.responses import Response
@@ -25,12 +26,16 @@ _STATUS_CODES = {429: "rate_limit_exceeded", 401: "invalid_api_key"}
 
 
 class Options(Struct, frozen=True, kw_only=True):
-    """How the model speaks. ``tokens`` is the mean length of a reply; times in seconds."""
+    """How the model speaks. ``tokens`` is the mean length of a reply; times in seconds.
+
+    ``script``: words that mean nothing, an interviewer who does its task, or an unruly one.
+    """
 
     seed: int = 7
     tokens: int = 40
     tokens_per_second: float = 30.0
     first_token_s: float = 0.1
+    script: Literal["words", "interviewer", "unruly"] = "words"
 
 
 class FakeOpenAI:
@@ -251,9 +256,16 @@ class FakeOpenAI:
             model=str(asked.get("model", "fake")),
             prompt_tokens=len(prompt.split()),
         )
-        length = max(1, round(self._draw.uniform(0.5, 1.5) * options.tokens))
-        tokens = tokens_of(options.seed, number, length)[: _limit(asked)]
+        tokens = self._tokens(asked, number)[: _limit(asked)]
         return call, tokens, self.faults.of(prompt)
+
+    def _tokens(self, asked: dict[str, Any], number: int) -> list[str]:
+        options = self.options
+        length = max(1, round(self._draw.uniform(0.5, 1.5) * options.tokens))
+        if options.script == "words":
+            return tokens_of(options.seed, number, length)
+        said = interviewer.speak(asked, options.seed, unruly=options.script == "unruly")
+        return re.findall(r"\s*\S+", said)
 
     async def _whole(
         self,
