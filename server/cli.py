@@ -247,6 +247,52 @@ def _chaos(sub: argparse.ArgumentParser) -> None:
     )
 
 
+def _evaluate(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--url",
+        help="judge the viva that is served there, with its VIVA_JWT_SECRET in the environment"
+        " (default: instances of its own)",
+    )
+    sub.add_argument(
+        "--source",
+        action="append",
+        choices=("offline", "fake", "model"),
+        help="who speaks and rates: the question bank, a scripted provider, or a real model by"
+        " OPENAI_API_KEY and OPENAI_BASE_URL; may be repeated (default: offline and fake)",
+    )
+    sub.add_argument("--types", metavar="T,…", help="types of interview (default: all)")
+    sub.add_argument("--modes", metavar="M,…", help="practice, assessment (default: both)")
+    sub.add_argument("--kinds", metavar="K,…", help="kinds of candidates (default: all)")
+    sub.add_argument("--short", action="store_true", help="a few interviews that show most")
+    sub.add_argument("--seed", type=int, default=1, help="default: %(default)s")
+    sub.add_argument(
+        "--at-once",
+        type=_count,
+        default=6,
+        metavar="N",
+        help="interviews at the same time (default: %(default)s)",
+    )
+    sub.add_argument(
+        "--budget",
+        type=float,
+        default=1.0,
+        metavar="USD",
+        help="what a real model may cost in all (default: %(default)s)",
+    )
+    sub.add_argument(
+        "--least",
+        type=float,
+        default=0.9,
+        metavar="SHARE",
+        help="of the interviews that have to pass what only should be so (default: %(default)s)",
+    )
+    sub.add_argument("--html", type=Path, metavar="FILE", help="write the page there")
+    sub.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    sub.add_argument(
+        "--keep", type=Path, metavar="DIR", help="keep each interview's recording and report there"
+    )
+
+
 def _worker(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--jobs",
@@ -272,5 +318,11 @@ COMMANDS = (
     Command("load", "simulate candidates and report what they saw", _load, "loadtest.commands"),
     Command(
         "chaos", "kill instances under load and count what was lost", _chaos, "loadtest.commands"
+    ),
+    Command(
+        "evaluate",
+        "interview simulated candidates and check the quality",
+        _evaluate,
+        "loadtest.commands",
     ),
 )

@@ -1,0 +1,1 @@
+"""The quality of interviews: simulated candidates are interviewed, and what happened is checked."""
