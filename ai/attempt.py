@@ -2,8 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import Callable
 
 from msgspec.structs import replace
 
@@ -17,7 +16,7 @@ from ai.ports import Clock
 from ai.provider import Completions, Prompt
 from ai.retries import Circuit, delay_before
 from ai.settings import AiSettings
-from ai.speech import AttemptFailedError, Low, TurnRequest, Words
+from ai.speech import AttemptFailedError, Listener, TurnRequest
 
 BUDGET = "budget"
 """Why the bank speaks where no money is left for the model."""
@@ -67,11 +66,12 @@ class ModelAttempt:
         self._told = False
         self._until = model.clock.monotonic() + model.settings.patience_s
 
-    async def words(self) -> AsyncGenerator[Words | Low]:
-        """Give the attempt's words, those that are not logged yet.
+    async def run(self, listener: Listener) -> None:
+        """Give the attempt's words to ``listener``, those that are not logged yet.
 
         Raises:
             AttemptFailedError: words are out, and no retry can bring the rest.
+            Exception: what ``listener`` raised.
         """
         if self._progress.said >= self._model.settings.max_characters:
             return
@@ -81,13 +81,9 @@ class ModelAttempt:
                 self.lost = BUDGET
                 return
             # From here to the call's own `try` nothing waits: what is held will be settled.
+            low, self._told = held.hold.low and not self._told, self._told or held.hold.low
             try:
-                async with aclosing(self._call(retry + 1, held).words()) as pieces:
-                    async for piece in pieces:
-                        if held.hold.low and not self._told:
-                            self._told = True
-                            yield Low()
-                        yield piece
+                await self._call(retry + 1, held).run(listener.words, listener.low if low else None)
             except CallFailedError as failure:
                 delay = self._consider(retry, failure)
             else:

@@ -1,32 +1,26 @@
 """One call to the model: its stream, its time limits, its clean text, its ledger row."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AsyncExitStack, aclosing, closing
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 
 from ai.booking import Booking
 from ai.chunks import Reader, Usage
 from ai.failures import BROKEN, CallFailedError, Remedy, translate
-from ai.patience import Patience
+from ai.http.body import Chunks
 from ai.pieces import Pieces, Progress
 from ai.ports import Clock
 from ai.prices import estimate_tokens
 from ai.provider import Body
+from ai.reading import Hear, Limits, Reading
 from ai.settings import AiSettings
-from ai.speech import Words
-from ai.sse import EventSplitter
 from protocol.ledger import CallOutcome
-
-USAGE_GRACE_S = 2.0
-"""How long a finished text waits for its usage."""
-DRAIN_S = 0.1
-"""How long a finished stream may take to end, so that its connection can be used again."""
 
 _NOTHING = Usage(0, 0, 0)
 
 
 class Call:
-    """One call; `words` may be iterated once, and closing it aborts the call."""
+    """One call; `run` it once. Cancelling that aborts the call."""
 
     def __init__(
         self,
@@ -43,7 +37,6 @@ class Call:
     ) -> None:
         self._body, self._reader = stream
         self._progress = progress
-        self._settings = settings
         self._clock = clock
         self._booking = booking
         self._input_tokens = estimate_tokens(input_size)
@@ -51,27 +44,28 @@ class Call:
         self._stored = stored
         self._pieces = Pieces(progress, settings.max_characters)
         self._taken_up = progress.position is not None
-        self._began = clock.monotonic()
-        self._first_due = min(self._began + settings.first_token_timeout_s, until)
-        self._heard: float | None = None
-        self._finished: float | None = None
+        began = clock.monotonic()
+        self._limits = Limits(
+            first=min(began + settings.first_token_timeout_s, until),
+            between_s=settings.token_timeout_s,
+            last=began + settings.call_timeout_s,
+        )
         self._accepted = False
 
-    async def words(self) -> AsyncGenerator[Words]:
-        """Give the text piece by piece.
+    async def run(self, hear: Hear, before: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Hand out the text piece by piece, in calls of ``hear``; ``before`` is awaited first.
 
         Raises:
             CallFailedError: the call broke, at any place.
+            Exception: what ``hear`` or ``before`` raised; the call is aborted.
         """
         outcome: CallOutcome = "aborted"
         code = ""
         try:
+            if before is not None:
+                await before()
             async with AsyncExitStack() as stack:
-                pieces = self._read(await self._open(stack))
-                async with aclosing(pieces):
-                    async for piece in pieces:
-                        yield piece
-                        self._heard = self._clock.monotonic()
+                await self._read(await self._open(stack), hear)
             outcome, code = "completed", self._remark()
         except (CallFailedError, *BROKEN) as error:
             failure = translate(error, self._clock.now(), stored=self._taken_up)
@@ -80,10 +74,10 @@ class Call:
         finally:
             self._book(outcome, code)
 
-    async def _open(self, stack: AsyncExitStack) -> AsyncIterator[bytes]:
+    async def _open(self, stack: AsyncExitStack) -> Chunks:
         try:
-            async with asyncio.timeout_at(self._first_due):
-                response = await stack.enter_async_context(self._body)
+            async with asyncio.timeout_at(self._limits.first):
+                stream = await stack.enter_async_context(self._body)
         except TimeoutError:
             self._accepted = True  # as far as anybody knows
             raise CallFailedError("first_token_timeout") from None
@@ -91,51 +85,24 @@ class Call:
             self._accepted = True
             raise
         self._accepted = True
-        return response.iter_bytes()
+        return stream
 
-    async def _read(self, body: AsyncIterator[bytes]) -> AsyncGenerator[Words]:
-        splitter = EventSplitter()
-        reader, pieces = self._reader, self._pieces
-        with closing(Patience()) as patience:
-            while (chunk := await self._next(body, patience)) is not None:
-                for data in splitter.feed(chunk):
-                    text = reader.read(data)
-                    if self._stored and reader.response_id:
-                        pieces.begin(reader.response_id, reader.sequence)
-                    piece = pieces.take(text, reader.sequence) if text else None
-                    if piece is not None:
-                        yield piece
-                    if pieces.full:
-                        return
-        piece = pieces.close()
+    async def _read(self, stream: Chunks, hear: Hear) -> None:
+        reading = Reading(
+            self._reader,
+            self._pieces,
+            hear,
+            limits=self._limits,
+            clock=self._clock,
+            stored=self._stored,
+        )
+        await reading.all_of(stream)
+        if self._pieces.full:
+            return
+        piece = self._pieces.close()
         if piece is not None:
-            yield piece
+            hear(piece.text, piece.handle)
         self._must_be_whole()
-
-    async def _next(self, body: AsyncIterator[bytes], patience: Patience) -> bytes | None:
-        due, code = self._due()
-        try:
-            return await patience.wait(anext(body, None), due)
-        except TimeoutError:
-            failure = CallFailedError(code)
-        except BROKEN as error:
-            failure = translate(error, self._clock.now(), stored=False)
-        if self._reader.ended:
-            return None  # the text is whole; what was missing was its usage or the stream's end
-        raise failure from None
-
-    def _due(self) -> tuple[float, str]:
-        """Return when the next bytes are due at the latest, and what their absence is called."""
-        if self._reader.ended:
-            if self._finished is None:
-                self._finished = self._clock.monotonic()
-            return self._finished + (DRAIN_S if self._reader.done else USAGE_GRACE_S), ""
-        if self._heard is None:
-            due, code = self._first_due, "first_token_timeout"
-        else:
-            due, code = self._heard + self._settings.token_timeout_s, "token_timeout"
-        last = self._began + self._settings.call_timeout_s
-        return (last, "call_timeout") if last < due else (due, code)
 
     def _must_be_whole(self) -> None:
         if not self._reader.ended:

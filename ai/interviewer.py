@@ -1,13 +1,10 @@
 """The interviewer: the model while it can, the question bank when it cannot, in one form."""
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
-
 from ai.attempt import Model, ModelAttempt
 from ai.errands import Errands
 from ai.handles import BankPosition, ResponsePosition, parse_handle
 from ai.prompts import build_prompt
-from ai.speech import AttemptFailedError, End, Fallback, Spoken, TurnRequest
+from ai.speech import AttemptFailedError, Listener, TurnRequest
 from ai.voice import BankVoice
 from protocol.scalars import Source
 
@@ -19,7 +16,7 @@ class Interviewer:
     """Speaks the interviewer's turns; safe for any number of them at once.
 
     Made by `ai.build.build_interviewer`. Without a ``model`` it is the offline interviewer: every
-    turn begins with ``Fallback("offline")``.
+    turn begins with the fallback ``offline``.
     """
 
     def __init__(self, *, model: Model | None, voice: BankVoice, errands: Errands) -> None:
@@ -32,12 +29,12 @@ class Interviewer:
         """Whether no model is configured."""
         return self._model is None
 
-    async def speak(self, request: TurnRequest) -> AsyncGenerator[Spoken]:
-        """Generate a turn, or the rest of it; ends with `End`.
+    async def speak(self, request: TurnRequest, listener: Listener) -> Source:
+        """Generate a turn, or the rest of it, and tell who spoke it.
 
-        Closing the generator, or cancelling the task that waits for it, aborts the provider's call
-        and writes its ledger row. A stored response runs on then, for whoever has its handle; call
-        `forget` when nobody will.
+        Cancelling it, or an exception of ``listener``'s, aborts the provider's call and writes its
+        ledger row. A stored response runs on then, for whoever has its handle; call `forget` when
+        nobody will.
 
         Raises:
             AttemptFailedError: words of this attempt are out and the rest cannot be had.
@@ -46,18 +43,13 @@ class Interviewer:
         if not isinstance(position, BankPosition):
             attempt = self._attempt(request, position)
             if isinstance(attempt, ModelAttempt):
-                async with aclosing(attempt.words()) as words:
-                    async for piece in words:
-                        yield piece
+                await attempt.run(listener)
                 if not attempt.lost:
-                    yield End("model")
-                    return
-            yield Fallback(attempt.lost if isinstance(attempt, ModelAttempt) else attempt)
+                    return "model"
+            await listener.fallback(attempt.lost if isinstance(attempt, ModelAttempt) else attempt)
             position = None
-        async with aclosing(self._voice.words(request, position)) as words:
-            async for piece in words:
-                yield piece
-        yield End("bank")
+        await self._voice.speak(request, position, listener.words)
+        return "bank"
 
     def resumable(self, handle: str) -> bool:
         """Whether this instance can go on behind the piece that came with ``handle``."""

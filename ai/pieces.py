@@ -1,8 +1,16 @@
 """Turns the text of a stream's events into pieces fit for the log, each with its place."""
 
+from msgspec import Struct
+
 from ai.handles import ResponsePosition
-from ai.speech import Words
 from protocol.text import Joiner
+
+
+class Words(Struct, frozen=True, gc=False):
+    """A piece of the turn, fit for the log, and what to go on behind it with."""
+
+    text: str
+    handle: str = ""
 
 
 class Progress:

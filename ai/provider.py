@@ -5,9 +5,11 @@ Chat Completions work with any provider that speaks that format; the rest is Ope
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator
+import urllib.request
+from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import httpx2
 import openai
@@ -18,20 +20,16 @@ from openai import AsyncAPIResponse, AsyncOpenAI, DefaultAioHttpClient, omit
 from ai.chunks import ChatReader, Reader, ResponsesReader
 from ai.failures import BROKEN
 from ai.handles import ResponsePosition
+from ai.http.body import Chunks, pumped
+from ai.http.transport import PushTransport
 from ai.settings import AiSettings
 
 FORGET_TIMEOUT_S = 5.0
+KEEP_ALIVE_S = 30.0
+"""How long a connection that nobody uses is kept."""
 
 
-class ByteStream(Protocol):
-    """An accepted call's body."""
-
-    def iter_bytes(self) -> AsyncIterator[bytes]:
-        """Return the body's bytes as they come."""
-        ...
-
-
-Body = AbstractAsyncContextManager[ByteStream]
+Body = AbstractAsyncContextManager[Chunks]
 """A call's body: entering it sends the request, leaving it closes or gives back the connection."""
 
 Opening = AbstractAsyncContextManager[AsyncAPIResponse[Any]]
@@ -85,18 +83,37 @@ def open_client(settings: AiSettings) -> AsyncOpenAI:
     timeout = httpx2.Timeout(
         None, connect=settings.connect_timeout_s, pool=settings.connect_timeout_s
     )  # what is read is bounded by the call that reads it
-    limits = httpx2.Limits(
-        max_connections=settings.max_connections,
-        max_keepalive_connections=settings.max_connections,
-        keepalive_expiry=30.0,
-    )
     return AsyncOpenAI(
         api_key=settings.api_key,
         base_url=settings.base_url,
         max_retries=0,
         timeout=timeout,
-        http_client=DefaultAioHttpClient(timeout=timeout, limits=limits, follow_redirects=False),
+        http_client=_http_client(settings, timeout),
     )
+
+
+def _http_client(settings: AiSettings, timeout: httpx2.Timeout) -> httpx2.AsyncClient:
+    if _proxied(settings.base_url):
+        limits = httpx2.Limits(
+            max_connections=settings.max_connections,
+            max_keepalive_connections=settings.max_connections,
+            keepalive_expiry=KEEP_ALIVE_S,
+        )
+        return DefaultAioHttpClient(timeout=timeout, limits=limits, follow_redirects=False)
+    return httpx2.AsyncClient(
+        transport=PushTransport(connections=settings.max_connections, keep_alive_s=KEEP_ALIVE_S),
+        headers={"accept-encoding": "identity"},
+        timeout=timeout,
+        follow_redirects=False,
+    )
+
+
+def _proxied(url: str) -> bool:
+    """Whether the environment names a proxy for ``url``, as `urllib.request` understands it."""
+    parts = urlsplit(url)
+    proxies = urllib.request.getproxies()
+    named = parts.scheme in proxies or "all" in proxies
+    return named and not urllib.request.proxy_bypass(parts.hostname or "")
 
 
 class Provider:
@@ -114,8 +131,8 @@ class Provider:
     def create(self, prompt: Prompt) -> tuple[Body, Reader]:
         """See `Completions.create`."""
         if self._settings.api == "chat":
-            return _plain(self._chat(prompt)), ChatReader()
-        return _plain(self._responses(prompt)), ResponsesReader(strict=self.stored)
+            return _pushed(self._chat(prompt)), ChatReader()
+        return _pushed(self._responses(prompt)), ResponsesReader(strict=self.stored)
 
     def take_up(self, position: ResponsePosition) -> tuple[Body, Reader]:
         """See `Completions.take_up`."""
@@ -128,7 +145,7 @@ class Provider:
         reader = ResponsesReader(
             response_id=position.response_id, after=position.sequence, strict=True
         )
-        return _plain(body), reader
+        return _pushed(body), reader
 
     async def forget(self, response_id: str) -> bool:
         """See `Completions.forget`."""
@@ -187,22 +204,15 @@ class Provider:
 
 
 @asynccontextmanager
-async def _plain(opening: Opening) -> AsyncGenerator[ByteStream]:
-    """Skip the client's layers that decode and count bytes, where there is nothing to decode.
+async def _pushed(opening: Opening) -> AsyncGenerator[Chunks]:
+    """Go past the client's layers that decode and count, where there is nothing to decode.
 
     They cost more for each chunk than reading it does.
     """
     async with opening as response:
-        stream = response.http_response.stream
-        coded = response.headers.get("content-encoding", "identity") != "identity"
-        if coded or not isinstance(stream, httpx2.AsyncByteStream):
-            yield response
-        else:
-            yield _Plain(stream)
-
-
-class _Plain(NamedTuple):
-    stream: httpx2.AsyncByteStream
-
-    def iter_bytes(self) -> AsyncIterator[bytes]:
-        return aiter(self.stream)
+        body: Chunks | None = response.http_response.extensions.get("body")
+        if body is not None and response.headers.get("content-encoding", "identity") == "identity":
+            yield body
+            return
+        async with pumped(response.iter_bytes()) as chunks:
+            yield chunks

@@ -1,10 +1,12 @@
 """What the turn runner and the interviewer say to each other."""
 
+from typing import Protocol
+
 from msgspec import Struct
 
 from protocol.guide import Guide
 from protocol.plan import Plan
-from protocol.scalars import Kind, Phase, Source
+from protocol.scalars import Kind, Phase
 from protocol.session import Turn
 
 
@@ -32,36 +34,23 @@ class TurnRequest(Struct, frozen=True, kw_only=True):
     guide: Guide | None = None
 
 
-class Words(Struct, frozen=True, gc=False):
-    """A piece of the turn, never empty, fit for the log: no NUL, no half of a surrogate pair.
+class Listener(Protocol):
+    """Whoever hears a turn. What it raises ends the attempt."""
 
-    ``handle`` lets any instance go on right behind this piece; empty where the source cannot.
-    """
+    def words(self, text: str, handle: str) -> None:
+        """Take a piece of the turn: never empty, no NUL, no half of a surrogate pair.
 
-    text: str
-    handle: str = ""
+        ``handle`` lets any instance go on right behind it; empty where the source cannot.
+        """
 
+    async def fallback(self, reason: str) -> None:
+        """Note that the question bank speaks from here on; before the attempt's first words only.
 
-class Fallback(Struct, frozen=True):
-    """The question bank speaks from here on. Comes before the attempt's first words, or never.
+        ``reason`` is a short code: ``offline`` where no model is configured.
+        """
 
-    ``reason`` is a short code: ``offline`` where no model is configured.
-    """
-
-    reason: str
-
-
-class Low(Struct, frozen=True):
-    """A soft cap of the budget is passed: the bank may have to speak soon. Comes at most once."""
-
-
-class End(Struct, frozen=True):
-    """The turn is complete; nothing follows."""
-
-    source: Source
-
-
-Spoken = Words | Fallback | Low | End
+    async def low(self) -> None:
+        """Note that a soft cap of the budget is passed: the bank may have to speak soon."""
 
 
 class AttemptFailedError(Exception):

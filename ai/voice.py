@@ -2,12 +2,13 @@
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 
 from ai.booking import Ledger
 from ai.chunks import Usage
 from ai.handles import BankPosition
-from ai.speech import AttemptFailedError, TurnRequest, Words
+from ai.reading import Hear
+from ai.speech import AttemptFailedError, TurnRequest
 from protocol.ledger import CallOutcome
 
 _PIECE = re.compile(r"\s*\S+")
@@ -23,10 +24,8 @@ class BankVoice:
         self._ledger = ledger
         self._pause_s = 1 / words_per_second if words_per_second > 0 else 0.0
 
-    async def words(
-        self, request: TurnRequest, position: BankPosition | None
-    ) -> AsyncGenerator[Words]:
-        """Give the turn's words, from behind ``position`` on.
+    async def speak(self, request: TurnRequest, position: BankPosition | None, hear: Hear) -> None:
+        """Give the turn's words to ``hear``, from behind ``position`` on.
 
         Raises:
             AttemptFailedError: what is logged is not the beginning of this text; another version of
@@ -43,7 +42,7 @@ class BankVoice:
                 if place and self._pause_s:
                     await asyncio.sleep(self._pause_s)
                 booking.first_words()
-                yield Words(match[0], str(BankPosition(match.end())))
+                hear(match[0], str(BankPosition(match.end())))
             outcome = "completed"
         finally:
             booking.close(outcome, usage=Usage(0, 0, 0), exact=True)

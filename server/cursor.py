@@ -1,7 +1,8 @@
 """A socket's place in the log."""
 
+from protocol.codec import Encoding
 from protocol.ids import EventId
-from server.hub import Topic
+from server.hub import Framed, Topic
 from storage.live import Entry, LiveStore
 
 BATCH = 256
@@ -45,6 +46,10 @@ class Cursor:
         if entries is None or (not entries and not topic.expected and topic.head != self.position):
             return None
         return self._moved(entries)
+
+    def delta(self, encoding: Encoding) -> Framed | None:
+        """Return the next entry where it is a delta, and the only one; take it by `position`."""
+        return self._topic.delta_after(self.position, encoding)
 
     def _moved(self, entries: list[Entry]) -> list[Entry]:
         entries = entries[:BATCH]

@@ -9,11 +9,12 @@ import asyncio
 from collections import deque
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 import structlog
 
+from protocol.codec import Encoding, event_frame
 from protocol.events import PartialHeard
 from protocol.ids import ORIGIN, EventId, trusted_event_id
 from server.clock import Clock
@@ -26,7 +27,16 @@ PULSE_S = 5.0
 PULSE_BATCH = 256
 TICK_S = 1.0
 
+_DELTA = b'{"type":"turn.delta"'
+
 _log = structlog.get_logger()
+
+
+class Framed(NamedTuple):
+    """An entry as clients of one encoding get it."""
+
+    id: EventId
+    frame: bytes
 
 
 class Watcher(Protocol):
@@ -71,6 +81,8 @@ class Topic:
         """Commits made here whose reply is on its way: what they added will be in the ring."""
         self.partials = Newest()
         self._ring: deque[Entry] = deque(maxlen=RING)
+        self._framed: dict[Encoding, Framed] = {}
+        """The last delta that was sent, encoded once for all sockets."""
 
     def add(self, entries: Sequence[Entry]) -> None:
         """Take entries that the log has acknowledged to a commit made on this instance."""
@@ -92,13 +104,25 @@ class Topic:
             return None
         return [self._ring[place] for place in range(start + 1, len(self._ring))]
 
+    def delta_after(self, position: EventId, encoding: Encoding) -> Framed | None:
+        """Return the ring's last entry, framed, if it is a delta right behind ``position``."""
+        ring = self._ring
+        if len(ring) < 2 or ring[-2].id != position:
+            return None
+        newest = ring[-1]
+        framed = self._framed.get(encoding)
+        if framed is None or framed.id is not newest.id:
+            if not newest.body.startswith(_DELTA):
+                return None
+            framed = Framed(newest.id, event_frame(newest.body, newest.id, encoding))
+            self._framed[encoding] = framed
+        return framed
+
     def hear(self, payload: str) -> None:
         """Take a notification. An empty one wakes in doubt."""
         kind, content = payload[:1], payload[1:]
-        if kind == "e" and self.expected:
-            self._hear_early(trusted_event_id(content))
-        elif kind == "e":
-            self._advance(trusted_event_id(content))
+        if kind == "e":
+            self._hear_of(trusted_event_id(content))
         elif kind == "s":
             self.cover(trusted_event_id(content))
         elif kind == "p":
@@ -139,9 +163,13 @@ class Topic:
             for watcher in tuple(self.watchers):
                 watcher.partial(heard)
 
-    def _hear_early(self, head: EventId) -> None:
-        # Notifications overtake replies: to wake now would be to read from Redis what is coming.
-        if head.seq > self.head.seq:
+    def _hear_of(self, head: EventId) -> None:
+        if self._ring and self._ring[-1].id == head:
+            return  # it was added here, and all were woken
+        if not self.expected:
+            self._advance(head)
+        elif head.seq > self.head.seq:
+            # Notifications overtake replies: who woke now would ask Redis for what is coming.
             self.head = head
 
     def _advance(self, head: EventId) -> None:

@@ -58,6 +58,10 @@ class Wire(Protocol):
         """Send one frame; returns when the transport has taken it."""
         ...
 
+    def send_now(self, frame: bytes) -> bool:
+        """Send one frame if the transport takes it at once; tell whether it did."""
+        ...
+
 
 class ClosedError(Exception):
     """The socket ends; ``code`` is None where the peer went first."""
@@ -84,10 +88,25 @@ class Outlet:
         self._reported = False
         self._sending: float | None = None
         self._partials = Newest()
+        self._resting: Cursor | None = None
+        """Set while the task has nothing to do but to wait."""
 
     def wake(self) -> None:
-        """Look whether there is something to send."""
+        """Look whether there is something to send.
+
+        A delta that is all there is leaves at once: to wake a task costs more than to send it.
+        """
+        cursor = self._resting
+        if cursor is not None and not self._busy():
+            ahead = cursor.delta(self._encoding)
+            if ahead is not None and self._wire.send_now(ahead.frame):
+                cursor.position = ahead.id
+                return
         self._wake.set()
+
+    def _busy(self) -> bool:
+        """Whether the task has something to do, now or behind some event that is to come."""
+        return self._wake.is_set() or bool(self._answers) or self._stored.seq > self._told
 
     def say(self, message: Struct) -> None:
         """Send a control message, before any further event."""
@@ -163,11 +182,15 @@ class Outlet:
                 await self.send(Live(id=str(cursor.position)))
             await self._send_stored(cursor.position)
             self._check_over(cursor.position)
-            await self._rest()
+            await self._rest(cursor)
 
-    async def _rest(self) -> None:
+    async def _rest(self, cursor: Cursor) -> None:
         if self._over_at is None:
-            await self._wake.wait()
+            self._resting = cursor
+            try:
+                await self._wake.wait()
+            finally:
+                self._resting = None
             return
         try:
             async with asyncio.timeout(max(0.0, self._over_at - self._clock.monotonic())):

@@ -17,6 +17,7 @@ from typing import Any
 import uvicorn
 
 from protocol.limits import LIMITS
+from server.frames import Frames
 from server.intake import Bounds, Intake
 
 SEND_BUFFER_BYTES = 64 * 1024
@@ -85,7 +86,7 @@ class Host:
         self._server = _Server(
             uvicorn.Config(
                 app,
-                ws="websockets-sansio",
+                ws=Frames,
                 http=protocol,
                 ws_max_size=LIMITS.frame_bytes,
                 ws_per_message_deflate=False,

@@ -11,6 +11,7 @@ from litestar.handlers import WebsocketRouteHandler
 from protocol.closes import Close
 from protocol.codec import SUBPROTOCOLS, Encoding
 from server.connection import Backends, Connection
+from server.frames import EXTENSION, Frames
 
 _log = structlog.get_logger()
 
@@ -22,6 +23,8 @@ class AsgiWire:
         self._receive = socket.receive
         self._send = socket.send
         self._text = encoding == "json"
+        extensions: Any = socket.scope["extensions"] or {}
+        self._frames: Frames | None = extensions.get(EXTENSION)
 
     async def receive(self) -> str | bytes | None:
         """See `Wire.receive`."""
@@ -30,6 +33,10 @@ class AsgiWire:
             return None
         text = message.get("text")
         return text if text is not None else message.get("bytes") or b""
+
+    def send_now(self, frame: bytes) -> bool:
+        """See `Wire.send_now`."""
+        return self._frames is not None and self._frames.send_now(frame, text=self._text)
 
     async def send(self, frame: bytes) -> None:
         """See `Wire.send`."""

@@ -1,11 +1,9 @@
 """The work of one interviewer turn, from its lease to its end in the log."""
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from typing import NamedTuple, Protocol
 
 from ai.attempt import BUDGET
-from ai.speech import AttemptFailedError, End, Fallback, Low, Spoken, TurnRequest, Words
+from ai.speech import AttemptFailedError, Listener, TurnRequest
 from protocol.machine import Finished, Input, Lost, Noted
 from protocol.scalars import NoticeCode, Source
 from protocol.session import OpenTurn
@@ -29,8 +27,8 @@ SPENT_NOTICE = "The budget of the model that asks is used up."
 class Interviewer(Protocol):
     """Who speaks the interviewer's turns; see `ai.interviewer`."""
 
-    def speak(self, request: TurnRequest) -> AsyncGenerator[Spoken, None]:
-        """Generate a turn; closing the generator aborts it."""
+    async def speak(self, request: TurnRequest, listener: Listener) -> Source:
+        """Generate a turn into ``listener``; tell who spoke it. Cancelling aborts it."""
         ...
 
     def resumable(self, handle: str) -> bool:
@@ -146,36 +144,27 @@ class TurnWork:
             offset=len(request.logged),
             handle=request.handle,
         )
-        said, source = [request.logged], None
-        began = lease.silent_since = self._clock.monotonic()
+        hearing = _Hearing(self, relay, request.logged, state, lease)
         try:
-            async with aclosing(self._interviewer.speak(request)) as speech:
-                async for item in speech:
-                    match item:
-                        case Words(text=text, handle=handle):
-                            if lease.silent_since is not None:
-                                lease.silent_since = None
-                                self._meter.first_words(self._clock.monotonic() - began)
-                            said.append(text)
-                            lease.handle = handle
-                            relay.push(text, handle)
-                        case Fallback(reason=reason):
-                            if reason == BUDGET:
-                                await self._note("budget_low", SPENT_NOTICE, state, lease)
-                            await self._note("fallback_in_use", FALLBACK_NOTICE, state, lease)
-                        case Low():
-                            await self._note("budget_low", LOW_NOTICE, state, lease)
-                        case End(source=source):
-                            break
+            source = await self._interviewer.speak(request, hearing)
             await relay.drained()
         finally:
             lease.silent_since = None
             self._committer.forget(relay)
-        if source is None:
-            raise AttemptFailedError("no_end")
-        return _Said("".join(said), source, relay.ordinal)
+        return _Said("".join(hearing.said), source, relay.ordinal)
 
-    async def _note(self, code: NoticeCode, message: str, state: State, lease: Lease) -> None:
+    def begin(self, lease: Lease) -> float:
+        """Note that the interviewer was asked to speak; return the time."""
+        lease.silent_since = self._clock.monotonic()
+        return lease.silent_since
+
+    def first_words(self, lease: Lease, began: float) -> None:
+        """Note that it speaks."""
+        lease.silent_since = None
+        self._meter.first_words(self._clock.monotonic() - began)
+
+    async def note(self, code: NoticeCode, message: str, state: State, lease: Lease) -> None:
+        """Tell the candidate something, once in an interview."""
         if code not in state.session.noticed:
             noted = Noted(code=code, message=message, at=self._clock.now())
             await self._apply(noted, lease, state)
@@ -200,6 +189,35 @@ class TurnWork:
                 if isinstance(applied, Fenced):
                     raise FencedError
                 return applied
+
+
+class _Hearing:
+    """An attempt's listener: what it hears goes into the log."""
+
+    def __init__(
+        self, work: TurnWork, relay: Relay, logged: str, state: State, lease: Lease
+    ) -> None:
+        self._work, self._relay, self._state, self._lease = work, relay, state, lease
+        self.said = [logged]
+        self._began = work.begin(lease)
+
+    def words(self, text: str, handle: str) -> None:
+        """See `Listener.words`."""
+        if self._lease.silent_since is not None:
+            self._work.first_words(self._lease, self._began)
+        self.said.append(text)
+        self._lease.handle = handle
+        self._relay.push(text, handle)
+
+    async def fallback(self, reason: str) -> None:
+        """See `Listener.fallback`."""
+        if reason == BUDGET:
+            await self._work.note("budget_low", SPENT_NOTICE, self._state, self._lease)
+        await self._work.note("fallback_in_use", FALLBACK_NOTICE, self._state, self._lease)
+
+    async def low(self) -> None:
+        """See `Listener.low`."""
+        await self._work.note("budget_low", LOW_NOTICE, self._state, self._lease)
 
 
 def _opened(state: State) -> OpenTurn:

@@ -17,7 +17,7 @@ from ai.chunks import Usage
 from ai.interviewer import Interviewer
 from ai.prices import load_prices
 from ai.settings import AiSettings
-from ai.speech import AttemptFailedError, End, Fallback, Low, Spoken, TurnRequest
+from ai.speech import AttemptFailedError, TurnRequest
 from loadtest.fakeopenai import FakeOpenAI, Options
 from loadtest.fakeopenai.faults import Fault
 from protocol.ledger import Scope
@@ -29,7 +29,7 @@ from storage.redis.connect import connect
 from storage.redis.store import RedisStore
 from tests.support.assessing import request as rating_request
 from tests.support.clocks import LoopClock
-from tests.support.speeches import REQUEST, Rows, text_of
+from tests.support.speeches import REQUEST, End, Fallback, Low, Rows, Spoken, spoken, text_of
 
 pytestmark = pytest.mark.anyio
 
@@ -103,7 +103,7 @@ async def turn(
     for attempt in range(1, 9):
         items: list[Spoken] = []
         try:
-            async with aclosing(speaker.speak(replace(request, attempt=attempt))) as speech:
+            async with aclosing(spoken(speaker, replace(request, attempt=attempt))) as speech:
                 async for item in speech:
                     items.append(item)
                     if len(items) == leaves_after:

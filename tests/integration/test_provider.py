@@ -15,7 +15,7 @@ from ai.build import assemble
 from ai.interviewer import Interviewer
 from ai.provider import Provider
 from ai.settings import AiSettings
-from ai.speech import AttemptFailedError, End, Fallback, TurnRequest, Words
+from ai.speech import AttemptFailedError, TurnRequest
 from tests.support.raw_http import Answer, RawServer, Reply, Request, Step, raw_server
 from tests.support.speeches import (
     BANK_TEXT,
@@ -23,11 +23,15 @@ from tests.support.speeches import (
     FINISH,
     REQUEST,
     USAGE,
+    End,
+    Fallback,
     FixedClock,
     Rows,
+    Words,
     delta,
     event,
     listen,
+    spoken,
     text_of,
 )
 
@@ -186,7 +190,7 @@ async def test_faults_behind_the_first_word(steps: Sequence[Step], cut: bool, co
         speaking(server, rows) as speaker,
     ):
         try:
-            async for item in speaker.speak(REQUEST):
+            async for item in spoken(speaker, REQUEST):
                 said.append(item)  # what came before the failure counts
         except AttemptFailedError as failure:
             failed = failure.reason
@@ -210,7 +214,7 @@ async def test_closing_the_speech_frees_the_connection_and_books_the_call() -> N
         raw_server(_in_turn(Reply([delta("Tell"), 30.0]))) as server,
         speaking(server, rows) as speaker,
     ):
-        speech = speaker.speak(REQUEST)
+        speech = spoken(speaker, REQUEST)
         assert await anext(speech) == Words("Tell")
         async with asyncio.timeout(1):
             await speech.aclose()
@@ -242,7 +246,7 @@ async def test_the_pool_is_bounded_and_its_lack_is_no_stall() -> None:
     settings = replace(QUICK, max_connections=1, connect_timeout_s=0.1)
     answer = _in_turn(Reply([delta("Tell"), 30.0]))
     async with raw_server(answer) as server, speaking(server, None, settings) as speaker:
-        first = speaker.speak(REQUEST)
+        first = spoken(speaker, REQUEST)
         await anext(first)
         async with asyncio.timeout(2):
             items = await listen(speaker)

@@ -69,8 +69,18 @@ class Pipe:
             self._room.clear()
             await self._room.wait()
         if self._closed is None:
-            self._down.append(frame.decode() if self._text else frame)
-            self._news.set()
+            self._deliver(frame)
+
+    def send_now(self, frame: bytes) -> bool:
+        full = len(self._down) >= IN_FLIGHT or self._closed is not None
+        if full or self._network.stopped(self._name):
+            return False
+        self._deliver(frame)
+        return True
+
+    def _deliver(self, frame: bytes) -> None:
+        self._down.append(frame.decode() if self._text else frame)
+        self._news.set()
 
     def close(self, code: int) -> None:
         """End the socket, from either side."""

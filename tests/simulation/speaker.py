@@ -2,9 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator
 
-from ai.speech import AttemptFailedError, End, Fallback, Spoken, TurnRequest, Words
+from ai.speech import AttemptFailedError, Listener, TurnRequest
 from protocol.scalars import Source
 
 WORDS = ("why ", "how ", "naïve ", "日本 ", "🦁 ", "then ", "and ", "“so” ", "e\u0301 ")
@@ -18,23 +17,24 @@ class Speaker:
         self._stored = stored
         self._faults = faults
 
-    async def speak(self, request: TurnRequest) -> AsyncGenerator[Spoken, None]:
+    async def speak(self, request: TurnRequest, listener: Listener) -> Source:
         draw = self._draw
         text, place = self._text(request), len(request.logged)
         if not text.startswith(request.logged):
             raise AttemptFailedError("not_resumable")
         if self._faults and not place and draw.random() < 0.05:
-            yield Fallback("status_500")
+            await listener.fallback("status_500")
         breaks_at = draw.randrange(1, 400) if self._faults and draw.random() < 0.1 else None
         await asyncio.sleep(draw.expovariate(5))
         while place < len(text):
             step = draw.randrange(1, 12)
-            yield Words(text[place : place + step], f"{request.attempt}" if self._stored else "")
+            handle = f"{request.attempt}" if self._stored else ""
+            listener.words(text[place : place + step], handle)
             place = min(len(text), place + step)
             if breaks_at is not None and place > breaks_at:
                 raise AttemptFailedError("stalled")
             await asyncio.sleep(draw.expovariate(30))
-        yield End("model")
+        return "model"
 
     def resumable(self, handle: str) -> bool:
         return bool(handle)

@@ -51,6 +51,10 @@ class Network:
         """As SIGCONT does."""
         self._stopped.pop(client).set()
 
+    def stopped(self, client: str) -> bool:
+        """Whether the instance is stopped."""
+        return client in self._stopped
+
     async def running(self, client: str) -> None:
         """Wait while the instance is stopped."""
         while client in self._stopped:

@@ -1,10 +1,9 @@
 """What the tests of the interviewer share: a clock, a ledger, requests, a scripted model."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -13,10 +12,11 @@ from ai.budget import Budget
 from ai.build import assemble
 from ai.chunks import ChatReader, Reader, ResponsesReader
 from ai.handles import ResponsePosition
+from ai.http.body import Chunks, pumped
 from ai.interviewer import Interviewer
 from ai.provider import Body, Prompt
 from ai.settings import AiSettings
-from ai.speech import Spoken, TurnRequest, Words
+from ai.speech import TurnRequest
 from protocol.ledger import LedgerEntry
 from protocol.plan import Plan
 from protocol.scalars import Kind, Outcome, Source, Speaker
@@ -74,32 +74,26 @@ class ScriptedCall(Struct):
     position: ResponsePosition | None = None
 
 
-class _Stream:
-    def __init__(self, call: ScriptedCall) -> None:
-        self._call = call
+@asynccontextmanager
+async def _stream(call: ScriptedCall) -> AsyncGenerator[Chunks]:
+    try:
+        await asyncio.sleep(call.open_delay_s)
+        if call.refused is not None:
+            raise call.refused
+        async with pumped(_chunks(call.steps)) as chunks:
+            yield chunks
+    finally:
+        call.closed = True
 
-    async def __aenter__(self) -> Self:
-        await asyncio.sleep(self._call.open_delay_s)
-        if self._call.refused is not None:
-            raise self._call.refused
-        return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._call.closed = True
-
-    async def iter_bytes(self) -> AsyncIterator[bytes]:
-        for step in self._call.steps:
-            if isinstance(step, bytes):
-                yield step
-            elif isinstance(step, Exception):
-                raise step
-            else:
-                await asyncio.sleep(step)
+async def _chunks(steps: Sequence[Step]) -> AsyncIterator[bytes]:
+    for step in steps:
+        if isinstance(step, bytes):
+            yield step
+        elif isinstance(step, Exception):
+            raise step
+        else:
+            await asyncio.sleep(step)
 
 
 class ScriptedModel:
@@ -135,7 +129,7 @@ class ScriptedModel:
         script = self._plan[min(len(self.calls), len(self._plan) - 1)]
         call = ScriptedCall(script.steps, script.refused, script.open_delay_s, position=position)
         self.calls.append(call)
-        return _Stream(call)
+        return _stream(call)
 
 
 def event(data: Any) -> bytes:
@@ -230,9 +224,66 @@ def interviewer(
     )
 
 
+class Words(Struct, frozen=True):
+    """A piece of a turn that was heard."""
+
+    text: str
+    handle: str = ""
+
+
+class Fallback(Struct, frozen=True):
+    """The bank speaks from here on."""
+
+    reason: str
+
+
+class Low(Struct, frozen=True):
+    """The budget runs low."""
+
+
+class End(Struct, frozen=True):
+    """The turn is complete."""
+
+    source: Source
+
+
+Spoken = Words | Fallback | Low | End
+
+
+class Recorder:
+    """A listener that keeps what it hears, and gives it on as it comes."""
+
+    def __init__(self) -> None:
+        self.heard: asyncio.Queue[Spoken | None] = asyncio.Queue()
+
+    def words(self, text: str, handle: str) -> None:
+        assert text
+        self.heard.put_nowait(Words(text, handle))
+
+    async def fallback(self, reason: str) -> None:
+        self.heard.put_nowait(Fallback(reason))
+
+    async def low(self) -> None:
+        self.heard.put_nowait(Low())
+
+
+async def spoken(speaker: Interviewer, request: TurnRequest = REQUEST) -> AsyncGenerator[Spoken]:
+    """Give what the interviewer says as it comes; closing this cancels the turn."""
+    recorder = Recorder()
+    task = asyncio.create_task(speaker.speak(request, recorder))
+    task.add_done_callback(lambda _: recorder.heard.put_nowait(None))
+    try:
+        while (item := await recorder.heard.get()) is not None:
+            yield item
+        yield End(task.result())
+    finally:
+        task.cancel()
+        await asyncio.wait((task,))
+
+
 async def listen(speaker: Interviewer, request: TurnRequest = REQUEST) -> list[Spoken]:
-    """Return all that the interviewer yields."""
-    async with aclosing(speaker.speak(request)) as speech:
+    """Return all that the interviewer says."""
+    async with aclosing(spoken(speaker, request)) as speech:
         return [item async for item in speech]
 
 

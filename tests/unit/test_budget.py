@@ -17,7 +17,7 @@ from ai.handles import ResponsePosition
 from ai.prices import dearest, load_prices, price_of
 from ai.provider import Prompt
 from ai.settings import AiSettings
-from ai.speech import AttemptFailedError, End, Fallback, Low, Spoken, Words
+from ai.speech import AttemptFailedError
 from protocol.ledger import Scope
 from tests.support.assessing import ScriptedSource, over, reply, request
 from tests.support.budgets import Purse
@@ -26,14 +26,20 @@ from tests.support.speeches import (
     DONE,
     FINISH,
     REQUEST,
+    End,
+    Fallback,
+    Low,
     Rows,
     ScriptedCall,
     ScriptedModel,
+    Spoken,
+    Words,
     chat,
     delta,
     event,
     interviewer,
     listen,
+    spoken,
     text_of,
 )
 from tests.support.virtual_time import run_virtual
@@ -200,7 +206,7 @@ def test_no_call_without_a_hold_and_no_hold_is_left_or_settled_twice(
 
     async def take() -> None:
         """Listen to some of it, and leave."""
-        async with aclosing(interviewer(model, rows, budget=purse).speak(REQUEST)) as speech:
+        async with aclosing(spoken(interviewer(model, rows, budget=purse), REQUEST)) as speech:
             heard = 0
             async for _ in speech:
                 heard += 1

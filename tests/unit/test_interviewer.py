@@ -12,23 +12,28 @@ from msgspec.structs import replace
 from ai.failures import CallFailedError
 from ai.handles import ResponsePosition
 from ai.settings import AiSettings
-from ai.speech import AttemptFailedError, End, Fallback, Spoken, TurnRequest, Words
+from ai.speech import AttemptFailedError, TurnRequest
 from tests.support.speeches import (
     BANK_TEXT,
     DONE,
     FINISH,
     REQUEST,
     USAGE,
+    End,
+    Fallback,
     FixedClock,
     Rows,
     ScriptedCall,
     ScriptedModel,
+    Spoken,
     Step,
+    Words,
     chat,
     delta,
     event,
     interviewer,
     listen,
+    spoken,
     text_of,
 )
 from tests.support.virtual_time import run_virtual
@@ -61,7 +66,7 @@ def hear(
         speaker = interviewer(model, rows, FixedClock(chance), settings)
         began, failed = loop.time(), ""
         try:
-            async with aclosing(speaker.speak(request)) as speech:
+            async with aclosing(spoken(speaker, request)) as speech:
                 async for item in speech:
                     items.append(item)  # what came before a failure counts
         except AttemptFailedError as failure:
@@ -319,8 +324,9 @@ def test_who_speaks_is_told_by_the_last_piece_or_else_by_who_would() -> None:
 @pytest.mark.parametrize("words", range(4))
 def test_closing_the_speech_aborts_the_call_and_books_it(words: int) -> None:
     async def run() -> None:
-        model, rows = ScriptedModel(chat("One", " two", " three", " four")), Rows()
-        speech = interviewer(model, rows).speak(REQUEST)
+        steps = [step for text in ("One", " two", " three", " four") for step in (delta(text), 0.1)]
+        model, rows = ScriptedModel(ScriptedCall(steps)), Rows()
+        speech = spoken(interviewer(model, rows), REQUEST)
         for _ in range(words + 1):
             await anext(speech)
         await speech.aclose()
@@ -353,7 +359,7 @@ def test_a_listener_that_is_slow_does_not_time_the_model_out() -> None:
     async def run() -> None:
         texts = list[str]()
         model = ScriptedModel(chat("a", "b", "c"))
-        async with aclosing(interviewer(model, Rows()).speak(REQUEST)) as speech:
+        async with aclosing(spoken(interviewer(model, Rows()), REQUEST)) as speech:
             async for item in speech:
                 texts.append(item.text if isinstance(item, Words) else "")
                 await asyncio.sleep(30)
@@ -478,7 +484,7 @@ def test_closing_a_stored_response_leaves_it_running_for_another_instance() -> N
     async def run() -> None:
         model = ScriptedModel(ScriptedCall(_stored()), stored=True)
         speaker = interviewer(model, Rows(), settings=BACKGROUND)
-        speech = speaker.speak(REQUEST)
+        speech = spoken(speaker, REQUEST)
         words = await anext(speech)
         assert isinstance(words, Words)
         await speech.aclose()
@@ -544,7 +550,8 @@ def test_the_bank_keeps_its_pace() -> None:
 def test_interrupting_the_bank_is_booked() -> None:
     async def run() -> None:
         rows = Rows()
-        speech = interviewer(None, rows).speak(REQUEST)
+        slow = AiSettings(bank_words_per_second=10)
+        speech = spoken(interviewer(None, rows, settings=slow), REQUEST)
         for _ in range(3):
             await anext(speech)
         await speech.aclose()

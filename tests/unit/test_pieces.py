@@ -3,8 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ai.handles import BankPosition, ResponsePosition, parse_handle
-from ai.pieces import Pieces, Progress
-from ai.speech import Words
+from ai.pieces import Pieces, Progress, Words
 
 
 def _halves(text: str) -> str:

@@ -48,6 +48,11 @@ class FakeWire:
             await asyncio.sleep(FOREVER_S)
         self.got.append(msgspec.json.decode(frame))
 
+    def send_now(self, frame: bytes) -> bool:
+        if not self.stuck:
+            self.got.append(msgspec.json.decode(frame))
+        return not self.stuck
+
     def codes(self) -> Counter[str]:
         return Counter(str(message["code"]) for message in self.got if "code" in message)
 

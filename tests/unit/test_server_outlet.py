@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from protocol.closes import Close
-from protocol.codec import Encoding, event_body
+from protocol.codec import Encoding, event_body, event_frame
 from protocol.events import (
     Accepted,
     DurableEvent,
@@ -24,6 +24,7 @@ from protocol.events import (
 from protocol.ids import ORIGIN, EventId
 from protocol.limits import OVER_LINGER_S
 from server.cursor import ResynchroniseError
+from server.hub import Framed
 from server.outlet import CONTROLS_WAITING, READ_PATIENCE_S, SEND_STALL_S, ClosedError, Outlet
 from storage.errors import BackendDownError
 from storage.live import Entry
@@ -60,6 +61,13 @@ class FakeCursor:
         self.asked += 1
         return self._next() if self.asked % 2 and self.fault is None else None
 
+    def delta(self, encoding: Encoding) -> Framed | None:
+        """The next entry, where it is the only one, and a delta."""
+        ahead = self.log[self.position.seq :]
+        if self.fault is not None or len(ahead) != 1 or b'"turn.delta"' not in ahead[0].body:
+            return None
+        return Framed(ahead[0].id, event_frame(ahead[0].body, ahead[0].id, encoding))
+
     def _next(self) -> list[Entry]:
         entries = self.log[self.position.seq :][: self.batch]
         if entries:
@@ -81,6 +89,11 @@ class FakeWire:
     async def send(self, frame: bytes) -> None:
         await self.flowing.wait()
         self.frames.append(msgspec.json.decode(frame))
+
+    def send_now(self, frame: bytes) -> bool:
+        if self.flowing.is_set():
+            self.frames.append(msgspec.json.decode(frame))
+        return self.flowing.is_set()
 
     def told(self, *fields: str) -> list[Any]:
         """The frames' types, or their ``fields``."""
