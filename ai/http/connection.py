@@ -143,6 +143,10 @@ class Connection(asyncio.Protocol):
 
     # --- httptools ---
 
+    def on_message_begin(self) -> None:
+        """See httptools. What comes behind a whole response was not asked for."""
+        self._reusable &= not self._whole
+
     def on_header(self, name: bytes, value: bytes) -> None:
         """See httptools."""
         self._headers.append((name, value))
