@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from protocol.codec import encode, event_body
-from protocol.events import PartialHeard, TurnDelta
+from protocol.codec import encode, event_body, event_frame
+from protocol.events import InterviewPaused, PartialHeard, TurnDelta
 from protocol.ids import ORIGIN, EventId
 from server.clock import SystemClock
 from server.cursor import Cursor, ResynchroniseError
@@ -124,6 +124,42 @@ async def test_while_a_commit_is_under_way_its_own_notification_wakes_nobody() -
         hub.add(NAME, it.log[3:])
         assert it.watcher.woken() == 1
     assert it.watcher.woken() == 0
+
+
+async def test_the_notification_of_what_was_added_here_wakes_nobody_again() -> None:
+    it = Scene(known=3)
+    it.topic.add(it.log[3:])
+    assert it.watcher.woken() == 1
+    it.topic.hear(f"e{it.log[4].id}")
+    assert it.watcher.woken() == 0
+    it.topic.hear(f"e{EventId(5, 1)}")  # another log's
+    assert it.watcher.woken() == 1
+
+
+async def test_the_newest_delta_is_encoded_once_for_all_who_are_right_behind_it() -> None:
+    it = Scene(known=4)
+    position = it.log[2].id
+    for encoding in ("json", "msgpack"):
+        framed = it.topic.delta_after(position, encoding)
+        assert framed is not None
+        assert framed.id == it.log[3].id
+        assert framed.frame == event_frame(it.log[3].body, it.log[3].id, encoding)
+        assert it.topic.delta_after(position, encoding) is framed
+    assert it.topic.delta_after(it.log[1].id, "json") is None
+    assert it.topic.delta_after(it.log[3].id, "json") is None
+    assert it.topic.delta_after(EventId(3, 1), "json") is None
+    it.topic.add(it.log[4:])
+    newer = it.topic.delta_after(it.log[3].id, "json")
+    assert newer is not None
+    assert newer.id == it.log[4].id
+
+
+async def test_what_is_no_delta_is_left_to_the_task() -> None:
+    it = Scene(known=5)
+    body = event_body(InterviewPaused(at=1))
+    head = it.log[4].id.after(body)
+    it.topic.add([Entry(head, body)])
+    assert it.topic.delta_after(it.log[4].id, "json") is None
 
 
 @pytest.mark.parametrize("known", [0, 3])

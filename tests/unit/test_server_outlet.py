@@ -261,6 +261,75 @@ def test_a_client_that_keeps_up_gets_every_delta_as_it_is() -> None:
     scene.run(story)
 
 
+def test_a_delta_that_is_all_there_is_leaves_at_once() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        await moment()
+        for text in ("ab", "cd"):
+            head = scene.cursor.add(*deltas(text))
+            scene.outlet.wake()  # nothing is awaited
+            assert scene.wire.told("type", "text")[-1] == ("turn.delta", text)
+            assert scene.cursor.position == head
+        await moment()
+        assert len(scene.wire.frames) == 3
+
+    scene.run(story)
+
+
+def _answer(scene: Scene) -> None:
+    scene.outlet.answer(accepted(scene.cursor.log[-1].id, "first"), scene.cursor.log[-1].id)
+
+
+def _control(scene: Scene) -> None:
+    scene.outlet.say(Error(code="x", message="y"))
+
+
+def _cover(scene: Scene) -> None:
+    scene.outlet.cover(scene.cursor.log[-1].id)
+
+
+@pytest.mark.parametrize(
+    ("waits", "told"),
+    [
+        (_answer, ["turn.delta", "accepted"]),
+        (_control, ["error", "turn.delta"]),
+        (_cover, ["turn.delta", "stored"]),
+    ],
+)
+def test_a_delta_overtakes_nothing(waits: Callable[[Scene], None], told: list[str]) -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        await moment()
+        scene.cursor.add(*deltas("ab"))
+        waits(scene)
+        scene.outlet.wake()
+        assert len(scene.wire.frames) == 1
+        await moment()
+        assert scene.wire.told()[1:] == told
+
+    scene.run(story)
+
+
+def test_a_delta_for_one_who_does_not_read_waits_and_is_noticed() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        await moment()
+        scene.wire.flowing.clear()
+        for text in ("ab", "cd", "ef"):
+            scene.cursor.add(*deltas(text))
+            scene.outlet.wake()
+        await asyncio.sleep(SEND_STALL_S + 1)
+        assert scene.outlet.stalled(scene.clock.monotonic())
+        scene.wire.flowing.set()
+        await moment()
+        assert "".join(text or "" for (text,) in scene.wire.told("text")) == "abcdef"
+
+    scene.run(story)
+
+
 def test_a_send_that_does_not_end_is_noticed() -> None:
     scene = Scene()
 
