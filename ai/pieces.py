@@ -70,17 +70,19 @@ class Pieces:
         return self._emit(joined)
 
     def _emit(self, joined: str) -> Words | None:
-        progress = self._progress
-        skipped = min(self._skip, len(joined))
-        self._skip -= skipped
-        text = joined[skipped:]
+        progress, text = self._progress, joined
+        if self._skip:
+            skipped = min(self._skip, len(joined))
+            self._skip -= skipped
+            text = joined[skipped:]
         if progress.said == 0:
             text = text.lstrip()
-        text = text[: self._limit - progress.said]
+        if progress.said + len(text) > self._limit:
+            text = text[: self._limit - progress.said]
         if not text:
             return None
         progress.said += len(text)
-        progress.size += len(text.encode())
+        progress.size += len(text) if text.isascii() else len(text.encode())
         if progress.position is None:
             return Words(text)
         progress.position = ResponsePosition(

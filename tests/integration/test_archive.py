@@ -152,7 +152,9 @@ async def test_when_somebody_created_is_not_kept(archive: Archive, database_url:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "x", "0" * 32, "6f1e0a3c-8f5e-4d3b-9a1d-0c2b5d7e9f10", interview_id().upper()]
+    "name",
+    ["", "x", "0" * 32, "6f1e0a3c-8f5e-4d3b-9a1d-0c2b5d7e9f10", interview_id().upper()],
+    ids=["empty", "word", "zeros", "version 4", "upper case"],
 )
 async def test_what_is_no_canonical_uuid7_is_no_interview(archive: Archive, name: str) -> None:
     assert await archive.get(name) is None

@@ -41,6 +41,7 @@ def test_a_month_ends_with_its_last_millisecond() -> None:
         "urn:uuid:" + interview_id(),
         interview_id(END_OF_TIME),
     ],
+    ids=["empty", "word", "version 4", "upper case", "no dashes", "braces", "urn", "end of time"],
 )
 def test_only_one_spelling_of_a_uuid7_is_an_id(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
