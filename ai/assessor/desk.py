@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import aiohttp
+import httpx2
 import openai
 from msgspec import Struct
 from msgspec.structs import replace
@@ -33,7 +34,14 @@ MIDNIGHT_S = 60.0
 """Over so long all that waited for the next day of UTC is spread."""
 
 _T = TypeVar("_T")
-_UNSENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+_UNSENT = (
+    httpx2.ConnectError,
+    httpx2.ConnectTimeout,
+    httpx2.PoolTimeout,
+    # through a proxy
+    aiohttp.ClientConnectorError,
+    aiohttp.ConnectionTimeoutError,
+)
 
 
 class Job(Struct):
