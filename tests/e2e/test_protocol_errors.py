@@ -176,7 +176,11 @@ def test_an_undecodable_frame(join: Join, broken: bytes) -> None:
     assert raw.closed() == 4500
 
 
-@pytest.mark.parametrize("broken", [frame(BINARY, b"\xc1"), frame(TEXT, b"{}"), frame(BINARY, b"")])
+@pytest.mark.parametrize(
+    "broken",
+    [frame(BINARY, b"\xc1"), frame(TEXT, b"{}"), frame(BINARY, b"")],
+    ids=["reserved byte", "text", "empty"],
+)
 def test_an_undecodable_frame_of_messagepack(join: Join, broken: bytes) -> None:
     raw = join(subprotocol="interview.v1.msgpack")
     raw.raw(broken)
