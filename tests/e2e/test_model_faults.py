@@ -87,5 +87,6 @@ async def test_each_fault_of_the_model(
 
 
 async def _words(candidate: Candidate) -> Counter[str]:
+    """Who spoke the turns; one that was interrupted before its first word was nobody's."""
     turns = await candidate.transcript()
-    return Counter(turn["source"] for turn in turns if turn.get("source"))
+    return Counter(turn["source"] for turn in turns if turn.get("source") and turn["text"])
