@@ -1,6 +1,8 @@
 # `make run` and `make test` set up everything they need: git and Python ≥ 3.11 with venv are enough.
 PYTHON ?= python3
 BIN := .venv/bin
+# Tests wait more than they work: some at a time. Each of the processes starts servers of its own.
+AT_A_TIME ?= -n auto --maxprocesses=4 --dist worksteal
 export PYTHON
 
 .PHONY: help run test torture check lint lock clean
@@ -14,7 +16,7 @@ run: ## the server with embedded Valkey and PostgreSQL, on http://127.0.0.1:8000
 
 test: ## all tests but the long ones, on servers that they start themselves
 	@scripts/environment dev
-	$(BIN)/pytest -m "not torture" $(ARGS)
+	$(BIN)/pytest -m "not torture" $(AT_A_TIME) $(ARGS)
 
 torture: ## the long versions of the tests
 	@scripts/environment dev
