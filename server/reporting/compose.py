@@ -183,6 +183,8 @@ def _sentence(*texts: str) -> str:
 
 
 def _lacking(rating: Rating) -> str:
+    if rating.score is None and rating.missing.strip():
+        return rating.missing  # why there is no score stands beside the answer
     both = rating.rationale.strip() and rating.missing.strip()
     return f"{rating.rationale} {'Missing: ' if both else ''}{rating.missing}"
 

@@ -219,6 +219,8 @@ def _remarks(report: Report) -> Markup | None:
     if not report.strengths and not report.gaps:
         return None
     gaps = "To work on" if report.mode == "practice" else "Gaps"
+    if not report.coverage.rated:
+        return tag("div", _column("gaps", gaps, report.gaps, ""), class_="columns one")
     return tag(
         "div",
         _column("strengths", "Strengths", report.strengths, "No answer was scored 4 or more."),

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from protocol.assessment import Rating, Report
 from protocol.session import Turn
 from server.reporting.compose import REMARK_LENGTH
-from server.reporting.notes import OFFLINE
+from server.reporting.notes import OFFLINE, UNSCORED
 from tests.support import reports
 from tests.support.reports import Rated, Script, composed, guide, rate
 
@@ -59,6 +59,32 @@ def test_a_gap_says_what_was_missing() -> None:
     assert gap.text.endswith(
         "helped. Missing: One person, what they did for them, and what that person can do now."
     )
+
+
+def unscored() -> Rated:
+    """The offline report as the assessor of today makes it: feedback, and no score."""
+    rated = reports.offline()
+    ratings = [
+        replace(x, score=None, anchor=None, missing="What came of it.")
+        for x in rated.report.ratings
+    ]
+    names = rated.report.coverage.competencies
+    return composed(rated.turns, guide(*names), ratings, method="offline")
+
+
+def test_without_scores_none_are_spoken_of() -> None:
+    report = unscored().report
+    assert report.notes[:2] == (OFFLINE, UNSCORED)
+    assert not any("score" in note for note in report.notes if note != UNSCORED)
+    assert [gap.text for gap in report.gaps] == ["What came of it."] * 2
+    assert report.strengths == ()
+
+
+def test_what_could_not_be_rated_is_not_called_too_little() -> None:
+    rated = reports.rich()
+    names = rated.report.coverage.competencies
+    report = composed(rated.turns, guide(*names), rated.report.ratings[:3]).report
+    assert not any("too little evidence" in note for note in report.notes)
 
 
 def test_time_that_ran_out_and_what_it_cost() -> None:

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from protocol.assessment import Report
 from server.reporting import words
 from server.reporting.html import content_security_policy, report_html
+from server.reporting.markdown import report_markdown
 from server.reporting.markup import tag
 from tests.support import reports
 from tests.support.reports import Rated, Script, composed, guide, rate
@@ -139,6 +140,26 @@ def test_what_is_not_rated_is_said_and_drawn_nowhere() -> None:
     assert "score" not in [a.get("class") for name, a in found.elements if name == "circle"]
     assert found.text("table").count(words.NOT_RATED) == 2
     assert "Nothing was rated." in found.text()
+
+
+def test_strengths_are_left_out_where_nothing_is_scored() -> None:
+    rated = reports.rich()
+    assert "Strengths" in page(rated).text()
+    none = tuple(replace(x, score=None, anchor=None) for x in rated.report.ratings)
+    coverage = replace(rated.report.coverage, rated=0)
+    told = replace(rated.report, ratings=none, coverage=coverage, strengths=())
+    assert "Strengths" not in page(Rated(told, rated.turns)).text()
+    assert "To work on" in page(Rated(told, rated.turns)).text()
+
+
+@pytest.mark.parametrize("kind", ["coding", "technical", "case", "system_design", "situational"])
+def test_parts_of_a_story_are_shown_where_stories_are_asked_for(kind: str) -> None:
+    rated = reports.rich()
+    title = "How the stories were told"
+    assert title in page(rated).text()
+    assert title not in page(Rated(replace(rated.report, type=kind), rated.turns)).text()
+    assert "Told:" in report_markdown(*rated)
+    assert "Told:" not in report_markdown(replace(rated.report, type=kind), rated.turns)
 
 
 def test_an_interview_without_turns() -> None:
