@@ -77,6 +77,8 @@ class Candidate:
         self.leaves_after: int | None = None
         self.interrupts = 0.02
         """How probable it is that it barges in, each time that it might."""
+        self.away_s = 0.0
+        """How much longer than it must it stays away, the next time that it is cut off."""
         self.silence_s = 0.0
         """The longest time that the interviewer kept its candidate waiting for words."""
         self._spoke = 0.0
@@ -104,7 +106,8 @@ class Candidate:
                 self.closes.append(code)
                 match self.session.connection_closed(code, self.draw.random()):
                     case Reconnect(after_s=pause):
-                        await asyncio.sleep(pause)
+                        away_s, self.away_s = self.away_s, 0.0
+                        await asyncio.sleep(pause + away_s)
                     case Stopped(code=final):
                         if final != Close.OVER:
                             self.faults.append(f"turned away with {final}")

@@ -39,6 +39,7 @@ class Interviewee(Candidate):
         plan: Mapping[str, Any],
         expected: Expected,
         private: str,
+        patient: bool = False,
     ) -> None:
         super().__init__(http, urls, name, plan, user=user, secret=secret)
         self.persona = persona
@@ -54,6 +55,7 @@ class Interviewee(Candidate):
         self.begun_at = time.monotonic()
         self._author = author
         self._private = private
+        self._patient = patient
         self._answered: set[int] = set()
         self._done: set[str] = set()
         """What is done once: the hint, the pause, each drop."""
@@ -127,6 +129,8 @@ class Interviewee(Candidate):
         drops = sum(each.startswith("drop") for each in self._done)
         if drops < self.persona.drops and opened.kind != "closing" and self._once(f"drop {drops}"):
             self.recording.drops += 1
+            if drops == 0 and self._patient:
+                self.away_s = self.recording.away_s = self.persona.away_s
             self.hang_up()
             await asyncio.sleep(1.0)  # this task ends with the connection
 
@@ -147,6 +151,8 @@ class Interviewee(Candidate):
 
     async def _words(self, opened: e.OpenView) -> str:
         question_id = opened.question_id or ""
+        if self.persona.mute and self.recording.mode == "practice":
+            return ""
         if question_id == "warmup":
             role = self._plan["role"]
             return f"My name is {self._private}, and I have worked as {role} for some years now."

@@ -2,6 +2,9 @@
 
 from msgspec import Struct
 
+AWAY_S = 30.0
+"""Longer than an absence needs to be noticed: 15 seconds and a pulse."""
+
 
 class Persona(Struct, frozen=True, kw_only=True):
     """One kind of candidate. ``brief`` is what a model that plays it is told."""
@@ -9,6 +12,8 @@ class Persona(Struct, frozen=True, kw_only=True):
     name: str
     told: str
     brief: str
+    mute: bool = False
+    """In practice it says not a single word."""
     confidence: float | None = None
     """How sure voice-to-text is of what it says; None: it types."""
     hints: bool = False
@@ -19,6 +24,8 @@ class Persona(Struct, frozen=True, kw_only=True):
     """It barges in once."""
     drops: int = 0
     """How often its connection breaks."""
+    away_s: float = 0.0
+    """How long it stays away the first time, where there is time for that."""
     leaves: bool = False
     """It ends the interview behind its first main question."""
 
@@ -47,8 +54,9 @@ PERSONAS: dict[str, Persona] = {
         ),
         Persona(
             name="silent",
-            told="says nothing, or that it does not know",
+            told="says nothing, or that it does not know; in practice not a word",
             brief="You say only that you do not know.",
+            mute=True,
         ),
         Persona(
             name="rambling",
@@ -73,6 +81,7 @@ PERSONAS: dict[str, Persona] = {
             told="loses its connection twice, and leaves early",
             brief="You answer passably, in about 40 words, without figures.",
             drops=2,
+            away_s=AWAY_S,
             leaves=True,
         ),
     )

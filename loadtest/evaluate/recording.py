@@ -46,6 +46,8 @@ class Recording(Struct, kw_only=True):
     sent: list[Sent] = []
     closes: list[int] = []
     drops: int = 0
+    away_s: float = 0.0
+    """The longest time that it stayed away, or 0 where it came back at once."""
     faults: list[str] = []
     """What the client itself found wrong: misled, told of an error, turned away."""
     interview: Mapping[str, Any] = {}

@@ -164,6 +164,7 @@ class Evaluation:
             plan=booking.plan(private),
             expected=deployment.expected,
             private=private,
+            patient=not self.config.selection.short,
         )
         recording = candidate.recording
         recording.budget_usd = BUDGET_USD

@@ -19,12 +19,14 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=40, help="mean length of a reply")
     parser.add_argument("--tokens-per-second", type=float, default=30.0, help="0: at once")
     parser.add_argument("--first-token-s", type=float, default=0.1)
+    parser.add_argument("--script", choices=("words", "interviewer", "unruly"), default="words")
     args = parser.parse_args()
     options = Options(
         seed=args.seed,
         tokens=args.tokens,
         tokens_per_second=args.tokens_per_second,
         first_token_s=args.first_token_s,
+        script=args.script,
     )
     with contextlib.suppress(KeyboardInterrupt):
         uvloop.run(_serve(options, args.port))

@@ -15,8 +15,6 @@ from loadtest.processes import migrate
 
 pytestmark = pytest.mark.anyio
 
-KNOWN = {"drops-counted"}
-"""What the product does not do yet, and the harness says so."""
 UNRULY = Options(tokens_per_second=0, first_token_s=0.0, script="unruly")
 
 Run = Callable[..., Awaitable[tuple[Verdict, Evaluation]]]
@@ -50,13 +48,13 @@ def failed(verdict: Verdict) -> set[str]:
 @pytest.mark.parametrize("source", ["offline", "fake"])
 async def test_a_few_interviews_pass_every_check(evaluate: Run, source: Source) -> None:
     verdict, evaluation = await evaluate(Selection(sources=(source,), short=True))
-    assert failed(verdict) - KNOWN == set()
+    assert failed(verdict) == set()
     assert len(verdict.interviews) == evaluation.bookings
     assert sum(result.looked_at > 0 for result in verdict.results) >= 60
     if source == "fake":
         scores = {one.persona: one.composite for one in verdict.interviews}
         assert _rising([scores["weak"], scores["middling"], scores["strong"]])
-        assert scores["injecting"] == scores["weak"]
+        assert _rising([scores["injecting"], scores["middling"]])
 
 
 async def test_a_bad_interviewer_is_noticed(evaluate: Run) -> None:

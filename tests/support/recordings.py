@@ -139,6 +139,7 @@ def good(
     pause: bool = False,
     barge: bool = False,
     drop: bool = False,
+    away_s: float = 0.0,
     early: bool = False,
     score: int | None = 5,
     user: str = "",
@@ -158,6 +159,7 @@ def good(
     _main(story, 0, answers, confidence, mode, hint=hint, barge=barge, scored=score)
     if drop:
         story.connection += 1
+        story.at += int(away_s * 1000)
         story.tell(_welcome(recovered=True))
     if pause:
         story.give(c.InterviewPause(id="pause"))
@@ -178,8 +180,9 @@ def good(
     story.enter("closed")
     story.tell(e.InterviewEnded(reason="completed"))
     story.tell(e.Stored(id=f"{len(story.seen) + 5}-1"))
+    rested_ms = (STEP_MS if pause else 0) + int(away_s * 1000)
     report = _report(
-        story, mode, offline=offline, score=score, paused=pause, drop=drop, early=early
+        story, mode, offline=offline, score=score, rested_ms=rested_ms, drop=drop, early=early
     )
     story.tell(e.ReportReady(report_id=report.report_id))
     shown = f"{report.composite:g}" if report.composite is not None else "not rated, offline"
@@ -194,6 +197,7 @@ def good(
         sent=story.sent,
         closes=[1006, 4504] if drop else [4504],
         drops=int(drop),
+        away_s=away_s,
         interview={"id": INTERVIEW_ID, "status": "completed", **_plan(mode)},
         turns=story.turns,
         report=report,
@@ -282,7 +286,7 @@ def _report(
     *,
     offline: bool,
     score: int | None,
-    paused: bool,
+    rested_ms: int,
     drop: bool,
     early: bool,
 ) -> Report:
@@ -293,6 +297,7 @@ def _report(
     notes = ["Offline: fixed rules looked at the answers."] if offline else []
     notes += ["1 planned question was not reached."] if early else []
     notes += [f"1 hint was given (turn {t.turn})." for t in story.turns if t.kind == "hint"]
+    notes += ["The connection was lost once."] if drop else []
     strong = [each for each in rated if (each.score or 0) >= 4]
     weak = [each for each in ratings if each.turns and (each.score or 0) <= 2]
     return Report(
@@ -305,7 +310,7 @@ def _report(
         type="behavioral",
         level="mid",
         ended="completed",
-        duration_ms=story.turns[-1].ended_at - T0 - (STEP_MS if paused else 0),
+        duration_ms=story.turns[-1].ended_at - T0 - rested_ms,
         coverage=Coverage(
             planned=2,
             asked=len(names),

@@ -252,6 +252,10 @@ def sent_again(r: Recording) -> None:
     r.seen.append(r.seen[2])
 
 
+def counted_in(r: Recording) -> None:
+    reported(duration_ms=the_report(r).duration_ms + 30_000)(r)
+
+
 def scripted_page(r: Recording) -> None:
     r.html = f"{r.html}<script>"
 
@@ -287,6 +291,7 @@ CASES: dict[str, Case] = {
     "hints-in-practice": Case(without_turn(5), {"hint": True}),
     "clock-kept": Case(slow),
     "clock-true": Case(reported(duration_ms=1)),
+    "clock-stands-while-away": Case(counted_in, {"drop": True, "away_s": 30.0}),
     "pauses-answered": Case(without(e.InterviewResumed), {"pause": True}),
     "time-in-order": Case(turn(4, ended_at=1)),
     "warnings-once": Case(more(e.Notice(code="time_up", message="It is up."))),
@@ -395,7 +400,7 @@ CASES: dict[str, Case] = {
     "fallback-told": Case(without(e.Notice), OFFLINE),
     "early-end-told": Case(reported(notes=()), {"early": True}),
     "hints-told": Case(reported(notes=()), {"hint": True}),
-    "drops-counted": Case(reported(disconnections=0), {"drop": True}),
+    "absence-counted": Case(reported(disconnections=0), {"drop": True, "away_s": 30.0}),
     "ratings-only-for-reviewers": Case(more(e.RatingReady(turn=3, ratings=[])), ASSESSMENT),
     "report-for-the-candidate": Case(set_(report_for_candidate=403)),
     "feedback-in-practice": Case(without(e.RatingReady)),

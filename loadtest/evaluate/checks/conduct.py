@@ -16,6 +16,8 @@ FIRST_WORDS_S = 20.0
 OVERTIME_MS = 120_000
 """An answer that was begun in time may be finished."""
 DRIFT_MS = 2_000
+AWAY_S = 25.0
+"""Whoever comes back sooner may not have been missed."""
 CATALOGUE = Catalogue("conduct")
 _check = CATALOGUE.check
 
@@ -230,6 +232,15 @@ def clock_true(r: Recording) -> Iterator[str]:
     # What was lost while nobody was connected may or may not count.
     if off > DRIFT_MS or (off < -DRIFT_MS and not r.drops):
         yield f"it is off by {off / 1000:+.1f} s"
+
+
+@_check("clock-stands-while-away", applies=lambda r: r.report is not None and r.away_s > AWAY_S)
+def clock_stands_while_away(r: Recording) -> Iterator[str]:
+    """Who loses the connection loses no time by it."""
+    assert r.report is not None  # noqa: S101  # it applies
+    counted = r.report.duration_ms - (_lasted_ms(r) - _paused_ms(r) - r.away_s * 1000)
+    if counted > DRIFT_MS:
+        yield f"{counted / 1000:.1f} s of {r.away_s:.0f} s were counted"
 
 
 @_check("pauses-answered", applies=lambda r: any(_pauses(r)))

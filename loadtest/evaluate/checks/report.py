@@ -12,6 +12,7 @@ from loadtest.evaluate.checks.base import (
     reported,
     stays,
 )
+from loadtest.evaluate.checks.conduct import AWAY_S
 from loadtest.evaluate.recording import Recording, is_main
 from protocol import events as e
 from protocol.assessment import Rating, answers_to, composite
@@ -182,12 +183,14 @@ def hints_told(r: Recording) -> Iterator[str]:
         yield "it does not"
 
 
-@_check("drops-counted", severity="should", applies=lambda r: reported(r) and r.drops > 0)
-def drops_counted(r: Recording) -> Iterator[str]:
-    """The report counts how often the connection was lost."""
+@_check("absence-counted", applies=lambda r: reported(r) and r.away_s > AWAY_S)
+def absence_counted(r: Recording) -> Iterator[str]:
+    """The report counts how often the candidate was away, and says so."""
     assert r.report is not None  # noqa: S101  # it applies
-    if r.report.disconnections < r.drops:
-        yield f"{r.drops} drops, told {r.report.disconnections}"
+    if r.report.disconnections < 1:
+        yield f"{r.report.disconnections} are counted"
+    elif "connection was lost" not in " ".join(r.report.notes):
+        yield "it does not say so"
 
 
 @_check("ratings-only-for-reviewers", applies=assesses)
