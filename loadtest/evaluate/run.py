@@ -17,6 +17,7 @@ from loadtest.evaluate.author import Author, Scripted, Written
 from loadtest.evaluate.bookings import Booking, Selection, Source, book
 from loadtest.evaluate.interviewee import Interviewee, private_name
 from loadtest.evaluate.personas import PERSONAS
+from loadtest.evaluate.purse import Purse
 from loadtest.evaluate.recording import Expected, Recording
 from loadtest.fakeopenai import Options
 from loadtest.processes import SECRET, Served
@@ -58,7 +59,7 @@ class Config(Struct, frozen=True, kw_only=True):
     seed: int = 1
     at_once: int = 6
     budget_usd: float = 1.0
-    """Of a real model: no interview is begun once so much is spent."""
+    """Of a real model: no interview is begun that could cost more than is left."""
     services: Mapping[str, str] = {}
     """``REDIS_URL`` and ``DATABASE_URL`` of the instances that are started."""
     directory: Path = Path()
@@ -77,6 +78,7 @@ class Evaluation:
         self.left_out: list[Booking] = []
         """For want of money."""
         self.spent_usd = 0.0
+        self._purse = Purse(config.budget_usd, BUDGET_USD)
         self._tell = tell
         self._born = 0
 
@@ -133,14 +135,16 @@ class Evaluation:
 
         async def one(booking: Booking) -> None:
             async with seats:
-                if booking.source == "model" and self.spent_usd >= self.config.budget_usd:
+                if booking.source == "model" and not await self._purse.hold():
                     self.left_out.append(booking)
                     return
                 self._tell(booking)
                 recording = await self._interview(http, deployment, author, booking)
                 self.recordings.append(recording)
-                if recording.report is not None:
-                    self.spent_usd += recording.report.cost_micro_usd / 1e6
+                cost = recording.report.cost_micro_usd / 1e6 if recording.report else 0.0
+                self.spent_usd += cost
+                if booking.source == "model":
+                    await self._purse.settle(cost if recording.report else BUDGET_USD)
                 self._tell(recording)
 
         async with asyncio.TaskGroup() as group:

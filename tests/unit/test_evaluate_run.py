@@ -1,5 +1,6 @@
 """What `viva evaluate` makes of recordings, whom it interviews, and how it is told what to do."""
 
+import asyncio
 import json
 import re
 from pathlib import Path
@@ -18,6 +19,7 @@ from loadtest.evaluate.bookings import TYPES, Selection, book
 from loadtest.evaluate.judge import Verdict, judge
 from loadtest.evaluate.page import page
 from loadtest.evaluate.personas import PERSONAS
+from loadtest.evaluate.purse import Purse
 from loadtest.evaluate.recording import Recording
 from loadtest.fakeopenai import FakeOpenAI, Options
 from loadtest.fakeopenai.interviewer import speak
@@ -177,6 +179,22 @@ async def test_a_model_that_plays_a_candidate_is_asked_once_a_question() -> None
         injecting = await author.answer(PERSONAS["injecting"], question, "core-1/0", "technical")
         assert any(order in injecting for order in sayings().injections)
         assert len(fake.bill.calls) == 2
+
+
+@pytest.mark.anyio
+async def test_money_is_held_before_an_interview_begins() -> None:
+    purse = Purse(0.25, 0.10)
+    assert await purse.hold()
+    assert await purse.hold()
+    waiting = asyncio.ensure_future(purse.hold())
+    await asyncio.sleep(0)
+    assert not waiting.done()  # two may still cost all of it
+    await purse.settle(0.02)
+    assert await waiting
+    await purse.settle(0.10)
+    await purse.settle(0.10)
+    assert not await purse.hold()
+    assert purse.spent_usd == pytest.approx(0.22)
 
 
 # --- the scripted interviewer ---------------------------------------------------------------------
