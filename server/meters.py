@@ -87,6 +87,15 @@ class Meters:
             ["cache", "answer"],
             registry=registry,
         )
+        self._gate = Counter(
+            "viva_model_gate", "Calls at the gate before the model", ["how"], registry=registry
+        )
+        self._gate_s = Histogram(
+            "viva_model_gate_seconds",
+            "How long a call waited at the gate",
+            buckets=SECONDS,
+            registry=registry,
+        )
         self._cache_s = Histogram(
             "viva_cache_seconds", "An answer of the cache", buckets=SECONDS, registry=registry
         )
@@ -148,6 +157,11 @@ class Meters:
     def cache_seconds(self, seconds: float) -> None:
         """See `CacheMeter.cache_seconds`."""
         self._cache_s.observe(seconds)
+
+    def gate_passed(self, how: str, seconds: float) -> None:
+        """See `GateMeter.gate_passed`."""
+        self._gate.labels(how).inc()
+        self._gate_s.observe(seconds)
 
     def called(self, entry: LedgerEntry) -> None:
         """Count a model call by its ledger row."""

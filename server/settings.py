@@ -37,6 +37,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     redis_url: str
     cache_url: str
     cache_bytes: int
+    model_calls: int
+    model_tokens_per_minute: int
     database_url: str
     database_replica_url: str | None
     openai_api_key: str | None
@@ -336,6 +338,21 @@ DECLARED: tuple[Declared, ...] = (
         number(0, 1),
         "0.8",
         "the share of a cap from which on the candidate is told that the budget runs low",
+    ),
+    Declared(
+        "VIVA_MODEL_CALLS",
+        "model_calls",
+        whole(0, 100_000),
+        "0",
+        "calls to the model under way in the whole deployment; others wait, and a turn that waits "
+        "too long is spoken by the question bank; 0: any number",
+    ),
+    Declared(
+        "VIVA_MODEL_TOKENS_PER_MINUTE",
+        "model_tokens_per_minute",
+        whole(0, 1_000_000_000),
+        "0",
+        "tokens a minute, prompts included, that all calls of the deployment take; 0: any number",
     ),
     Declared(
         "VIVA_ORIGINS",

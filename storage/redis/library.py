@@ -6,7 +6,7 @@ from importlib.resources import files
 # One library of several files: what the later ones use, the first defines.
 _TEMPLATE = "\n".join(
     (files("storage.redis") / name).read_text(encoding="utf-8")
-    for name in ("functions.lua", "jobs.lua", "budgets.lua", "cache.lua")
+    for name in ("functions.lua", "jobs.lua", "budgets.lua", "cache.lua", "gate.lua")
 )
 
 HASH = hashlib.sha1(_TEMPLATE.encode(), usedforsecurity=False).hexdigest()[:12]
