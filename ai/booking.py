@@ -5,6 +5,7 @@ from typing import Protocol
 
 from ai.budget import Hold
 from ai.chunks import Usage
+from ai.gate import Slot
 from ai.ports import Clock, LedgerSink
 from ai.prices import Price, dearest, price_of
 from protocol.ledger import Api, CallOutcome, LedgerEntry, Task
@@ -37,7 +38,7 @@ class Subject(Protocol):
 class Booking:
     """One call's row in the making: begun before the call, closed exactly once after it.
 
-    What was held for the call is settled with the row.
+    What was held for the call is settled with the row, and its place at the gate given back.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Booking:
         task: Task,
         *,
         hold: Hold | None,
+        slot: Slot | None,
     ) -> None:
         self._ledger = ledger
         self._subject = subject
@@ -56,6 +58,7 @@ class Booking:
         self._api: Api = api
         self._task: Task = task
         self._hold = hold
+        self._slot = slot
         self._at = ledger.clock.now()
         self._began = ledger.clock.monotonic()
         self._first: int | None = None
@@ -76,8 +79,9 @@ class Booking:
     ) -> None:
         """Hand the row to the sink."""
         ledger, subject = self._ledger, self._subject
-        model = "bank" if self._api == "bank" else ledger.model
-        price = Price(0, 0, 0) if self._api == "bank" else ledger.price
+        free = self._api in ("bank", "cache")
+        model = self._api if free else ledger.model
+        price = Price(0, 0, 0) if free else ledger.price
         entry = LedgerEntry(
             id=ledger.clock.nonce(),
             interview_id=subject.interview_id,
@@ -105,6 +109,8 @@ class Booking:
         if self._hold is not None:
             cost = ledger.assumed.cost(usage)
             self._hold.settle(cost, response_id=response_id, at=self._at)
+        if self._slot is not None:
+            self._slot.leave(usage.input_tokens + usage.output_tokens)
 
     def _elapsed(self) -> int:
         return round((self._ledger.clock.monotonic() - self._began) * 1000)
@@ -129,7 +135,9 @@ class Ledger:
         call: int,
         api: Api,
         task: Task = "speak",
+        *,
         hold: Hold | None = None,
+        slot: Slot | None = None,
     ) -> Booking:
-        """Begin the row of a call that starts now, and for which ``hold`` is held."""
-        return Booking(self, subject, call, api, task, hold=hold)
+        """Begin the row of a call that starts now, for which ``hold`` and ``slot`` are held."""
+        return Booking(self, subject, call, api, task, hold=hold, slot=slot)

@@ -1,5 +1,7 @@
 """The money for a call is held before it and settled after it; where there is none, none is made.
 
+Before that it takes its place at the gate.
+
 What is held is what the call can cost at most: its prompt, and as many tokens as the model may
 give. Where less is left, the model is allowed fewer tokens, down to a least of them; then it is
 refused.
@@ -9,7 +11,8 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from ai.prices import Price
+from ai.gate import Gate, Open, Slot
+from ai.prices import Price, estimate_tokens
 from protocol.ledger import Scope
 
 BYTES_PER_TOKEN = 3
@@ -18,6 +21,8 @@ FRAME_TOKENS = 16
 """What the API's own frame around a prompt counts for."""
 GRACE_S = 30.0
 """How much longer than its call may last a hold lives."""
+REPLY_TOKENS = 250
+"""What a reply is thought to take before it is known; the gate is told more exactly afterwards."""
 
 
 class Payer(Protocol):
@@ -102,12 +107,18 @@ class Held(Struct, frozen=True):
 
     hold: Hold
     output_tokens: int | None
+    slot: Slot
+
+
+class Busy(Struct, frozen=True):
+    """There was no place at the gate in time."""
 
 
 class Till:
     """Turns the tokens of one model's calls into money that is held for them.
 
-    ``least`` and ``most`` are tokens of output, ``spare`` is money.
+    ``least`` and ``most`` are tokens of output, ``spare`` is money. Calls that are ``urgent`` go
+    through the gate before the others.
     """
 
     def __init__(
@@ -119,7 +130,11 @@ class Till:
         most: int,
         call_s: float,
         spare: int = 0,
+        gate: Gate | None = None,
+        urgent: bool = True,
     ) -> None:
+        self._gate = gate or Open()
+        self._urgent = urgent
         self._budget = budget
         self._price = price
         self._least = min(least, most)
@@ -127,8 +142,31 @@ class Till:
         self._most = most
         self._hold_s = call_s + GRACE_S
 
-    async def hold(self, payer: Payer, size: int, *, sunk: bool = False) -> Held | Refusal:
-        """Hold the price of a call with a prompt of ``size`` bytes."""
+    async def hold(
+        self, payer: Payer, size: int, *, sunk: bool = False, wait_s: float = 0.0
+    ) -> Held | Refusal | Busy:
+        """Hold a place and the price of a call with a prompt of ``size`` bytes.
+
+        It waits for a place at the gate, at most ``wait_s``. Cancelled, it holds nothing.
+        """
+        slot = await self._gate.enter(
+            payer.interview_id,
+            tokens=estimate_tokens(size) + min(REPLY_TOKENS, self._most),
+            urgent=self._urgent,
+            wait_s=wait_s,
+        )
+        if slot is None:
+            return Busy()
+        paid = False
+        try:
+            held = await self._paid(payer, size, slot, sunk=sunk)
+            paid = isinstance(held, Held)
+        finally:
+            if not paid:
+                slot.leave(0)
+        return held
+
+    async def _paid(self, payer: Payer, size: int, slot: Slot, *, sunk: bool) -> Held | Refusal:
         prompt = -(-size // BYTES_PER_TOKEN) + FRAME_TOKENS
         most = self._price.most(prompt, self._most)
         hold = await self._budget.reserve(
@@ -141,4 +179,5 @@ class Till:
         )
         if isinstance(hold, Refusal):
             return hold
-        return Held(hold, None if hold.amount >= most else self._price.pays(hold.amount, prompt))
+        tokens = None if hold.amount >= most else self._price.pays(hold.amount, prompt)
+        return Held(hold, tokens, slot)

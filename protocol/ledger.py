@@ -1,4 +1,4 @@
-"""What the model's work costs: one row for every provider call and every use of the bank."""
+"""What the model's work costs: a row for every provider call and every use of the bank or cache."""
 
 from typing import Annotated, Literal
 
@@ -6,14 +6,14 @@ from msgspec import Meta, Struct
 
 from protocol.scalars import Count, Milliseconds, Ordinal
 
-Api = Literal["chat", "responses", "bank"]
+Api = Literal["chat", "responses", "bank", "cache"]
 CallOutcome = Literal["completed", "aborted", "failed", "refused"]
 """How a call ended: to its end; closed by this side (barge-in, draining, a lost lease); broken by
 the provider or the network; or answered with a refusal."""
 
-Task = Literal["speak", "rate", "communicate"]
-"""What a call was for: a turn of the interviewer, a rating of one question's answers, or the rating
-of how the candidate communicates."""
+Task = Literal["speak", "rate", "communicate", "word"]
+"""What a call was for: a turn of the interviewer, a rating of one question's answers, the rating of
+how the candidate communicates, or wordings of prepared questions for the cache."""
 
 Scope = Literal["interview", "user_day", "day"]
 """What has a budget: an interview, all interviews of a user on a day of UTC, or all of the

@@ -95,6 +95,7 @@ def _deps(instance: Instance) -> Deps:
         assessments=instance.assessments,
         profiles=instance.profiles,
         caching=instance.caching,
+        wordings=instance.wordings,
         orders=instance.orders,
         store=instance.store,
         credentials=instance.credentials,

@@ -7,6 +7,7 @@ from ai.assessor.ports import Assessor
 from ai.assessor.source import OpenAISource, Source
 from ai.booking import Ledger
 from ai.budget import Budget, Unlimited
+from ai.gate import Gate
 from ai.ports import Clock, LedgerSink
 from ai.prices import load_prices
 from ai.settings import AiSettings
@@ -18,7 +19,11 @@ TURN_TOKENS = 4_000
 
 
 def build_assessor(
-    settings: AiSettings, sink: LedgerSink, clock: Clock, budget: Budget
+    settings: AiSettings,
+    sink: LedgerSink,
+    clock: Clock,
+    budget: Budget,
+    gate: Gate | None = None,
 ) -> Assessor:
     """Return the assessor that ``settings`` ask for; without a key it is the offline one.
 
@@ -26,7 +31,7 @@ def build_assessor(
     """
     if settings.api_key is None:
         return OfflineAssessor()
-    return assemble(settings, sink, clock, OpenAISource(settings), budget=budget)
+    return assemble(settings, sink, clock, OpenAISource(settings), budget=budget, gate=gate)
 
 
 def assemble(
@@ -36,6 +41,7 @@ def assemble(
     source: Source,
     *,
     budget: Budget | None = None,
+    gate: Gate | None = None,
 ) -> Assessor:
     """Return the assessor that asks ``source``; without a ``budget`` as often as it likes."""
     prices = load_prices(settings.prices)
@@ -43,5 +49,6 @@ def assemble(
     turn = Ledger(sink, clock, settings.model, prices).assumed.most(
         TURN_TOKENS, settings.least_output_tokens
     )
-    desk = Desk(source, settings, ledger, clock, budget or Unlimited(), spare=SPARE_TURNS * turn)
+    spare = SPARE_TURNS * turn
+    desk = Desk(source, settings, ledger, clock, budget or Unlimited(), spare=spare, gate=gate)
     return ModelAssessor(desk, settings, clock)

@@ -15,9 +15,10 @@ from ai.assessor.ports import AssessmentFailedError
 from ai.assessor.replies import FaultyReplyError
 from ai.assessor.source import Completion, Source
 from ai.booking import Booking, Ledger
-from ai.budget import Budget, Refusal, Till
+from ai.budget import Budget, Busy, Refusal, Till
 from ai.chunks import Usage
 from ai.failures import BROKEN, CallFailedError, Remedy, translate
+from ai.gate import Gate
 from ai.ports import Clock
 from ai.prices import estimate_tokens
 from ai.provider import Prompt
@@ -29,6 +30,8 @@ CALLS_AT_ONCE = 32
 """Ratings are no hurry: more than so many calls of an instance wait for each other."""
 PASSING_S = 10.0
 """When to ask again where other calls hold the money."""
+GATE_S = 20.0
+"""How long a call waits at the gate before its job is put back."""
 DAY_MS = 86_400_000
 MIDNIGHT_S = 60.0
 """Over so long all that waited for the next day of UTC is spread."""
@@ -68,6 +71,7 @@ class Desk:
         budget: Budget,
         *,
         spare: int = 0,
+        gate: Gate | None = None,
     ) -> None:
         self._source = source
         self._settings = settings
@@ -80,6 +84,8 @@ class Desk:
             most=settings.assessor_output_tokens,
             call_s=settings.assessor_timeout_s,
             spare=spare,
+            gate=gate,
+            urgent=False,
         )
         self._circuit = Circuit(clock)
         self._room = asyncio.Semaphore(CALLS_AT_ONCE)
@@ -119,12 +125,16 @@ class Desk:
         return delay_before(retry, failure, self._clock.random())
 
     async def _call(self, job: Job, prompt: Prompt, read: Callable[[Completion], _T]) -> _T:
-        held = await self._till.hold(job, prompt.size)
+        held = await self._till.hold(job, prompt.size, wait_s=GATE_S)
+        if isinstance(held, Busy):
+            raise AssessmentFailedError("busy", retryable=True, after_s=PASSING_S)
         if isinstance(held, Refusal):
             raise _unpaid(held, self._clock)
         # From here to the `try` nothing waits: what is held will be settled.
         job.calls += 1
-        booking = self._ledger.begin(job, job.calls, self._settings.api, job.task, hold=held.hold)
+        booking = self._ledger.begin(
+            job, job.calls, self._settings.api, job.task, hold=held.hold, slot=held.slot
+        )
         prompt = replace(prompt, output_tokens=held.output_tokens)
         row = _Row(booking, estimate_tokens(prompt.size))
         try:

@@ -18,9 +18,17 @@ from ai.settings import AiSettings
 
 _T = TypeVar("_T")
 
+
+class Form(Struct, frozen=True):
+    """The JSON schema that a reply keeps, and its name."""
+
+    name: str
+    schema: dict[str, Any]
+
+
 BODY_BYTES = 1_000_000
 """More than this is no rating."""
-NAME = "rating"
+RATING = Form("rating", SCHEMA)
 
 
 class Completion(Struct, frozen=True, kw_only=True):
@@ -34,7 +42,7 @@ class Completion(Struct, frozen=True, kw_only=True):
 
 
 class Source(Protocol):
-    """Gives completions in the form of `SCHEMA`; `OpenAISource` is the real one."""
+    """Gives completions in one form; `OpenAISource` is the real one."""
 
     async def complete(self, prompt: Prompt, *, sampled: bool) -> Completion:
         """Make one call. ``sampled``: others are made of the same prompt and shall differ.
@@ -53,8 +61,9 @@ class Source(Protocol):
 class OpenAISource:
     """One account at one provider. Connects with the first call."""
 
-    def __init__(self, settings: AiSettings) -> None:
+    def __init__(self, settings: AiSettings, form: Form = RATING) -> None:
         self._settings = settings
+        self._form = form
         self._client = open_client(settings)
 
     async def complete(self, prompt: Prompt, *, sampled: bool) -> Completion:
@@ -71,7 +80,11 @@ class OpenAISource:
         settings = self._settings
         form: ResponseFormatJSONSchema = {
             "type": "json_schema",
-            "json_schema": {"name": NAME, "strict": True, "schema": SCHEMA},
+            "json_schema": {
+                "name": self._form.name,
+                "strict": True,
+                "schema": self._form.schema,
+            },
         }
         temperature = self._temperature(sampled=sampled)
         async with self._client.chat.completions.with_streaming_response.create(
@@ -95,7 +108,12 @@ class OpenAISource:
             instructions=prompt.instructions,
             input=prompt.input,
             text={
-                "format": {"type": "json_schema", "name": NAME, "strict": True, "schema": SCHEMA}
+                "format": {
+                    "type": "json_schema",
+                    "name": self._form.name,
+                    "strict": True,
+                    "schema": self._form.schema,
+                }
             },
             store=False,
             max_output_tokens=prompt.output_tokens or settings.assessor_output_tokens,

@@ -12,7 +12,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct
 
-from loadtest.fakeopenai import chat, interviewer, rater, whole
+from loadtest.fakeopenai import chat, interviewer, rater, whole, worder
 from loadtest.fakeopenai.bill import Bill, Call
 from loadtest.fakeopenai.faults import Fault, Faults
 from loadtest.fakeopenai.responses import Response
@@ -275,7 +275,12 @@ class FakeOpenAI:
         tokens: list[str],
         fault: Fault | None,
     ) -> web.StreamResponse:
-        text = rater.rate(asked, fault) if rater.wants_rating(asked) else "".join(tokens)
+        if rater.wants_rating(asked):
+            text = rater.rate(asked, fault)
+        elif worder.wants_lines(asked):
+            text = worder.word(asked)
+        else:
+            text = "".join(tokens)
         return await whole.answer(request, call, text, fault, self.options.first_token_s)
 
     def _refuse(self, call: Call, fault: Fault | None) -> web.Response | None:

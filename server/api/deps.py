@@ -11,6 +11,7 @@ from server.caching import Caching
 from server.clock import Clock
 from server.credentials import Credentials
 from server.notice import Notice
+from server.wordings import Wordings
 from storage.live import LiveStore
 from storage.postgres.archive import Archive
 from storage.postgres.assessments import Assessments
@@ -24,6 +25,7 @@ class Deps(Struct, frozen=True, kw_only=True):
     assessments: Assessments
     profiles: Profiles
     caching: Caching
+    wordings: Wordings
     orders: OrderBook
     store: LiveStore
     credentials: Credentials

@@ -110,6 +110,7 @@ class Interviews(Controller):
             case Existing(interview=interview):
                 pass
             case _:
+                await deps.wordings.prepare(session)
                 interview = Interview(
                     interview_id=session.interview_id,
                     user_id=session.user_id,

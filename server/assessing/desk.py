@@ -15,7 +15,7 @@ from protocol.assessment import Guide, GuideQuestion, Rating, Report, verified
 from protocol.events import RatingReady
 from protocol.machine import Input, Rated, Reported
 from protocol.session import Session, Turn
-from server.assessing.orders import Order, Rate
+from server.assessing.orders import Order, Rate, Word, Write
 from server.clock import Clock
 from server.ids import uuid7
 from server.reporting.compose import compose_report
@@ -66,6 +66,14 @@ class Publisher(Protocol):
         ...
 
 
+class Filler(Protocol):
+    """Who has wordings made; see `server.wordings.Wordings`."""
+
+    async def fill(self, session: Session) -> None:
+        """Make what the interview needs and nobody has."""
+        ...
+
+
 class Desk:
     """Where orders are carried out; safe for any number at once."""
 
@@ -78,6 +86,7 @@ class Desk:
         publisher: Publisher,
         clock: Clock,
         reported: Callable[[str], None] = lambda _: None,
+        wordings: Filler | None = None,
     ) -> None:
         """``reported`` is told the user whose reports changed; it may not block."""
         self._archive = archive
@@ -86,6 +95,7 @@ class Desk:
         self._publisher = publisher
         self._clock = clock
         self._reported = reported
+        self._wordings = wordings
 
     async def do(self, order: Order) -> None:
         """Carry an order out.
@@ -96,7 +106,10 @@ class Desk:
             StorageError: a backend does not answer; what was done so far is kept.
         """
         material = await self._archive.load(order.interview_id)
-        if isinstance(order, Rate):
+        if isinstance(order, Word):
+            if self._wordings is not None:
+                await self._wordings.fill(material.session)
+        elif isinstance(order, Rate):
             question = (material.session.guide or _NO_GUIDE).question(order.question_id)
             if question is not None:
                 await self._tell(material, await self._rating(material, question, again=False))
@@ -105,7 +118,7 @@ class Desk:
 
     async def give_up(self, order: Order, code: str) -> None:
         """Say that there will be no report; a rating that is missing is missing in the report."""
-        if not isinstance(order, Rate):
+        if isinstance(order, Write):
             failed = Reported(code=code, retryable=True, at=self._clock.now())
             await self._sessions.apply(order.interview_id, failed)
 

@@ -15,12 +15,20 @@ from msgspec import Struct
 from protocol.session import Session
 from storage.jobs import Job, Jobs, Priority
 
+WORDS = "words"
+
 
 class Rate(Struct, frozen=True, tag="rate", tag_field="kind"):
     """Rate the answers to one main question."""
 
     interview_id: str
     question_id: str
+
+
+class Word(Struct, frozen=True, tag="word", tag_field="kind"):
+    """Have the shared wordings made that an interview needs and nobody has."""
+
+    interview_id: str
 
 
 class Write(Struct, frozen=True, tag="report", tag_field="kind"):
@@ -30,7 +38,7 @@ class Write(Struct, frozen=True, tag="report", tag_field="kind"):
     again: bool = False
 
 
-Order = Rate | Write
+Order = Rate | Write | Word
 
 _order: msgspec.json.Decoder[Order] = msgspec.json.Decoder(Order)
 
@@ -75,10 +83,23 @@ class OrderBook:
         """Order a report out of turn; False where one is being written already."""
         return await self._place(Write(interview_id, again), "low")
 
+    async def word(self, interview_id: str) -> bool:
+        """Order wordings; False where they are being made already."""
+        return await self._place(Word(interview_id), "normal")
+
     async def _place(self, order: Order, priority: Priority) -> bool:
-        part = order.question_id if isinstance(order, Rate) else "report"
-        name = f"{order.interview_id}:{part}"
+        name = f"{order.interview_id}:{_part(order)}"
         placed = await self._jobs.enqueue(name, msgspec.json.encode(order), priority)
         if placed:
             self.placed.set()
         return placed
+
+
+def _part(order: Order) -> str:
+    match order:
+        case Rate(question_id=question_id):
+            return question_id
+        case Word():
+            return WORDS
+        case Write():
+            return "report"

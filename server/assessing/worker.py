@@ -14,7 +14,7 @@ import structlog
 
 from ai.assessor import AssessmentFailedError
 from server.assessing.desk import Desk
-from server.assessing.orders import Order, OrderBook, order_of
+from server.assessing.orders import WORDS, Order, OrderBook, order_of
 from server.clock import Clock
 from storage.errors import BadDataError, ErasedError, MissingError, StorageError
 from storage.jobs import Job, Jobs
@@ -209,4 +209,5 @@ class _LostError(Exception):
 
 
 def _kind(job: Job) -> str:
-    return "report" if job.name.endswith(":report") else "rate"
+    part = job.name.rsplit(":", 1)[-1]
+    return {"report": "report", WORDS: "word"}.get(part, "rate")
