@@ -1,15 +1,15 @@
 """An attempt of the model at a turn: as many calls as patience allows, in one stream of words."""
 
 import asyncio
-import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from msgspec.structs import replace
 
 from ai.booking import Ledger
-from ai.budget import Budget, Held, Refusal, Till
+from ai.budget import Budget, Busy, Held, Refusal, Till
 from ai.call import Call
 from ai.failures import CallFailedError
+from ai.gate import Gate
 from ai.handles import ResponsePosition
 from ai.pieces import Progress
 from ai.ports import Clock
@@ -20,10 +20,14 @@ from ai.speech import AttemptFailedError, Listener, TurnRequest
 
 BUDGET = "budget"
 """Why the bank speaks where no money is left for the model."""
+BUSY = "busy"
+"""Why it speaks where there was no place at the gate in time."""
+GATE_SHARE = 0.5
+"""How much of its patience a turn may spend at the gate."""
 
 
 class Model:
-    """The configured model, as attempts use it."""
+    """One of the configured models, as attempts use it. ``place`` is its place among them."""
 
     def __init__(
         self,
@@ -35,7 +39,10 @@ class Model:
         circuit: Circuit,
         clock: Clock,
         abandon: Callable[[str], None],
+        gate: Gate | None = None,
+        place: int = 0,
     ) -> None:
+        self.place = place
         self.provider = provider
         self.settings = settings
         self.ledger = ledger
@@ -45,6 +52,7 @@ class Model:
             least=settings.least_output_tokens,
             most=settings.max_output_tokens,
             call_s=settings.call_timeout_s,
+            gate=gate,
         )
         self.circuit = circuit
         self.clock = clock
@@ -53,18 +61,29 @@ class Model:
 
 
 class ModelAttempt:
-    """Gives a turn's words; where none came, ``lost`` tells afterwards why the bank has to."""
+    """Gives a turn's words; where none came, ``lost`` tells afterwards why others have to.
+
+    ``numbers`` counts the turn's calls; until ``until`` first words may be waited for.
+    """
 
     def __init__(
-        self, model: Model, request: TurnRequest, prompt: Prompt, position: ResponsePosition | None
+        self,
+        model: Model,
+        request: TurnRequest,
+        prompt: Prompt,
+        position: ResponsePosition | None,
+        *,
+        numbers: Iterator[int],
+        until: float,
     ) -> None:
         self.lost = ""
         self._model = model
         self._request = request
         self._prompt = prompt
-        self._progress = Progress(request.logged, position)
+        self._progress = Progress(request.logged, position, model.place)
         self._told = False
-        self._until = model.clock.monotonic() + model.settings.patience_s
+        self._numbers = numbers
+        self._until = until
 
     async def run(self, listener: Listener) -> None:
         """Give the attempt's words to ``listener``, those that are not logged yet.
@@ -75,15 +94,16 @@ class ModelAttempt:
         """
         if self._progress.said >= self._model.settings.max_characters:
             return
-        for retry in itertools.count():
+        retry = 0
+        while True:
             held = await self._held()
-            if isinstance(held, Refusal):
-                self.lost = BUDGET
+            if not isinstance(held, Held):
+                self.lost = BUSY if isinstance(held, Busy) else BUDGET
                 return
             # From here to the call's own `try` nothing waits: what is held will be settled.
             low, self._told = held.hold.low and not self._told, self._told or held.hold.low
             try:
-                await self._call(retry + 1, held).run(listener.words, listener.low if low else None)
+                await self._call(held).run(listener.words, listener.low if low else None)
             except CallFailedError as failure:
                 delay = self._consider(retry, failure)
             else:
@@ -92,13 +112,17 @@ class ModelAttempt:
             if delay is None:
                 return
             await asyncio.sleep(delay)
+            retry += 1
 
-    async def _held(self) -> Held | Refusal:
+    async def _held(self) -> Held | Refusal | Busy:
         # A stored response costs what it costs, whoever listens.
         sunk = self._progress.position is not None
-        return await self._model.till.hold(self._request, self._prompt.size, sunk=sunk)
+        wait_s = GATE_SHARE * (self._until - self._model.clock.monotonic())
+        return await self._model.till.hold(
+            self._request, self._prompt.size, sunk=sunk, wait_s=wait_s
+        )
 
-    def _call(self, number: int, held: Held) -> Call:
+    def _call(self, held: Held) -> Call:
         model, position = self._model, self._progress.position
         provider = model.provider
         stored = provider.stored or position is not None
@@ -110,9 +134,10 @@ class ModelAttempt:
             clock=model.clock,
             booking=model.ledger.begin(
                 self._request,
-                number,
+                next(self._numbers),
                 "responses" if stored else model.settings.api,
                 hold=held.hold,
+                slot=held.slot,
             ),
             input_size=prompt.size,
             output_tokens=held.output_tokens or model.settings.max_output_tokens,

@@ -1,6 +1,8 @@
 """Puts an interviewer together from its settings."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+from msgspec.structs import replace
 
 from ai.attempt import Model
 from ai.bank.compose import compose
@@ -8,6 +10,7 @@ from ai.bank.loading import load_bank
 from ai.booking import Ledger
 from ai.budget import Budget, Unlimited
 from ai.errands import Errands
+from ai.gate import Gate
 from ai.interviewer import Interviewer
 from ai.ports import Clock, LedgerSink
 from ai.prices import load_prices
@@ -15,19 +18,39 @@ from ai.provider import Completions, Provider
 from ai.retries import Circuit
 from ai.settings import AiSettings
 from ai.speech import TurnRequest
-from ai.voice import BankVoice
+from ai.voice import BankVoice, Pace, SharedVoice
+from ai.wording.voice import Wordings
 
 
 def build_interviewer(
-    settings: AiSettings, sink: LedgerSink, clock: Clock, budget: Budget
+    settings: AiSettings,
+    sink: LedgerSink,
+    clock: Clock,
+    budget: Budget,
+    *,
+    gate: Gate | None = None,
+    wordings: Wordings | None = None,
 ) -> Interviewer:
     """Return the interviewer that ``settings`` ask for; without a key it is the offline one.
 
     Opens no connection; close it with `Interviewer.aclose`.
     """
     load_bank()  # now, and not in the first turn, which is composed on the event loop
-    provider = None if settings.api_key is None else Provider(settings)
-    return assemble(settings, sink, clock, provider, compose, budget=budget)
+    if settings.api_key is None:
+        return assemble(settings, sink, clock, None, compose, budget=budget)
+    first = Provider(settings)
+    others = [first.sibling(model) for model in settings.fallback_models]
+    return assemble(
+        settings,
+        sink,
+        clock,
+        first,
+        compose,
+        budget=budget,
+        gate=gate,
+        wordings=wordings,
+        others=others,
+    )
 
 
 def assemble(
@@ -38,23 +61,38 @@ def assemble(
     compose: Callable[[TurnRequest], str],
     *,
     budget: Budget | None = None,
+    gate: Gate | None = None,
+    wordings: Wordings | None = None,
+    others: Sequence[Completions] = (),
 ) -> Interviewer:
     """Return an interviewer over any source of completions, with ``compose`` as its bank.
 
-    Without a ``budget`` it may spend what it likes.
+    ``others`` are those of the fallback models. Without a ``budget`` it may spend what it likes.
     """
-    ledger = Ledger(sink, clock, settings.model, load_prices(settings.prices))
+    prices = load_prices(settings.prices)
+    ledger = Ledger(sink, clock, settings.model, prices)
     errands = Errands()
-    voice = BankVoice(compose, ledger, settings.bank_words_per_second)
-    model = None
-    if provider is not None:
-        model = Model(
-            provider=provider,
-            settings=settings,
-            ledger=ledger,
+    pace = Pace(ledger, settings.bank_words_per_second)
+
+    def model(place: int, name: str, source: Completions) -> Model:
+        return Model(
+            provider=source,
+            settings=replace(settings, model=name),
+            ledger=Ledger(sink, clock, name, prices),
             budget=budget or Unlimited(),
             circuit=Circuit(clock),
             clock=clock,
-            abandon=lambda response_id: errands.run(provider.forget(response_id)),
+            abandon=lambda response_id: errands.run(source.forget(response_id)),
+            gate=gate,
+            place=place,
         )
-    return Interviewer(model=model, voice=voice, errands=errands)
+
+    names = (settings.model, *settings.fallback_models)
+    sources = () if provider is None else (provider, *others)
+    named = zip(names, sources, strict=False)
+    return Interviewer(
+        models=[model(place, *each) for place, each in enumerate(named)],
+        shared=None if wordings is None else SharedVoice(wordings, pace),
+        voice=BankVoice(compose, pace),
+        errands=errands,
+    )

@@ -1,6 +1,7 @@
 """Handles: opaque to the runner, they name the place in a source right behind a piece of text.
 
-``bank:<length>`` and ``resp:<response id>:<sequence>:<skip>:<length>``. A model's stream may be cut
+``bank:<length>``, ``cache:<length>`` and ``resp:<response id>:<sequence>:<skip>:<length>``, with
+``:<model>`` behind it where another model than the first one speaks. A model's stream may be cut
 inside a surrogate pair, so that an event's text is logged only in part; then ``sequence`` stays
 before that event and ``skip`` tells how many code points behind it are logged already. ``length``
 is that of the attempt's logged text, a check that handle and text were saved together.
@@ -11,7 +12,10 @@ import re
 from msgspec import Struct
 
 _BANK = re.compile(r"bank:(0|[1-9]\d{0,8})")
-_RESPONSE = re.compile(r"resp:([\w.-]{1,128}):(\d{1,12}):(\d{1,6}):(\d{1,9})", re.ASCII)
+_CACHE = re.compile(r"cache:(0|[1-9]\d{0,8})")
+_RESPONSE = re.compile(
+    r"resp:([\w.-]{1,128}):(\d{1,12}):(\d{1,6}):(\d{1,9})(?::([1-9]))?", re.ASCII
+)
 
 
 class BankPosition(Struct, frozen=True):
@@ -24,23 +28,41 @@ class BankPosition(Struct, frozen=True):
         return f"bank:{self.length}"
 
 
+class CachePosition(Struct, frozen=True):
+    """A place in a turn of shared wordings."""
+
+    length: int
+
+    def __str__(self) -> str:
+        """Return the handle."""
+        return f"cache:{self.length}"
+
+
 class ResponsePosition(Struct, frozen=True):
-    """A place in a background response."""
+    """A place in a background response, of the ``model``-th of the models that are tried."""
 
     response_id: str
     sequence: int
     skip: int
     length: int
+    model: int = 0
 
     def __str__(self) -> str:
         """Return the handle."""
-        return f"resp:{self.response_id}:{self.sequence}:{self.skip}:{self.length}"
+        other = f":{self.model}" if self.model else ""
+        return f"resp:{self.response_id}:{self.sequence}:{self.skip}:{self.length}{other}"
 
 
-def parse_handle(handle: str) -> BankPosition | ResponsePosition | None:
+Position = BankPosition | CachePosition | ResponsePosition
+
+
+def parse_handle(handle: str) -> Position | None:
     """Return the place a handle names, or None where it is not a handle of this version."""
     if match := _BANK.fullmatch(handle):
         return BankPosition(int(match[1]))
+    if match := _CACHE.fullmatch(handle):
+        return CachePosition(int(match[1]))
     if match := _RESPONSE.fullmatch(handle):
-        return ResponsePosition(match[1], int(match[2]), int(match[3]), int(match[4]))
+        numbers = (int(match[group] or 0) for group in range(2, 6))
+        return ResponsePosition(match[1], *numbers)
     return None

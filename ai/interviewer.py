@@ -1,33 +1,49 @@
-"""The interviewer: the model while it can, the question bank when it cannot, in one form."""
+"""The interviewer: shared wordings where they do, else the models while they can, else the bank."""
 
-from ai.attempt import Model, ModelAttempt
+import itertools
+from collections.abc import Sequence
+
+from ai.attempt import BUSY, Model, ModelAttempt
 from ai.errands import Errands
-from ai.handles import BankPosition, ResponsePosition, parse_handle
+from ai.handles import BankPosition, CachePosition, Position, ResponsePosition, parse_handle
 from ai.prompts import build_prompt
 from ai.speech import AttemptFailedError, Listener, TurnRequest
-from ai.voice import BankVoice
+from ai.voice import BankVoice, SharedVoice
 from protocol.scalars import Source
 
 MODEL_ATTEMPTS = 2
 """From the attempt after these on, the bank speaks: a turn must end some time."""
+_SOURCES: dict[type[Position], Source] = {
+    BankPosition: "bank",
+    CachePosition: "cache",
+    ResponsePosition: "model",
+}
 
 
 class Interviewer:
     """Speaks the interviewer's turns; safe for any number of them at once.
 
-    Made by `ai.build.build_interviewer`. Without a ``model`` it is the offline interviewer: every
-    turn begins with the fallback ``offline``.
+    Made by `ai.build.build_interviewer`. The ``models`` are tried in their order. Without any it is
+    the offline interviewer: every turn begins with the fallback ``offline``.
     """
 
-    def __init__(self, *, model: Model | None, voice: BankVoice, errands: Errands) -> None:
-        self._model = model
+    def __init__(
+        self,
+        *,
+        models: Sequence[Model],
+        shared: SharedVoice | None,
+        voice: BankVoice,
+        errands: Errands,
+    ) -> None:
+        self._models = tuple(models)
+        self._shared = shared
         self._voice = voice
         self._errands = errands
 
     @property
     def offline(self) -> bool:
         """Whether no model is configured."""
-        return self._model is None
+        return not self._models
 
     async def speak(self, request: TurnRequest, listener: Listener) -> Source:
         """Generate a turn, or the rest of it, and tell who spoke it.
@@ -40,13 +56,15 @@ class Interviewer:
             AttemptFailedError: words of this attempt are out and the rest cannot be had.
         """
         position = _position(request)
+        if position is None or isinstance(position, CachePosition):
+            if await self._speaks_shared(request, position, listener):
+                return "cache"
+            position = None
         if not isinstance(position, BankPosition):
-            attempt = self._attempt(request, position)
-            if isinstance(attempt, ModelAttempt):
-                await attempt.run(listener)
-                if not attempt.lost:
-                    return "model"
-            await listener.fallback(attempt.lost if isinstance(attempt, ModelAttempt) else attempt)
+            lost = await self._models_lost(request, position, listener)
+            if not lost:
+                return "model"
+            await listener.fallback(lost)
             position = None
         await self._voice.speak(request, position, listener.words)
         return "bank"
@@ -56,8 +74,10 @@ class Interviewer:
         match parse_handle(handle):
             case BankPosition():
                 return True
-            case ResponsePosition():
-                return self._model is not None
+            case CachePosition():
+                return self._shared is not None
+            case ResponsePosition(model=place):
+                return place < len(self._models)
             case None:
                 return False
 
@@ -67,8 +87,9 @@ class Interviewer:
         None: it has no piece yet. Then it is told who would have spoken.
         """
         if handle is None:
-            return "bank" if self._model is None or attempt > MODEL_ATTEMPTS else "model"
-        return "bank" if isinstance(parse_handle(handle), BankPosition) else "model"
+            return "bank" if self.offline or attempt > MODEL_ATTEMPTS else "model"
+        position = parse_handle(handle)
+        return "model" if position is None else _SOURCES[type(position)]
 
     async def forget(self, handle: str) -> bool:
         """Stop and erase what the provider stores under ``handle``; call it when a turn is over.
@@ -78,31 +99,53 @@ class Interviewer:
         position = parse_handle(handle)
         if not isinstance(position, ResponsePosition):
             return True
-        return self._model is not None and await self._model.provider.forget(position.response_id)
+        place = position.model
+        if place >= len(self._models):
+            return False
+        return await self._models[place].provider.forget(position.response_id)
 
     async def aclose(self) -> None:
         """Finish what is being erased and close all connections."""
         await self._errands.aclose()
-        if self._model is not None:
-            await self._model.provider.aclose()
+        for model in self._models:
+            await model.provider.aclose()
 
-    def _attempt(
-        self, request: TurnRequest, position: ResponsePosition | None
-    ) -> ModelAttempt | str:
-        """Return the model's attempt, or why the bank has to speak instead."""
-        model = self._model
-        if position is not None:
-            if model is None:
+    async def _speaks_shared(
+        self, request: TurnRequest, position: CachePosition | None, listener: Listener
+    ) -> bool:
+        if self._shared is None or request.attempt > MODEL_ATTEMPTS:
+            if position is not None:
                 raise AttemptFailedError("not_resumable")
-            return ModelAttempt(model, request, build_prompt(request), position)
-        if model is None:
-            return "offline"
-        if request.attempt > MODEL_ATTEMPTS:
-            return "attempts"
-        return model.circuit.open() or ModelAttempt(model, request, build_prompt(request), None)
+            return False
+        return await self._shared.speak(request, position, listener.words)
+
+    async def _models_lost(
+        self, request: TurnRequest, position: ResponsePosition | None, listener: Listener
+    ) -> str:
+        """Have the turn spoken by one model after the other; return why none could, if so."""
+        if position is not None and position.model >= len(self._models):
+            raise AttemptFailedError("not_resumable")
+        if position is None and request.attempt > MODEL_ATTEMPTS:
+            return "attempts" if self._models else "offline"
+        lost, numbers, until = "offline", itertools.count(1), None
+        for model in self._models[position.model if position else 0 :]:
+            if until is None:
+                until = model.clock.monotonic() + model.settings.patience_s
+            shut = "" if position else model.circuit.open()
+            if shut:
+                lost = shut
+                continue
+            attempt = ModelAttempt(
+                model, request, build_prompt(request), position, numbers=numbers, until=until
+            )
+            await attempt.run(listener)
+            lost, position = attempt.lost, None
+            if not lost or lost == BUSY:  # all models have one gate
+                break
+        return lost
 
 
-def _position(request: TurnRequest) -> BankPosition | ResponsePosition | None:
+def _position(request: TurnRequest) -> Position | None:
     position = parse_handle(request.handle)
     if (position.length if position else 0) != len(request.logged):
         raise AttemptFailedError("not_resumable")

@@ -17,10 +17,14 @@ class Progress:
     """How far an attempt has come, over all of its calls.
 
     ``said`` counts the code points handed out, ``size`` their bytes; ``position`` is the place in a
-    stored response right behind them, None where there is none.
+    stored response right behind them, None where there is none. ``model`` says which of the models
+    speaks.
     """
 
-    def __init__(self, logged: str = "", position: ResponsePosition | None = None) -> None:
+    def __init__(
+        self, logged: str = "", position: ResponsePosition | None = None, model: int = 0
+    ) -> None:
+        self.model = model
         self.said = len(logged)
         self.size = len(logged.encode())
         self.position = position
@@ -52,7 +56,9 @@ class Pieces:
         """Note that the response is stored under this id; its events so far had no text."""
         if self._progress.position is None:
             self._whole = sequence
-            self._progress.position = ResponsePosition(response_id, sequence, 0, 0)
+            self._progress.position = ResponsePosition(
+                response_id, sequence, 0, 0, self._progress.model
+            )
 
     def take(self, text: str, sequence: int = 0) -> Words | None:
         """Return what can be handed out of event ``sequence``, whose text is ``text``."""
@@ -86,6 +92,6 @@ class Pieces:
         if progress.position is None:
             return Words(text)
         progress.position = ResponsePosition(
-            progress.position.response_id, self._whole, self._beyond, progress.said
+            progress.position.response_id, self._whole, self._beyond, progress.said, progress.model
         )
         return Words(text, str(progress.position))

@@ -15,6 +15,7 @@ import httpx2
 import openai
 import structlog
 from msgspec import Struct
+from msgspec.structs import replace
 from openai import AsyncAPIResponse, AsyncOpenAI, DefaultAioHttpClient, omit
 
 from ai.chunks import ChatReader, Reader, ResponsesReader
@@ -119,9 +120,13 @@ def _proxied(url: str) -> bool:
 class Provider:
     """One account at one provider. Connects with the first call; close it with `aclose`."""
 
-    def __init__(self, settings: AiSettings) -> None:
+    def __init__(self, settings: AiSettings, client: AsyncOpenAI | None = None) -> None:
         self._settings = settings
-        self._client = open_client(settings)
+        self._client = client or open_client(settings)
+
+    def sibling(self, model: str) -> "Provider":
+        """Return the same account with another model, over the same connections."""
+        return Provider(replace(self._settings, model=model), self._client)
 
     @property
     def stored(self) -> bool:

@@ -25,6 +25,8 @@ class AiSettings(Struct, frozen=True, kw_only=True):
     """None: no model at all, the question bank speaks every turn."""
     base_url: str = "https://api.openai.com/v1"
     model: str = DEFAULT_MODEL
+    fallback_models: tuple[str, ...] = ()
+    """Tried in this order where the model fails, before the question bank; nine at most."""
     api: Literal["chat", "responses"] = "chat"
     background: bool = False
     """Responses only: the provider stores them, so that another instance can go on with one."""

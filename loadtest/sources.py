@@ -29,4 +29,5 @@ async def speaking(
         return
     async with FakeOpenAI(options).running() as fake:
         key = {"OPENAI_API_KEY": "a key of the fake", "OPENAI_BASE_URL": fake.url}
-        yield {**_API[source], **key}, fake
+        # Each turn is the model's own: shared wordings would spare it what is to be measured.
+        yield {**_API[source], **key, "VIVA_QUESTION_CACHE": "0"}, fake

@@ -17,6 +17,7 @@ from ai.assessor import build_assessor
 from ai.build import build_interviewer
 from ai.prices import Price, load_prices, price_of
 from ai.settings import AiSettings
+from ai.wording.maker import build_maker
 from protocol.closes import Close
 from protocol.session import Session
 from server.api.limits import UserLimits
@@ -42,15 +43,19 @@ from server.settings import Settings
 from server.socket import Connections
 from server.sweeper import Sweeper
 from server.turn import TurnWork
+from server.turnstile import Turnstile
+from server.wordings import Wordings
 from server.writer import Writer
 from storage.budgets import Caps
 from storage.errors import StorageError, UnmigratedError
+from storage.gate import Limits
 from storage.postgres.archive import Archive
 from storage.postgres.assessments import Assessments
 from storage.postgres.profiles import Profiles
 from storage.redis.budgets import RedisBudgets
 from storage.redis.cache import RedisCache
 from storage.redis.connect import connect
+from storage.redis.gate import RedisGate
 from storage.redis.jobs import RedisJobs
 from storage.redis.notify import RedisNotifier
 from storage.redis.store import RedisStore
@@ -75,9 +80,8 @@ class Instance:
         self.notifier = RedisNotifier(self.client)
         self.archive = Archive(settings.database_url, replica_url=settings.database_replica_url)
         self.cache_client = connect(settings.cache_url) if settings.cache_url else self.client
-        self.caching = Caching(
-            RedisCache(RedisStore(self.cache_client), settings.cache_bytes), self.clock, self.meters
-        )
+        self.cache = RedisCache(RedisStore(self.cache_client), settings.cache_bytes)
+        self.caching = Caching(self.cache, self.clock, self.meters)
         self.profiles = Profiles(self.archive.database)
         self.credentials = Credentials(settings.jwt_secret, self.clock.now)
         self.connections = Connections()
@@ -87,8 +91,24 @@ class Instance:
         self.budgets = BudgetBook(
             RedisBudgets(self.store), _caps(settings), self.clock, self.meters
         )
-        self.interviewer = build_interviewer(_ai(settings), self.book, self.clock, self.budgets)
         grace_ms = int(settings.grace_s * 1000)
+        self.turnstile = Turnstile(
+            RedisGate(self.store),
+            Limits(calls=settings.model_calls, tokens_per_minute=settings.model_tokens_per_minute),
+            self.clock,
+            self.meters,
+        )
+        self.jobs = RedisJobs(self.store)
+        self.orders = OrderBook(self.jobs)
+        self.wordings = self._wordings()
+        self.interviewer = build_interviewer(
+            _ai(settings),
+            self.book,
+            self.clock,
+            self.budgets,
+            gate=self.turnstile,
+            wordings=self.wordings if settings.question_cache else None,
+        )
         self.sessions = Sessions(
             self.store,
             self.archive,
@@ -114,10 +134,10 @@ class Instance:
             clock=self.clock,
             meter=self.meters,
         )
-        self.jobs = RedisJobs(self.store)
-        self.orders = OrderBook(self.jobs)
         self.assessments = Assessments(self.archive.database)
-        self.assessor = build_assessor(_ai(settings), self.book, self.clock, self.budgets)
+        self.assessor = build_assessor(
+            _ai(settings), self.book, self.clock, self.budgets, self.turnstile
+        )
         self.worker = Worker(
             jobs=self.jobs,
             book=self.orders,
@@ -128,6 +148,7 @@ class Instance:
                 publisher=self.store,
                 clock=self.clock,
                 reported=lambda user: self.caching.stale((progress_of(user),)),
+                wordings=self.wordings,
             ),
             archive=self.assessments,
             clock=self.clock,
@@ -161,6 +182,20 @@ class Instance:
             turns_s=settings.drain_s,
         )
         self.on_failure: Callable[[], None] = _nothing
+
+    def _wordings(self) -> Wordings:
+        settings = _ai(self.settings)
+        maker = None
+        if settings.api_key is not None and self.settings.question_cache:
+            maker = build_maker(settings, self.book, self.clock, self.budgets, gate=self.turnstile)
+        return Wordings(
+            self.cache,
+            caching=self.caching,
+            orders=self.orders,
+            clock=self.clock,
+            meter=self.meters,
+            maker=maker,
+        )
 
     @property
     def backends(self) -> Backends:
@@ -208,6 +243,7 @@ class Instance:
             self.book.run(),
             self.budgets.run(),
             self.caching.run(),
+            self.turnstile.run(),
             self._partitions(),
             *assessing,
         )
@@ -223,6 +259,7 @@ class Instance:
             self.book.run(),
             self.budgets.run(),
             self.caching.run(),
+            self.turnstile.run(),
         )
         async with self._opened(tasks):
             yield
@@ -236,6 +273,7 @@ class Instance:
             opened.push_async_callback(self.archive.close)
             opened.push_async_callback(self.interviewer.aclose)
             opened.push_async_callback(self.assessor.aclose)
+            opened.push_async_callback(self.wordings.aclose)
             await self.archive.open()
             _tell_unpriced(self.settings)
             work = asyncio.create_task(_all(tasks))
@@ -333,7 +371,9 @@ def _tell_unpriced(settings: Settings) -> None:
     """Warn of models that budgets count by the highest price known."""
     if settings.openai_api_key is None:
         return
-    for model in dict.fromkeys((settings.model, settings.assessor_model)):
+    for model in dict.fromkeys(
+        (settings.model, *settings.fallback_models, settings.assessor_model)
+    ):
         if price_of(model, load_prices(_prices(settings))) is None:
             _log.warning(
                 "no price known: budgets count it like the dearest model; see VIVA_PRICES",
@@ -350,6 +390,7 @@ def _ai(settings: Settings) -> AiSettings:
         api_key=settings.openai_api_key,
         base_url=settings.openai_base_url,
         model=settings.model,
+        fallback_models=settings.fallback_models,
         prices=_prices(settings),
         api=settings.api,
         background=settings.background,

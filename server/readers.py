@@ -137,10 +137,19 @@ def _prices(text: str) -> dict[str, Prices]:
     return prices
 
 
+def _models(text: str) -> tuple[str, ...]:
+    models = tuple(_items(text))
+    if len(models) > MOST_MODELS or len(set(models)) < len(models):
+        raise ValueError(f"it has to be at most {MOST_MODELS} models, each once, with commas")
+    return models
+
+
+MOST_MODELS = 9
 _PRICE = number(0, 10_000)
 _ONE = ("input", "cached", "output")
 FLAG = Reader("`1` or `0`", _flag)
 HOSTS = Reader("`host` or `host:port`, with commas", _hosts)
+MODELS = Reader("models, with commas", _models)
 ORIGINS = Reader("`scheme://host` or `scheme://host:port`, with commas", _origins)
 WEB_ADDRESS = Reader("`http://` or `https://`", _web_address)
 PRICES = Reader("`model=input/cached/output`, with commas", _prices)

@@ -12,6 +12,7 @@ from msgspec import Struct
 from server.readers import (
     FLAG,
     HOSTS,
+    MODELS,
     ORIGINS,
     PRICES,
     WEB_ADDRESS,
@@ -45,6 +46,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     openai_base_url: str
     jwt_secret: str
     model: str
+    fallback_models: tuple[str, ...]
+    question_cache: bool
     api: Literal["chat", "responses"]
     background: bool
     first_token_timeout_s: float
@@ -239,6 +242,22 @@ DECLARED: tuple[Declared, ...] = (
         "signs and checks JWTs (HS256), tickets and resume tokens",
     ),
     Declared("VIVA_MODEL", "model", _text, "gpt-5.4-mini", "the interviewer's model"),
+    Declared(
+        "VIVA_FALLBACK_MODELS",
+        "fallback_models",
+        MODELS,
+        "",
+        "models of the same provider that speak, in this order, where the first one fails; then "
+        "the question bank",
+    ),
+    Declared(
+        "VIVA_QUESTION_CACHE",
+        "question_cache",
+        FLAG,
+        "1",
+        "1: interviews without a job description and a résumé share wordings of main questions, "
+        "made by the model once for all; 0: each question is worded for its interview",
+    ),
     Declared(
         "VIVA_API",
         "api",

@@ -32,6 +32,8 @@ PASSING_S = 10.0
 """When to ask again where other calls hold the money."""
 GATE_S = 20.0
 """How long a call waits at the gate before its job is put back."""
+LEARNING = 0.05
+"""How much a reply moves the average of what replies take."""
 DAY_MS = 86_400_000
 MIDNIGHT_S = 60.0
 """Over so long all that waited for the next day of UTC is spread."""
@@ -89,6 +91,8 @@ class Desk:
         )
         self._circuit = Circuit(clock)
         self._room = asyncio.Semaphore(CALLS_AT_ONCE)
+        self._typical = 0.0
+        """How many tokens a reply takes, on average lately."""
 
     async def ask(self, job: Job, prompt: Prompt, read: Callable[[Completion], _T]) -> _T:
         """Return what ``read`` makes of the model's reply.
@@ -136,11 +140,12 @@ class Desk:
             job, job.calls, self._settings.api, job.task, hold=held.hold, slot=held.slot
         )
         prompt = replace(prompt, output_tokens=held.output_tokens)
-        row = _Row(booking, estimate_tokens(prompt.size))
+        row = _Row(booking, Usage(estimate_tokens(prompt.size), 0, round(self._typical)))
         try:
             async with asyncio.timeout(self._settings.assessor_timeout_s):
                 completion = await self._source.complete(prompt, sampled=job.sampled)
             row.received(completion)
+            self._learn(completion)
             if completion.failure is not None:
                 raise completion.failure
             answer = read(completion)
@@ -160,14 +165,23 @@ class Desk:
         finally:
             row.close()
 
+    def _learn(self, completion: Completion) -> None:
+        if completion.usage is not None and completion.failure is None:
+            said = completion.usage.output_tokens
+            known = self._typical or said
+            self._typical = known + LEARNING * (said - known)
+
 
 class _Row:
-    """What is known of a call's end. Without usage it is an estimate, unless nothing was sent."""
+    """What is known of a call's end. Without usage it is an estimate, unless nothing was sent.
 
-    def __init__(self, booking: Booking, input_tokens: int) -> None:
+    A reply that got lost was written, and is paid for: it counts like others.
+    """
+
+    def __init__(self, booking: Booking, estimate: Usage) -> None:
         self._booking = booking
         self._usage: Usage | None = None
-        self._estimate = Usage(input_tokens, 0, 0)
+        self._estimate = estimate
         self._outcome: CallOutcome = "aborted"
         self._code = ""
 

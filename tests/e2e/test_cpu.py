@@ -60,7 +60,11 @@ async def _viva(
     redis_url: str, database_url: str, directory: Path, seed: int
 ) -> AsyncGenerator[Side]:
     async with FakeOpenAI(ENDLESS).running() as fake:
-        settings = {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": fake.url}
+        settings = {
+            "OPENAI_API_KEY": "k",
+            "OPENAI_BASE_URL": fake.url,
+            "VIVA_QUESTION_CACHE": "0",
+        }
         config = Config(
             redis_url=redis_url,
             database_url=database_url,

@@ -22,7 +22,7 @@ def fake_openai(*options: str) -> Generator[dict[str, str]]:
     try:
         url = process.stdout.readline().strip().partition("=")[2]
         assert process.stdout.readline() == "ready\n"
-        yield {"OPENAI_API_KEY": "a key", "OPENAI_BASE_URL": url}
+        yield {"OPENAI_API_KEY": "a key", "OPENAI_BASE_URL": url, "VIVA_QUESTION_CACHE": "0"}
     finally:
         process.terminate()
         process.wait(10)
