@@ -1,0 +1,371 @@
+#!lua name=viva_@HASH@
+-- The live session's atomic steps. Each call touches the keys of one interview and of its partition,
+-- which share a hash tag, so that it is one slot on a Cluster.
+--
+-- Every step can be repeated: a command by its id, an append by its ordinal, an acquisition by its
+-- nonce, a commit by the version it expects. A caller whose reply was lost asks again.
+--
+-- The names end in a hash of this source, so that instances of two versions run side by side.
+
+local HASH = '@HASH@'
+
+local function register(name, callback, flags)
+  redis.register_function{function_name = name .. '_' .. HASH, callback = callback, flags = flags}
+end
+
+-- KEYS by position, the same in every function that takes the interview's keys.
+local META, LOG, TURNS, COMMANDS, PENDING, LEASES, TIMERS, OUTBOX, ERASED, PRESENCE = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+
+-- How a delta begins as JSON; it says which attempt it belongs to.
+local DELTA = '^{"type":"turn%.delta","turn":(%d+),"attempt":(%d+),'
+
+-- How many slots for sockets an interview remembers, about.
+local SLOTS = 256
+
+-- A join that is this old when it arrives may have been overtaken by a newer socket's.
+local LATE_MS = 1000
+
+local function now_ms()
+  local t = redis.call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+
+local function int(number)
+  return string.format('%.0f', number)
+end
+
+-- A map of the named fields of the interview's hash; absent ones are the empty string.
+local function meta_of(keys, ...)
+  local names = {...}
+  local values = redis.call('HMGET', keys[META], unpack(names))
+  local meta = {}
+  for i, name in ipairs(names) do
+    meta[name] = values[i] or ''
+  end
+  return meta
+end
+
+local function channel(keys)
+  return keys[META]
+end
+
+local function split(id)
+  local dash = string.find(id, '-', 1, true)
+  return tonumber(string.sub(id, 1, dash - 1)), string.sub(id, dash + 1)
+end
+
+-- Appends bodies behind `head`; returns the ids given. The check is 52 bits of sha1: 13 hex digits,
+-- which a double holds exactly.
+local function write_log(keys, head, bodies)
+  local seq, check = split(head)
+  local ids = {}
+  for i, body in ipairs(bodies) do
+    seq = seq + 1
+    check = int(tonumber(string.sub(redis.sha1hex(check .. body), 1, 13), 16))
+    ids[i] = int(seq) .. '-' .. check
+    redis.call('XADD', keys[LOG], ids[i], 'e', body)
+  end
+  return ids
+end
+
+-- Trims by length, but never into the open turn: a client that resumes or a runner that takes over
+-- needs all of it.
+local function trim_log(keys, head, open_from, length)
+  local seq = split(head)
+  local first = seq - length + 1
+  local open = tonumber(open_from) or 0
+  if open > 0 and open < first then
+    first = open
+  end
+  if first > 1 then
+    redis.call('XTRIM', keys[LOG], 'MINID', int(first) .. '-0')
+  end
+end
+
+local function counter_of(fence)
+  local colon = string.find(fence, ':', 1, true)
+  return colon and tonumber(string.sub(fence, 1, colon - 1)) or 0
+end
+
+local function holds_lease(meta, fence, now)
+  return meta.fence == fence and (tonumber(meta.lease_until) or 0) > now
+end
+
+-- What a caller needs to decide: state, turns and the entries of the open turn.
+local function describe(keys, command_id, with_turns, with_open)
+  local meta = meta_of(keys, 'session', 'version', 'head', 'fence', 'open_from', 'ordinal', 'handle',
+    'stored', 'touched', 'heard')
+  local answer = ''
+  if command_id ~= '' then
+    answer = redis.call('HGET', keys[COMMANDS], command_id) or ''
+  end
+  local turns = with_turns and redis.call('HGETALL', keys[TURNS]) or {}
+  local entries = {}
+  local open = tonumber(meta.open_from) or 0
+  if with_open and open > 0 then
+    entries = redis.call('XRANGE', keys[LOG], int(open) .. '-0', '+')
+  end
+  return {meta.session, meta.version, meta.head, meta.fence, meta.open_from, meta.ordinal, meta.handle,
+    meta.stored, meta.touched, meta.heard, answer, turns, entries}
+end
+
+-- Whether `id` is, or was, in the log. What was trimmed away was there.
+local function logged(keys, head, id)
+  if id == head or id == '0-0' then
+    return true
+  end
+  if split(id) >= split(head) then
+    return false
+  end
+  local first = redis.call('XRANGE', keys[LOG], '-', '+', 'COUNT', 1)[1]
+  if not first or split(id) < split(first[1]) then
+    return true
+  end
+  return #redis.call('XRANGE', keys[LOG], id, id) == 1
+end
+
+-- Keeps account of whether somebody has to be there: the live interviews are in the set of their partition,
+-- by the time at which somebody was seen there last. `away` marks one that waits for somebody.
+local function set_presence(keys, id, presence, now)
+  if presence == 'here' then
+    redis.call('ZADD', keys[PRESENCE], 'NX', int(now), id)
+  else
+    redis.call('ZREM', keys[PRESENCE], id)
+  end
+  if presence == 'away' then
+    redis.call('HSET', keys[META], 'away', '1')
+  else
+    redis.call('HDEL', keys[META], 'away')
+  end
+end
+
+-- load: `seen` is the newest event that the caller was told of, or ''.
+-- ARGV command_id, turns?, open?, seen  ->  state | astray | missing | erased
+local function load(keys, argv)
+  local head = redis.call('HGET', keys[META], 'head')
+  if not head then
+    return {redis.call('EXISTS', keys[ERASED]) == 1 and 'erased' or 'missing'}
+  end
+  if argv[4] ~= '' and not logged(keys, head, argv[4]) then
+    return {'astray'}
+  end
+  return {'ok', describe(keys, argv[1], argv[2] == '1', argv[3] == '1')}
+end
+
+-- create: puts an interview into Redis, new or rebuilt from PostgreSQL.
+-- ARGV msgpack {id, session, version, head, running, tick, presence, turns = {{n, json}..},
+--   commands = {{id, answer}..}}
+local function create(keys, argv)
+  local a = cmsgpack.unpack(argv[1])
+  if redis.call('EXISTS', keys[ERASED]) == 1 then
+    return {'erased'}
+  end
+  if redis.call('EXISTS', keys[META]) == 1 then
+    return {'exists'}
+  end
+  local now = now_ms()
+  redis.call('DEL', keys[LOG], keys[TURNS], keys[COMMANDS], keys[PENDING])
+  redis.call('HSET', keys[META], 'session', a.session, 'version', int(a.version), 'head', a.head,
+    'fence', '0:', 'lease_until', '0', 'open_from', '0', 'ordinal', '0', 'handle', '',
+    'running', a.running, 'stored', a.head, 'touched', int(now))
+  if a.head ~= '0-0' then
+    -- Cursors read inclusively: an entry at the head stands for all that came before it.
+    redis.call('XADD', keys[LOG], a.head, 'e', '')
+  end
+  for _, turn in ipairs(a.turns) do
+    redis.call('HSET', keys[TURNS], turn[1], turn[2])
+  end
+  for _, command in ipairs(a.commands) do
+    redis.call('HSET', keys[COMMANDS], command[1], command[2])
+  end
+  if a.running ~= '' then
+    redis.call('ZADD', keys[LEASES], int(now), a.id)
+  end
+  redis.call('ZADD', keys[TIMERS], int(a.tick), a.id)
+  set_presence(keys, a.id, a.presence, now)
+  return {'ok'}
+end
+
+-- Whether a resume token issued at `issued` was outlived: some newer one was issued longer ago than the
+-- grace. `times` lists when this slot was issued tokens. Returns the list with `now` added, shortened
+-- to what later decisions need: the last time before the grace, and all within it.
+local function outlived(times, issued, now, grace)
+  local kept, before, stale = {}, nil, false
+  for time in string.gmatch(times, '%d+') do
+    local at = tonumber(time)
+    if at <= now - grace then
+      before = before and math.max(before, at) or at
+      stale = stale or (issued ~= '' and at > tonumber(issued))
+    else
+      kept[#kept + 1] = time
+    end
+  end
+  while #kept > 32 do
+    table.remove(kept, 1)
+  end
+  if before then
+    table.insert(kept, 1, int(before))
+  end
+  kept[#kept + 1] = int(now)
+  return stale, table.concat(kept, ',')
+end
+
+-- join: registers a socket and finds its place in the log, in one round trip.
+-- Sockets are numbered in the order they join, so that an old announcement never closes a newer socket:
+-- by the microsecond, so that the order outlives a rebuild.
+-- A slot is remembered while there are few: observers name theirs, and may name ever new ones.
+-- A call may be repeated, by its nonce. One that was held up for long may come behind a newer socket's:
+-- it must not replace that one, whose client would never come back.
+-- ARGV slot, last_event_id, issued (of the resume token shown, or ''), now, grace_ms, nonce, age_ms
+-- -> ok, recovered, number, state | stale | overtaken | missing | erased
+local function join(keys, argv)
+  local slot, last, known = argv[1], argv[2], false
+  if redis.call('EXISTS', keys[META]) == 0 then
+    return {redis.call('EXISTS', keys[ERASED]) == 1 and 'erased' or 'missing'}
+  end
+  local time = redis.call('TIME')
+  local now = time[1] * 1000000 + time[2]
+  local holder = slot ~= '' and redis.call('HGET', keys[META], 'socket:' .. slot) or ''
+  local held, nonce = string.match(holder, '^(%d+) (.*)$')
+  local again = held and nonce == argv[6]
+  if held and not again and tonumber(argv[7]) >= LATE_MS and now - argv[7] * 1000 < tonumber(held) then
+    return {'overtaken'}
+  end
+  if slot ~= '' then
+    local times = redis.call('HGET', keys[META], 'resume:' .. slot)
+    known = times or redis.call('HLEN', keys[META]) < 2 * SLOTS
+    local stale, issues = outlived(times or '', argv[3], tonumber(argv[4]), tonumber(argv[5]))
+    if stale then
+      return {'stale'}
+    end
+    if known then
+      redis.call('HSET', keys[META], 'resume:' .. slot, issues)
+    end
+  end
+  local last_number = tonumber(redis.call('HGET', keys[META], 'joins') or 0)
+  local number = again and tonumber(held) or math.max(last_number + 1, now)
+  redis.call('HSET', keys[META], 'joins', int(math.max(last_number, number)))
+  if slot ~= '' then
+    if known then
+      redis.call('HSET', keys[META], 'socket:' .. slot, int(number) .. ' ' .. argv[6])
+    end
+    redis.call('PUBLISH', channel(keys), 'c' .. slot .. ' ' .. int(number))
+  end
+  redis.call('HSET', keys[META], 'touched', int(now_ms()))
+  local recovered = last ~= '' and
+    (last == redis.call('HGET', keys[META], 'head') or #redis.call('XRANGE', keys[LOG], last, last) == 1)
+  return {'ok', recovered and '1' or '0', number, describe(keys, '', not recovered, not recovered)}
+end
+
+-- The lease follows what the transition did to the interviewer's turn:
+--   run   a new turn is to be generated, by whoever acquires it first
+--   again the holder goes on with the next attempt of its turn
+--   idle  no turn is to be generated; whoever still generates one is fenced out
+--   ''    nothing changed
+local function turn_lease(keys, a, meta, now, set)
+  if a.lease == '' then
+    return
+  end
+  set('ordinal', '0')
+  set('handle', '')
+  set('running', a.running)
+  if a.lease == 'again' then
+    return
+  end
+  set('fence', int(counter_of(meta.fence) + 1) .. ':')
+  set('lease_until', '0')
+  if a.lease == 'run' then
+    redis.call('ZADD', keys[LEASES], int(now + a.grace), a.id)
+  else
+    redis.call('ZREM', keys[LEASES], a.id)
+  end
+end
+
+-- What forbids a commit, or nil.
+local function refusal(keys, a, meta, now)
+  if meta.version == '' then
+    return {redis.call('EXISTS', keys[ERASED]) == 1 and 'erased' or 'missing'}
+  end
+  if a.command ~= '' then
+    local remembered = redis.call('HGET', keys[COMMANDS], a.command)
+    if remembered then
+      return {'duplicate', remembered}
+    end
+  end
+  if meta.version ~= int(a.version) or not logged(keys, meta.head, a.head) then
+    return {'conflict'} -- a rebuilt session counts on from what was stored: its versions come again
+  end
+  if a.fence ~= '' and not holds_lease(meta, a.fence, now) then
+    return {'fenced'}
+  end
+  if a.ordinal >= 0 and meta.ordinal ~= int(a.ordinal) then
+    return {'fenced'} -- pieces of the turn that is to be finished were lost
+  end
+  if a.seen > 0 and redis.call('ZSCORE', keys[PRESENCE], a.id) ~= int(a.seen) then
+    return {'fenced'} -- somebody was seen since
+  end
+  if a.command ~= '' and redis.call('HLEN', keys[COMMANDS]) >= a.max_commands then
+    return {'full'}
+  end
+end
+
+-- commit: one transition, all of it or nothing.
+-- ARGV msgpack {id, version, head, fence, command, digest, answer, session, tick, opens, lease, running,
+--   grace, presence, seen, store, max_log, max_commands, events = {body..}, turns = {{n, json}..}}
+-- -> ok, head, ids | duplicate, remembered | conflict | fenced | full | missing | erased
+local function commit(keys, argv)
+  local a = cmsgpack.unpack(argv[1])
+  local now = now_ms()
+  local meta = meta_of(keys, 'version', 'head', 'fence', 'lease_until', 'open_from', 'ordinal')
+  local refused = refusal(keys, a, meta, now)
+  if refused then
+    return refused
+  end
+
+  local ids = write_log(keys, meta.head, a.events)
+  local head = ids[#ids] or meta.head
+  local fields = {'head', head, 'touched', int(now)}
+  local function set(name, value)
+    fields[#fields + 1] = name
+    fields[#fields + 1] = value
+  end
+  if a.session ~= '' or #ids > 0 then
+    set('version', int(a.version + 1))
+  end
+  if a.session ~= '' then
+    set('session', a.session)
+    redis.call('ZADD', keys[TIMERS], int(a.tick), a.id)
+    set_presence(keys, a.id, a.presence, now)
+  end
+  local open_from = meta.open_from
+  if a.opens > 0 then
+    open_from = int(split(meta.head) + a.opens)
+    set('open_from', open_from)
+  end
+  turn_lease(keys, a, meta, now, set)
+  redis.call('HSET', keys[META], unpack(fields))
+  for _, turn in ipairs(a.turns) do
+    redis.call('HSET', keys[TURNS], turn[1], turn[2])
+  end
+  if a.command ~= '' then
+    local answer = a.answer == '' and 'a' .. head or a.answer
+    redis.call('HSET', keys[COMMANDS], a.command, a.digest .. ' ' .. answer)
+    redis.call('SADD', keys[PENDING], a.command)
+  end
+  if a.store then
+    redis.call('XADD', keys[OUTBOX], '*', 'i', a.id)
+  end
+  if #ids > 0 then
+    trim_log(keys, head, open_from, a.max_log)
+    redis.call('PUBLISH', channel(keys), 'e' .. head)
+  end
+  return {'ok', head, ids}
+end
+
+-- What frees memory, or ends what holds it, works when memory is out.
+register('load', load, {'no-writes'})
+register('create', create, {})
+register('join', join, {'allow-oom'})
+register('ingest', commit, {})
+register('finish', commit, {'allow-oom'})
+register('cancel', commit, {'allow-oom'})
