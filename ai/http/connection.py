@@ -51,10 +51,10 @@ class Connection(asyncio.Protocol):
         Raises:
             httpx2.TransportError: the connection broke, or what came is not HTTP.
         """
-        transport = self._transport
-        if transport is None or transport.is_closing():
-            raise httpx2.ConnectError("the connection is closed")
         self._over = over
+        transport = self._transport
+        if transport is None or transport.is_closing():  # as early as with the end of TLS's hello
+            raise httpx2.ConnectError("the connection is closed")
         self._parser = httptools.HttpResponseParser(self)
         self._headers, self._head_bytes = [], 0
         self._framed = self._whole = self._reusable = False
@@ -148,7 +148,9 @@ class Connection(asyncio.Protocol):
         self._reusable &= not self._whole
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """See httptools."""
+        """See httptools. What is behind the body, a trailer or another response, is passed over."""
+        if self._head is None:
+            return
         self._headers.append((name, value))
         self._framed |= name.lower() in (b"content-length", b"transfer-encoding")
 
@@ -165,12 +167,13 @@ class Connection(asyncio.Protocol):
             self._head = None
 
     def on_body(self, body: bytes) -> None:
-        """See httptools."""
-        self.body.push(body)
+        """See httptools. Only one response was asked for."""
+        if not self._whole:
+            self.body.push(body)
 
     def on_message_complete(self) -> None:
         """See httptools."""
-        if self._head is None and self._parser is not None:
+        if self._head is None and self._parser is not None and not self._whole:
             self._whole = True
             self._reusable = self._parser.should_keep_alive()
             self.body.finish(None)

@@ -56,15 +56,15 @@ class PushTransport(httpx2.AsyncBaseTransport):
             raise
         try:
             head = await connection.ask(message, lambda: self._over(origin, connection))
+            return httpx2.Response(
+                head.status,
+                headers=head.headers,
+                stream=connection.body,
+                extensions={"http_version": b"HTTP/1.1", "body": connection.body},
+            )
         except BaseException:
             connection.abort()
             raise
-        return httpx2.Response(
-            head.status,
-            headers=head.headers,
-            stream=connection.body,
-            extensions={"http_version": b"HTTP/1.1", "body": connection.body},
-        )
 
     async def aclose(self) -> None:
         """Close the idle connections, and the others when they are given back."""

@@ -186,11 +186,26 @@ async def test_an_error_behind_the_beginning_is_told_to_the_sink() -> None:
         assert TEXT.startswith(ear.heard)
 
 
-async def test_a_connection_that_says_more_than_it_was_asked_is_not_used_again() -> None:
-    async with peer([SIZED + b"HTTP/1.1 200 OK\r\n"], [SIZED]) as server, asking() as client:
-        assert (await client.get(server.url)).content == TEXT
-        assert (await client.get(server.url)).content == TEXT
-        assert server.connections == 2
+@pytest.mark.parametrize("surplus", [SIZED[:17], SIZED, CHUNKED, SIZED + CHUNKED])
+async def test_a_connection_that_says_more_than_it_was_asked_is_not_used_again(
+    surplus: bytes,
+) -> None:
+    for first in (SIZED, CHUNKED):
+        async with peer([first + surplus], [SIZED]) as server, asking() as client:
+            assert await _listened(client, server.url) == (TEXT, None)
+            assert (await client.get(server.url)).content == TEXT
+            assert server.connections == 2
+        async with peer([first + surplus]) as server, asking() as client:
+            assert (await client.get(server.url)).content == TEXT
+
+
+async def test_a_trailer_is_passed_over() -> None:
+    trailed = CHUNKED[:-2] + b"X-Sum: 1\r\n\r\n"
+    async with peer([trailed]) as server, asking() as client:
+        for _ in range(2):
+            response = await client.get(server.url)
+            assert (response.content, "x-sum" in response.headers) == (TEXT, False)
+        assert server.connections == 1
 
 
 async def test_an_idle_connection_that_the_server_closed_or_that_is_old_is_not_used() -> None:
@@ -276,15 +291,21 @@ async def test_a_body_that_nobody_takes_is_not_read_for_ever() -> None:
     server.close()
 
 
-async def test_tls_is_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _certified(tmp_path: Path) -> tuple[ssl.SSLContext, Path]:
+    """Return a server's context, and the certificate that its clients need."""
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"]
     made += ["-subj", "/CN=viva", "-addext", "subjectAltName=IP:127.0.0.1"]
-    subprocess.run(  # noqa: ASYNC221
+    subprocess.run(
         [*made, "-keyout", key, "-out", certificate], check=True, capture_output=True
     )
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(certificate, key)
+    return tls, certificate
+
+
+async def test_tls_is_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tls, certificate = _certified(tmp_path)
     async with peer([CHUNKED], tls=tls) as server:
         async with asking() as client:
             with pytest.raises(httpx2.ConnectError):
@@ -294,6 +315,25 @@ async def test_tls_is_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
             for _ in range(2):
                 assert await _listened(client, server.url) == (TEXT, None)
         assert server.heads[0].startswith(b"GET /v1 HTTP/1.1\r\n")
+
+
+async def test_a_connection_that_ends_with_its_handshake_is_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tls, certificate = _certified(tmp_path)
+    tls.maximum_version = ssl.TLSVersion.TLSv1_2  # the server speaks last
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+
+    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
+    url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    async with asking(connections=1) as client:
+        for _ in range(3):
+            with pytest.raises((httpx2.ConnectError, httpx2.ReadError)):
+                await client.get(url)
+    server.close()
 
 
 async def test_a_stream_that_is_only_pulled_can_be_listened_to() -> None:
