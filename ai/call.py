@@ -92,6 +92,7 @@ class Call:
             self._reader,
             self._pieces,
             hear,
+            begun=self._booking.first_words,
             limits=self._limits,
             clock=self._clock,
             stored=self._stored,
@@ -101,6 +102,7 @@ class Call:
             return
         piece = self._pieces.close()
         if piece is not None:
+            self._booking.first_words()
             hear(piece.text, piece.handle)
         self._must_be_whole()
 

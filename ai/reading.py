@@ -5,6 +5,7 @@ under a whole stream; when it rings, it looks whether anything is due by then.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from ai.chunks import Reader
@@ -37,7 +38,7 @@ class Limits(NamedTuple):
 
 
 class Reading:
-    """One stream's way to ``hear``. It is the stream's `Sink`."""
+    """One stream's way to ``hear``; ``begun`` is told of the first words. It is a `Sink`."""
 
     def __init__(
         self,
@@ -45,11 +46,12 @@ class Reading:
         pieces: Pieces,
         hear: Hear,
         *,
+        begun: Callable[[], None],
         limits: Limits,
         clock: Clock,
         stored: bool,
     ) -> None:
-        self._reader, self._pieces, self._hear = reader, pieces, hear
+        self._reader, self._pieces, self._hear, self._begun = reader, pieces, hear, begun
         self._limits, self._clock, self._stored = limits, clock, stored
         self._splitter = EventSplitter()
         self._loop = asyncio.get_running_loop()
@@ -107,11 +109,13 @@ class Reading:
         if self._stored and reader.response_id:
             pieces.begin(reader.response_id, reader.sequence)
         piece = pieces.take(text, reader.sequence) if text else None
-        if piece is not None:
-            self._hear(piece.text, piece.handle)
-            first, self._heard = self._heard is None, self._loop.time()
-            if first:
-                self._watch()  # the next words may be due before the first ones were
+        if piece is None:
+            return
+        first, self._heard = self._heard is None, self._loop.time()
+        if first:
+            self._begun()
+            self._watch()  # the next words may be due before the first ones were
+        self._hear(piece.text, piece.handle)
 
     # --- time ---
 

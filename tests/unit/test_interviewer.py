@@ -117,6 +117,12 @@ def test_a_text_with_an_end_but_no_usage_is_whole_and_its_row_an_estimate(
     assert heard.seconds < 3
 
 
+def test_a_row_tells_when_the_first_words_came() -> None:
+    heard = hear(ScriptedCall([b": ping\n\n", 1.5, delta("Hi"), 2.0, delta("!"), FINISH, DONE]))
+    (row,) = heard.rows.rows
+    assert (row.first_token_ms, row.total_ms) == (1500, 3500)
+
+
 def test_a_stream_that_lingers_behind_its_end_is_not_waited_for() -> None:
     heard = hear(ScriptedCall([delta("Hi"), FINISH, USAGE, DONE, 60.0]))
     assert heard.items[-1] == End("model")
