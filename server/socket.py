@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from litestar import WebSocket, websocket
@@ -23,8 +23,8 @@ class AsgiWire:
         self._receive = socket.receive
         self._send = socket.send
         self._text = encoding == "json"
-        extensions: Any = socket.scope["extensions"] or {}
-        self._frames: Frames | None = extensions.get(EXTENSION)
+        scope = cast("dict[str, Any]", socket.scope)  # a server may leave its extensions out
+        self._frames: Frames | None = (scope.get("extensions") or {}).get(EXTENSION)
 
     async def receive(self) -> str | bytes | None:
         """See `Wire.receive`."""
