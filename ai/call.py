@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 
 from ai.booking import Booking
 from ai.chunks import Reader, Usage
-from ai.failures import BROKEN, CallFailedError, Remedy, translate
+from ai.failures import BROKEN, CallFailedError, Remedy, is_free, translate
 from ai.http.body import Chunks
 from ai.pieces import Pieces, Progress
 from ai.ports import Clock
@@ -50,7 +50,7 @@ class Call:
             between_s=settings.token_timeout_s,
             last=began + settings.call_timeout_s,
         )
-        self._accepted = False
+        self._free = True
 
     async def run(self, hear: Hear, before: Callable[[], Awaitable[None]] | None = None) -> None:
         """Hand out the text piece by piece, in calls of ``hear``; ``before`` is awaited first.
@@ -64,6 +64,7 @@ class Call:
         try:
             if before is not None:
                 await before()
+            self._free = False  # as far as anybody knows
             async with AsyncExitStack() as stack:
                 await self._read(await self._open(stack), hear)
             outcome, code = "completed", self._remark()
@@ -77,15 +78,12 @@ class Call:
     async def _open(self, stack: AsyncExitStack) -> Chunks:
         try:
             async with asyncio.timeout_at(self._limits.first):
-                stream = await stack.enter_async_context(self._body)
+                return await stack.enter_async_context(self._body)
         except TimeoutError:
-            self._accepted = True  # as far as anybody knows
             raise CallFailedError("first_token_timeout") from None
-        except asyncio.CancelledError:
-            self._accepted = True
+        except BROKEN as error:
+            self._free = is_free(error)
             raise
-        self._accepted = True
-        return stream
 
     async def _read(self, stream: Chunks, hear: Hear) -> None:
         reading = Reading(
@@ -120,7 +118,7 @@ class Call:
 
     def _book(self, outcome: CallOutcome, code: str) -> None:
         usage = self._reader.usage
-        if usage is None and self._accepted:
+        if usage is None and not self._free:
             said = min(estimate_tokens(self._progress.size), self._output_tokens)
             estimate = Usage(self._input_tokens, 0, said)
         else:
@@ -129,6 +127,6 @@ class Call:
             outcome,
             code,
             usage=usage or estimate,
-            exact=usage is not None or not self._accepted,
+            exact=usage is not None or self._free,
             response_id=self._reader.response_id if self._stored else "",
         )

@@ -21,6 +21,16 @@ BROKEN = (
 """What a call may raise. The HTTP client's own errors come unwrapped where a body is cut: one that
 we read ourselves, and that of a refusal, which the provider's client reads."""
 
+_UNSENT = (
+    httpx2.ConnectError,
+    httpx2.ConnectTimeout,
+    httpx2.PoolTimeout,
+    httpx2.LocalProtocolError,
+    # through a proxy
+    aiohttp.ClientConnectorError,
+    aiohttp.ConnectionTimeoutError,
+)
+
 _EXHAUSTED = frozenset(
     (
         "insufficient_quota",
@@ -82,6 +92,18 @@ def translate(error: Exception, now_ms: int, *, stored: bool) -> CallFailedError
         case _:
             # The HTTP client's own errors reach us unwrapped where we read the body ourselves.
             return CallFailedError("stream_cut")
+
+
+def is_free(error: BaseException | None) -> bool:
+    """Whether a call that ``error`` ended surely costs nothing: it was refused, or never left.
+
+    The layers above the transport also call a connection that was lost a time-out.
+    """
+    if isinstance(error, openai.APIStatusError):
+        return True
+    while error is not None and not isinstance(error, _UNSENT):
+        error = error.__cause__
+    return error is not None
 
 
 def of_error_code(code: object) -> CallFailedError:

@@ -6,7 +6,7 @@ Chat Completions work with any provider that speaks that format; the rest is Ope
 import asyncio
 import contextlib
 import urllib.request
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -136,21 +136,15 @@ class Provider:
     def create(self, prompt: Prompt) -> tuple[Body, Reader]:
         """See `Completions.create`."""
         if self._settings.api == "chat":
-            return _pushed(self._chat(prompt)), ChatReader()
-        return _pushed(self._responses(prompt)), ResponsesReader(strict=self.stored)
+            return _pushed(lambda: self._chat(prompt)), ChatReader()
+        return _pushed(lambda: self._responses(prompt)), ResponsesReader(strict=self.stored)
 
     def take_up(self, position: ResponsePosition) -> tuple[Body, Reader]:
         """See `Completions.take_up`."""
-        body = self._client.responses.with_streaming_response.retrieve(
-            position.response_id,
-            stream=True,
-            starting_after=position.sequence,
-            include_obfuscation=False,
-        )
         reader = ResponsesReader(
             response_id=position.response_id, after=position.sequence, strict=True
         )
-        return _pushed(body), reader
+        return _pushed(lambda: self._rest(position)), reader
 
     async def forget(self, response_id: str) -> bool:
         """See `Completions.forget`."""
@@ -175,6 +169,14 @@ class Provider:
         with contextlib.suppress(*BROKEN):
             async with responses.cancel(response_id):
                 pass  # its body, the whole response, is of no interest
+
+    def _rest(self, position: ResponsePosition) -> Opening:
+        return self._client.responses.with_streaming_response.retrieve(
+            position.response_id,
+            stream=True,
+            starting_after=position.sequence,
+            include_obfuscation=False,
+        )
 
     def _chat(self, prompt: Prompt) -> Opening:
         settings = self._settings
@@ -209,12 +211,13 @@ class Provider:
 
 
 @asynccontextmanager
-async def _pushed(opening: Opening) -> AsyncGenerator[Chunks]:
+async def _pushed(opening: Callable[[], Opening]) -> AsyncGenerator[Chunks]:
     """Go past the client's layers that decode and count, where there is nothing to decode.
 
-    They cost more for each chunk than reading it does.
+    They cost more for each chunk than reading it does. An `Opening` is a coroutine that has begun,
+    so it is asked for only when the body is entered.
     """
-    async with opening as response:
+    async with opening() as response:
         body: Chunks | None = response.http_response.extensions.get("body")
         if body is not None and response.headers.get("content-encoding", "identity") == "identity":
             yield body

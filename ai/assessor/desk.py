@@ -5,9 +5,6 @@ import itertools
 from collections.abc import Callable
 from typing import TypeVar
 
-import aiohttp
-import httpx2
-import openai
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -17,7 +14,7 @@ from ai.assessor.source import Completion, Source
 from ai.booking import Booking, Ledger
 from ai.budget import Budget, Busy, Refusal, Till
 from ai.chunks import Usage
-from ai.failures import BROKEN, CallFailedError, Remedy, translate
+from ai.failures import BROKEN, CallFailedError, Remedy, is_free, translate
 from ai.gate import Gate
 from ai.ports import Clock
 from ai.prices import estimate_tokens
@@ -39,14 +36,6 @@ MIDNIGHT_S = 60.0
 """Over so long all that waited for the next day of UTC is spread."""
 
 _T = TypeVar("_T")
-_UNSENT = (
-    httpx2.ConnectError,
-    httpx2.ConnectTimeout,
-    httpx2.PoolTimeout,
-    # through a proxy
-    aiohttp.ClientConnectorError,
-    aiohttp.ConnectionTimeoutError,
-)
 
 
 class Job(Struct):
@@ -195,19 +184,12 @@ class _Row:
 
     def broke(self, error: Exception, failure: CallFailedError) -> None:
         self.ended("refused" if failure.code == "refused" else "failed", failure.code)
-        if isinstance(error, openai.APIStatusError) or _is_unsent(error):
+        if is_free(error):
             self._usage = Usage(0, 0, 0)
 
     def close(self) -> None:
         usage = self._usage or self._estimate
         self._booking.close(self._outcome, self._code, usage=usage, exact=self._usage is not None)
-
-
-def _is_unsent(error: BaseException | None) -> bool:
-    """Whether there was no connection: the layers above also call a lost one a time-out."""
-    while error is not None and not isinstance(error, _UNSENT):
-        error = error.__cause__
-    return error is not None
 
 
 def _unpaid(refusal: Refusal, clock: Clock) -> AssessmentFailedError:

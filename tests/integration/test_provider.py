@@ -1,10 +1,12 @@
 """The interviewer through the real client, against a real server that sends raw bytes."""
 
 import asyncio
+import gc
 import json
+import warnings
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
@@ -12,8 +14,9 @@ import pytest
 from msgspec.structs import replace
 
 from ai.build import assemble
+from ai.handles import ResponsePosition
 from ai.interviewer import Interviewer
-from ai.provider import Provider
+from ai.provider import Prompt, Provider
 from ai.settings import AiSettings
 from ai.speech import AttemptFailedError, TurnRequest
 from tests.support.raw_http import Answer, RawServer, Reply, Request, Step, raw_server
@@ -170,6 +173,43 @@ async def test_a_provider_that_is_not_there() -> None:
         items = await listen(speaker)
     assert items[0] == Fallback("unreachable")
     assert rows.ends == [("failed", "unreachable")] * 3 + [("completed", "")]
+    assert all(row.exact and not row.input_tokens for row in rows.rows)
+
+
+async def test_what_a_provider_that_hung_up_was_asked_may_cost_something() -> None:
+    rows = Rows()
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    settings = replace(QUICK, base_url=url)
+    speaker = assemble(settings, rows, FixedClock(0.05), Provider(settings), _bank)
+    items = await listen(speaker)
+    await speaker.aclose()
+    server.close()
+    assert items[0] == Fallback("unreachable")
+    calls = [row for row in rows.rows if row.api == "chat"]
+    assert [(row.code, row.exact, row.output_tokens) for row in calls] == [
+        ("unreachable", False, 0)
+    ] * 3
+    assert all(row.input_tokens > 0 for row in calls)
+
+
+@pytest.mark.parametrize("api", ["chat", "responses"])
+async def test_a_call_that_was_not_made_in_the_end_leaves_nothing(
+    api: Literal["chat", "responses"],
+) -> None:
+    provider = Provider(replace(QUICK, api=api))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        provider.create(Prompt("rules", "interview"))
+        provider.take_up(ResponsePosition("r", 1, 0, 1))
+        gc.collect()
+    assert told == []
+    await provider.aclose()
 
 
 @pytest.mark.parametrize(

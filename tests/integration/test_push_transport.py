@@ -296,9 +296,7 @@ def _certified(tmp_path: Path) -> tuple[ssl.SSLContext, Path]:
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"]
     made += ["-subj", "/CN=viva", "-addext", "subjectAltName=IP:127.0.0.1"]
-    subprocess.run(
-        [*made, "-keyout", key, "-out", certificate], check=True, capture_output=True
-    )
+    subprocess.run([*made, "-keyout", key, "-out", certificate], check=True, capture_output=True)
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(certificate, key)
     return tls, certificate
