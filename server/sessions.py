@@ -16,6 +16,8 @@ from protocol.session import Session
 from server.clock import Clock, backoff
 from server.hub import Hub
 from server.lineage import leads_on, marked
+from storage.answers import digest_of, ids_for, rejection
+from storage.commits import commit_of, timer_of
 from storage.errors import BackendDownError, ErasedError, MissingError, OutOfMemoryError
 from storage.live import (
     ANY_ORDINAL,
@@ -31,12 +33,7 @@ from storage.live import (
     Missing,
     Restore,
     State,
-    commit_of,
-    digest_of,
-    ids_for,
     partition_of,
-    rejection,
-    timer_of,
 )
 
 ROUNDS = 32

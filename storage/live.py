@@ -5,20 +5,16 @@ can be repeated with the same arguments: commits by version and command id, appe
 acquisitions by nonce.
 """
 
-import hashlib
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, Protocol
 
-import msgspec
 from msgspec import Struct
 
-from protocol.codec import event_body, read_body
-from protocol.commands import AnswerSubmit, DurableCommand, InterviewEnd
-from protocol.effects import Emit, Keep, Reject, Run, Stop, Store
-from protocol.events import TurnDelta, TurnReset, TurnStarted
+from protocol.codec import read_body
+from protocol.effects import Reject
+from protocol.events import TurnDelta, TurnReset
 from protocol.ids import EventId
-from protocol.machine import Input, Lost, Transition, next_tick
 from protocol.session import Session, Turn
 
 PARTITIONS = 256
@@ -481,116 +477,3 @@ class Notifier(Protocol):
     async def unwatch(self, interview_id: str) -> None:
         """Stop receiving them."""
         ...
-
-
-def digest_of(command: DurableCommand) -> str:
-    """Return the digest of a command's content, by which a reused id is told from a repeat.
-
-    Absent fields are left out: a version that knows more of them sees the same content.
-    """
-    fields = msgspec.structs.asdict(command).items()
-    given = {name: value for name, value in fields if value is not None}
-    content = msgspec.json.encode((command.__struct_config__.tag, given), order="deterministic")
-    return hashlib.sha256(content).hexdigest()[:32]
-
-
-def ids_for(command: DurableCommand) -> int:
-    """Return how many ids may be used up before ``command`` is refused."""
-    match command:
-        case InterviewEnd():
-            return COMMAND_IDS + LAST_IDS
-        case AnswerSubmit():
-            return COMMAND_IDS + LAST_IDS // 2
-        case _:
-            return COMMAND_IDS
-
-
-def rejection(reject: Reject) -> str:
-    """Return how a rejection is remembered."""
-    return "r" + msgspec.json.encode(reject).decode()
-
-
-def read_answer(remembered: str) -> Answer:
-    """Read a remembered answer: the digest, then ``a<event id>`` or ``r<rejection>``."""
-    digest, _, answer = remembered.partition(" ")
-    if answer.startswith("a"):
-        return Answer(digest, accepted=answer[1:])
-    return Answer(digest, rejected=_reject.decode(answer[1:]))
-
-
-_reject = msgspec.json.Decoder(Reject)
-
-
-def commit_of(
-    before: State,
-    done: Transition,
-    happened: Input,
-    *,
-    now: int,
-    fence: str = "",
-    ordinal: int = ANY_ORDINAL,
-    seen: int = 0,
-    idle_ms: int = IDLE_MS,
-) -> Commit:
-    """Return the commit that makes a transition from ``before`` durable. ``now`` in Unix ms."""
-    events: list[str] = []
-    turns: list[tuple[str, str]] = []
-    opens, kept, run, stop, store = 0, False, None, False, False
-    for effect in done.effects:
-        match effect:
-            case Emit(event):
-                events.append(event_body(event).decode())
-                if isinstance(event, TurnStarted | TurnReset):
-                    opens = len(events)
-            case Keep(turn):
-                turns.append((str(turn.turn), msgspec.json.encode(turn).decode()))
-                kept = kept or turn.speaker == "interviewer"
-            case Run():
-                run = effect
-            case Stop():
-                stop = True
-            case Store():
-                store = True
-            case Reject():
-                pass
-    again = isinstance(happened, Lost)
-    lease: LeaseChange = "idle" if kept or stop else ""
-    if run is not None:
-        lease = "again" if again else "run"
-    changed = done.session is not before.session
-    return Commit(
-        id=done.session.interview_id,
-        version=before.version,
-        head=str(before.head),
-        kind="cancel" if stop else "finish" if fence else "ingest",
-        fence=fence,
-        ordinal=ordinal,
-        session=msgspec.json.encode(done.session).decode() if changed else "",
-        tick=timer_of(done.session, now, idle_ms),
-        opens=opens,
-        lease=lease,
-        running=f"{run.turn}:{run.attempt}" if run else "",
-        presence=presence_of(done.session),
-        seen=seen,
-        store=store,
-        events=tuple(events),
-        turns=tuple(turns),
-    )
-
-
-def presence_of(session: Session) -> Presence:
-    """Return whether somebody has to be there."""
-    match session.status:
-        case "live":
-            return "here"
-        case "disconnected":
-            return "away"
-        case _:
-            return ""
-
-
-def timer_of(session: Session, now: int, idle_ms: int = IDLE_MS) -> int:
-    """Return when the sweeper shall look at the interview next, in Unix ms."""
-    tick = next_tick(session)
-    rest = now + idle_ms
-    return rest if tick is None else min(tick, rest)

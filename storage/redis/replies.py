@@ -8,6 +8,7 @@ import msgspec
 from protocol.ids import EventId, trusted_event_id
 from protocol.session import Session, Turn
 from storage import live
+from storage.answers import read_answer
 from storage.errors import BadDataError
 
 Reply = list[Any]
@@ -73,7 +74,7 @@ def state(raw: Sequence[Any]) -> live.State:
         heard=int(heard or 0),
         turns=tuple(kept),
         entries=tuple(log_entries(entries)),
-        answer=live.read_answer(answer.decode()) if answer else None,
+        answer=read_answer(answer.decode()) if answer else None,
     )
 
 

@@ -11,6 +11,8 @@ from redis import exceptions
 
 from protocol.ids import EventId
 from storage import live
+from storage.answers import read_answer
+from storage.commits import presence_of
 from storage.errors import BadDataError
 from storage.redis import keys, library, replies, resp
 from storage.redis.connect import CALL_TIMEOUT_S, Client, translate, translated
@@ -72,7 +74,7 @@ class RedisStore:
             "head": str(restore.head),
             "running": f"{opened.turn}:{opened.attempt}" if opened and running else "",
             "tick": restore.tick,
-            "presence": live.presence_of(session),
+            "presence": presence_of(session),
             "turns": [
                 (str(turn.turn), msgspec.json.encode(turn).decode()) for turn in restore.turns
             ],
@@ -114,7 +116,7 @@ class RedisStore:
                 entries = tuple(map(live.Entry, ids, bodies))
                 return live.Committed(replies.event_id(reply[1]), entries)
             case b"duplicate":
-                return live.read_answer(reply[1].decode())
+                return read_answer(reply[1].decode())
             case b"conflict":
                 return live.Conflict()
             case b"fenced":

@@ -6,7 +6,8 @@ import msgspec
 
 from protocol.ids import ORIGIN, EventId
 from protocol.session import Session, Turn
-from storage.live import Answer, Entry, OutboxEntry, State, read_answer
+from storage.answers import read_answer
+from storage.live import Answer, Entry, OutboxEntry, State
 
 SLOTS = 256
 

@@ -8,6 +8,8 @@ import msgspec
 
 from protocol.ids import EventId, parse_event_id
 from storage import live
+from storage.answers import read_answer
+from storage.commits import presence_of
 from storage.twin.records import Interview, Partition
 from storage.twin.server import TwinServer
 
@@ -73,7 +75,7 @@ class Twin:
             if created.running:
                 partition.leases[name] = self._server.clock()
             partition.timers[name] = restore.tick
-            presence = live.presence_of(restore.session)
+            presence = presence_of(restore.session)
             _set_presence(created, partition, name, presence, self._server.clock())
             return "ok"
 
@@ -142,7 +144,7 @@ class Twin:
     ) -> live.Answer | live.Conflict | live.Fenced | live.Full | None:
         remembered = held.commands.get(commit.command) if commit.command else None
         if remembered is not None:
-            return live.read_answer(remembered)
+            return read_answer(remembered)
         if held.version != commit.version or not held.was_logged(parse_event_id(commit.head)):
             return live.Conflict()
         if commit.fence and not held.holds_lease(commit.fence, self._server.clock()):

@@ -11,6 +11,8 @@ from protocol.ids import ORIGIN
 from protocol.machine import Finished, Input, Lost, Received, transition
 from protocol.plan import Plan
 from protocol.session import Session
+from storage.answers import digest_of
+from storage.commits import commit_of
 from storage.live import (
     Acquired,
     Append,
@@ -19,8 +21,6 @@ from storage.live import (
     LiveStore,
     Restore,
     State,
-    commit_of,
-    digest_of,
     partition_of,
 )
 

@@ -8,16 +8,8 @@ from msgspec.structs import replace
 from protocol import commands as c
 from protocol.machine import Arrived, Left, transition
 from protocol.session import Session
-from storage.live import (
-    Attendance,
-    Attendant,
-    Committed,
-    Fenced,
-    LiveStore,
-    Missing,
-    commit_of,
-    partition_of,
-)
+from storage.commits import commit_of
+from storage.live import Attendance, Attendant, Committed, Fenced, LiveStore, Missing, partition_of
 from tests.contract.backends import Backend
 from tests.contract.interviews import AT, NAME, command, found, restore_of, start, started
 

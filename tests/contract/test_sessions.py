@@ -9,6 +9,8 @@ from protocol.effects import Reject
 from protocol.ids import ORIGIN, EventId, chain
 from protocol.machine import Received, transition
 from protocol.session import Turn
+from storage.answers import digest_of, rejection
+from storage.commits import commit_of
 from storage.live import (
     Answer,
     Astray,
@@ -24,10 +26,7 @@ from storage.live import (
     Stale,
     State,
     Unstored,
-    commit_of,
-    digest_of,
     partition_of,
-    rejection,
 )
 from tests.contract.backends import Backend
 from tests.contract.interviews import (

@@ -28,6 +28,8 @@ from protocol.effects import Reject
 from protocol.events import TurnDelta
 from protocol.ids import ORIGIN, EventId
 from protocol.machine import Arrived, Finished, Left, Lost, Received, transition
+from storage.answers import digest_of, rejection
+from storage.commits import commit_of
 from storage.errors import StorageError
 from storage.live import (
     Acquired,
@@ -38,10 +40,7 @@ from storage.live import (
     Restore,
     State,
     Unstored,
-    commit_of,
-    digest_of,
     partition_of,
-    rejection,
 )
 from tests.contract.backends import COMPARED, RedisBackend, TwinBackend
 from tests.contract.interviews import AT, LONG_MS, NAME, OTHER, restore_of, start

@@ -8,6 +8,7 @@ from protocol.commands import TurnCancel
 from protocol.events import TurnDelta
 from protocol.ids import ORIGIN
 from protocol.machine import transition
+from storage.commits import commit_of
 from storage.live import (
     Acquired,
     Append,
@@ -18,7 +19,6 @@ from storage.live import (
     Held,
     Idle,
     LiveStore,
-    commit_of,
 )
 from tests.contract.backends import Backend
 from tests.contract.interviews import (

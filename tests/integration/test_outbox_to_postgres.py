@@ -16,8 +16,9 @@ from protocol.machine import Finished, Received, transition
 from server.clock import SystemClock
 from server.embedded import PostgresServer
 from server.writer import Writer
+from storage.commits import commit_of
 from storage.errors import ErasedError
-from storage.live import Committed, Restore, State, Unstored, commit_of, partition_of
+from storage.live import Committed, Restore, State, Unstored, partition_of
 from storage.postgres.archive import Archive
 from storage.redis.connect import connect
 from storage.redis.store import RedisStore

@@ -14,7 +14,8 @@ from server import sweeper
 from server.hub import Hub
 from server.sessions import Sessions
 from server.sweeper import SWEEP_S, Sweeper
-from storage.live import PARTITIONS, Committed, Missing, Restore, State, commit_of
+from storage.commits import commit_of
+from storage.live import PARTITIONS, Committed, Missing, Restore, State
 from storage.twin import Twin, TwinNotifier, TwinServer
 from tests.support.clocks import LoopClock
 from tests.support.interviews import NOW, session

@@ -1,0 +1,85 @@
+"""From a transition to the commit that makes it durable."""
+
+import msgspec
+
+from protocol.codec import event_body
+from protocol.effects import Emit, Keep, Reject, Run, Stop, Store
+from protocol.events import TurnReset, TurnStarted
+from protocol.machine import Input, Lost, Transition, next_tick
+from protocol.session import Session
+from storage.live import ANY_ORDINAL, IDLE_MS, Commit, LeaseChange, Presence, State
+
+
+def commit_of(
+    before: State,
+    done: Transition,
+    happened: Input,
+    *,
+    now: int,
+    fence: str = "",
+    ordinal: int = ANY_ORDINAL,
+    seen: int = 0,
+    idle_ms: int = IDLE_MS,
+) -> Commit:
+    """Return the commit that makes a transition from ``before`` durable. ``now`` in Unix ms."""
+    events: list[str] = []
+    turns: list[tuple[str, str]] = []
+    opens, kept, run, stop, store = 0, False, None, False, False
+    for effect in done.effects:
+        match effect:
+            case Emit(event):
+                events.append(event_body(event).decode())
+                if isinstance(event, TurnStarted | TurnReset):
+                    opens = len(events)
+            case Keep(turn):
+                turns.append((str(turn.turn), msgspec.json.encode(turn).decode()))
+                kept = kept or turn.speaker == "interviewer"
+            case Run():
+                run = effect
+            case Stop():
+                stop = True
+            case Store():
+                store = True
+            case Reject():
+                pass
+    again = isinstance(happened, Lost)
+    lease: LeaseChange = "idle" if kept or stop else ""
+    if run is not None:
+        lease = "again" if again else "run"
+    changed = done.session is not before.session
+    return Commit(
+        id=done.session.interview_id,
+        version=before.version,
+        head=str(before.head),
+        kind="cancel" if stop else "finish" if fence else "ingest",
+        fence=fence,
+        ordinal=ordinal,
+        session=msgspec.json.encode(done.session).decode() if changed else "",
+        tick=timer_of(done.session, now, idle_ms),
+        opens=opens,
+        lease=lease,
+        running=f"{run.turn}:{run.attempt}" if run else "",
+        presence=presence_of(done.session),
+        seen=seen,
+        store=store,
+        events=tuple(events),
+        turns=tuple(turns),
+    )
+
+
+def presence_of(session: Session) -> Presence:
+    """Return whether somebody has to be there."""
+    match session.status:
+        case "live":
+            return "here"
+        case "disconnected":
+            return "away"
+        case _:
+            return ""
+
+
+def timer_of(session: Session, now: int, idle_ms: int = IDLE_MS) -> int:
+    """Return when the sweeper shall look at the interview next, in Unix ms."""
+    tick = next_tick(session)
+    rest = now + idle_ms
+    return rest if tick is None else min(tick, rest)
