@@ -24,7 +24,8 @@ class AsgiWire:
         self._send = socket.send
         self._text = encoding == "json"
         scope = cast("dict[str, Any]", socket.scope)  # a server may leave its extensions out
-        self._frames: Frames | None = (scope.get("extensions") or {}).get(EXTENSION)
+        extensions: dict[str, Any] = scope.get("extensions") or {}
+        self._frames: Frames | None = extensions.get(EXTENSION)
 
     async def receive(self) -> str | bytes | None:
         """See `Wire.receive`."""
