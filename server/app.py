@@ -12,6 +12,7 @@ from litestar.openapi.spec import Components, SecurityScheme
 
 from server.api.deps import Deps
 from server.api.described import BEARER, Document
+from server.api.documents import read_document
 from server.api.health import contract, live, metrics_route, ready
 from server.api.interviews import Interviews
 from server.api.me import Myself
@@ -54,6 +55,7 @@ def create_app(instance: Instance) -> Guards:
             show_progress,
             Myself,
             show_notice,
+            read_document,
             live,
             ready,
             contract,
@@ -97,6 +99,7 @@ def _deps(instance: Instance) -> Deps:
         caching=instance.caching,
         wordings=instance.wordings,
         orders=instance.orders,
+        documents=instance.documents,
         store=instance.store,
         credentials=instance.credentials,
         clock=instance.clock,

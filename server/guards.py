@@ -14,6 +14,9 @@ from server.reporting.html import style_source
 Scope = dict[str, Any]
 
 BODY_BYTES = 256 * 1024
+DOCUMENTS = "/api/documents"
+DOCUMENT_BYTES = 2 * 1024 * 1024
+"""The body of that one route, which is a file."""
 
 _HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (
@@ -31,6 +34,11 @@ _HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
+
+
+def body_bytes(path: str) -> int:
+    """Return how large the body of a request to this path may be."""
+    return DOCUMENT_BYTES if path == DOCUMENTS else BODY_BYTES
 
 
 class Guards:
@@ -60,7 +68,7 @@ class Guards:
             await _refuse(send, 421, b"This host is not served here.")
             return
         length = headers.get(b"content-length", b"0")
-        if not length.isdigit() or int(length) > BODY_BYTES:
+        if not length.isdigit() or int(length) > body_bytes(scope["path"]):
             await _refuse(send, 413, b"The request is too large.")
             return
 

@@ -30,6 +30,7 @@ from server.clock import Clock, SystemClock
 from server.committer import Committer
 from server.connection import Backends
 from server.credentials import Credentials
+from server.documents.reading import Documents
 from server.drain import Drain
 from server.hub import Hub
 from server.joining import Door
@@ -84,6 +85,7 @@ class Instance:
         self.caching = Caching(self.cache, self.clock, self.meters)
         self.profiles = Profiles(self.archive.database)
         self.credentials = Credentials(settings.jwt_secret, self.clock.now)
+        self.documents = Documents(self.clock)
         self.connections = Connections()
         self.hub = Hub(self.store, self.notifier, self.clock)
         idle_ms = int(settings.idle_s * 1000)

@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import Struct
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from server.guards import BODY_BYTES, plain_problem
+from server.guards import body_bytes, plain_problem
 
 SLICE_BYTES = 8 * 1024
 """The parser is fed so much at a time: what a slice holds beyond a part's end is not counted."""
@@ -29,8 +29,8 @@ class Bounds(Struct, frozen=True, kw_only=True):
     """All that are open, WebSockets among them."""
     head_bytes: int = 32 * 1024
     head_s: float = 10.0
-    body_bytes: int = 2 * BODY_BYTES
-    """On the wire: chunks have framing."""
+    framing: int = 2
+    """How much more than the body itself is taken on the wire: chunks have framing."""
     body_s: float = 30.0
     pipelined: int = 32
     """Requests that wait for the answer to an earlier one of their connection."""
@@ -90,7 +90,8 @@ class Intake(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """See httptools."""
-        self._begin(in_body=True, size=self._bounds.body_bytes)
+        path = self.url.partition(b"?")[0].decode("latin-1")
+        self._begin(in_body=True, size=self._bounds.framing * body_bytes(path))
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:

@@ -10,6 +10,7 @@ from server.assessing.orders import OrderBook
 from server.caching import Caching
 from server.clock import Clock
 from server.credentials import Credentials
+from server.documents.reading import Documents
 from server.notice import Notice
 from server.wordings import Wordings
 from storage.live import LiveStore
@@ -27,6 +28,7 @@ class Deps(Struct, frozen=True, kw_only=True):
     caching: Caching
     wordings: Wordings
     orders: OrderBook
+    documents: Documents
     store: LiveStore
     credentials: Credentials
     clock: Clock

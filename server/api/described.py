@@ -1,5 +1,6 @@
 """How the HTTP API's refusals and its authentication stand in the OpenAPI document."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from litestar import Request
@@ -21,23 +22,32 @@ _MEANINGS = {
     406: "It comes in no form that `Accept` takes.",
     408: "The request took too long to arrive.",
     413: "The body is over 256 KiB.",
+    415: "It is of another kind.",
     422: "The Idempotency-Key came with another request.",
     429: "Too many of them for now; see `Retry-After`.",
     503: "A backend does not answer; see `Retry-After`.",
 }
-Refusal = Literal[400, 401, 403, 404, 406, 408, 409, 413, 422, 429, 503]
+Refusal = Literal[400, 401, 403, 404, 406, 408, 409, 413, 415, 422, 429, 503]
 
 
-def refusals(*statuses: Refusal) -> dict[int, ResponseSpec]:
-    """Return the problems that a handler may answer with, beside those that all of them share."""
+def refusals(
+    *statuses: Refusal, told: Mapping[Refusal, str] | None = None
+) -> dict[int, ResponseSpec]:
+    """Return the problems that a handler may answer with, beside those that all of them share.
+
+    ``told`` are those that mean something else there than elsewhere.
+    """
+    own: Mapping[Refusal, str] = told or {}
+    meanings: dict[int, str] = {**_MEANINGS, **own}
+    refused: set[int] = {400, 401, 503, *statuses, *own}
     return {
         status: ResponseSpec(
             Problem,
             generate_examples=False,
-            description=_MEANINGS[status],
+            description=meanings[status],
             media_type=MEDIA_TYPE,
         )
-        for status in sorted({400, 401, 503, *statuses})
+        for status in sorted(refused)
     }
 
 
