@@ -14,6 +14,7 @@ from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
+from server.guards import BODY_BYTES, DOCUMENT_BYTES, DOCUMENTS
 from tests.e2e.balancers import Balancer, binary
 
 pytestmark = pytest.mark.anyio
@@ -129,6 +130,28 @@ async def test_what_a_client_says_of_its_own_way_is_not_believed(balancer: Balan
         f"x-forwarded-host: {balancer.host}",
     ):
         assert head.count(f"\r\n{line}\r\n") == 1, head
+
+
+def announce(balancer: Balancer, path: str, size: int) -> int:
+    """Announce a body of this size, and send none of it; the status."""
+    connection = http.client.HTTPConnection("127.0.0.1", balancer.port, timeout=10)
+    with contextlib.closing(connection):
+        connection.request("POST", path, headers={"Content-Length": str(size)})
+        return connection.getresponse().status
+
+
+async def test_a_document_may_be_larger_than_other_bodies(balancer: Balancer) -> None:
+    instance = Recorder()
+    sizes = ((BODY_BYTES, BODY_BYTES + 1), (DOCUMENT_BYTES, DOCUMENT_BYTES + 1))
+    async with instance.serving():
+        await asyncio.to_thread(balancer.start, [f"127.0.0.1:{instance.port}"])
+        for path, (fits, exceeds) in zip(("/api/interviews", DOCUMENTS), sizes, strict=True):
+            assert await asyncio.to_thread(announce, balancer, path, fits) == 200
+            assert await asyncio.to_thread(announce, balancer, path, exceeds) == 413
+    heads = [head.lower() for head in instance.heads]
+    assert len(heads) == 2
+    assert f"\r\nhost: {balancer.host}\r\n" in heads[1]
+    assert "\r\nx-forwarded-for: 127.0.0.1\r\n" in heads[1]
 
 
 @pytest.mark.parametrize(
