@@ -18,7 +18,7 @@ from server.clock import Clock, backoff
 from storage.cache import Cache
 from storage.errors import BadDataError, StorageError
 
-LIMIT_S = 0.15
+LIMIT_S = 0.3
 """How long the cache may take to answer."""
 PAUSE_S = 1.0
 """How long nobody asks a cache that did not answer."""

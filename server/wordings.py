@@ -6,8 +6,8 @@ created orders what it will need. Whoever makes something claims it first, so th
 have the same made; a claim lapses with its instance.
 """
 
-from collections.abc import Awaitable, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol, TypeVar
 
 import msgspec
 import structlog
@@ -18,8 +18,9 @@ from ai.wording.maker import Maker
 from ai.wording.needs import Need, needs_of
 from protocol.session import Session
 from server.caching import CacheMeter, Caching
-from server.clock import Clock
+from server.clock import Clock, backoff
 from storage.cache import Cache
+from storage.errors import StorageError
 
 NAME = "question"
 GROUP = "words"
@@ -27,6 +28,10 @@ FRESH_MS = 3_600_000
 KEPT_MS = 2 * FRESH_MS
 """What is older than `FRESH_MS` is still spoken while it is made anew."""
 CLAIM_MS = 180_000
+TRIES = 5
+"""How often what is done in the background is tried while the cache does not answer."""
+
+T = TypeVar("T")
 
 _log = structlog.get_logger()
 
@@ -137,14 +142,23 @@ class Wordings:
             await self._caching.ask("order", lambda: self._orders.word(interview_id))
 
     async def _claim(self, need: Need) -> bool:
-        return bool(await self._caching.ask(NAME, lambda: self._cache.claim(need.key, CLAIM_MS)))
+        return bool(await self._surely(lambda: self._cache.claim(need.key, CLAIM_MS)))
 
     async def _release(self, need: Need) -> None:
-        await self._caching.ask(NAME, lambda: _done(self._cache.release(need.key)))
+        await self._surely(lambda: self._cache.release(need.key))
 
     async def _keep(self, key: str, texts: tuple[str, ...]) -> None:
         value = msgspec.json.encode(Variants(texts=texts, made_at=self._clock.now()))
-        await self._caching.ask(NAME, lambda: self._cache.keep(GROUP, key, value, ttl_ms=KEPT_MS))
+        await self._surely(lambda: self._cache.keep(GROUP, key, value, ttl_ms=KEPT_MS))
+
+    async def _surely(self, call: Callable[[], Awaitable[T]]) -> T | None:
+        """Make a call in the background, where it may take a while: what was made is paid for."""
+        for attempt in range(TRIES):
+            try:
+                return await call()
+            except StorageError:
+                await backoff(self._clock, attempt, base_s=0.2)
+        return None
 
 
 def _read(value: bytes) -> Variants | None:
@@ -152,8 +166,3 @@ def _read(value: bytes) -> Variants | None:
         return _variants.decode(value)
     except msgspec.MsgspecError:
         return None
-
-
-async def _done(work: Awaitable[None]) -> bool:
-    await work
-    return True

@@ -65,6 +65,8 @@ class Config(Struct, frozen=True, kw_only=True):
     directory: Path = Path()
     deployment: Deployment | None = None
     provider: Provider | None = None
+    settings: Mapping[str, str] = {}
+    """Further settings of the instances that are started."""
     speech: Options | None = None
     """How the scripted provider speaks; None: as an interviewer, quickly."""
 
@@ -120,7 +122,12 @@ class Evaluation:
                 settings |= config.provider.settings
                 settings["VIVA_BUDGET_DAY_USD"] = str(config.budget_usd)
             instance = Served(
-                {**config.services, "VIVA_MAX_INTERVIEWS_PER_USER": "1000", **settings},
+                {
+                    **config.services,
+                    "VIVA_MAX_INTERVIEWS_PER_USER": "1000",
+                    **settings,
+                    **config.settings,
+                },
                 config.directory / f"instance-{source}.log",
             )
             stack.callback(instance.kill)

@@ -8,7 +8,7 @@ _TASK = re.compile(
     r"Task (\d+): (?:one line|(\d+) variants), language (\S+)\. (.*?)(?=\n\nTask \d|\Z)", re.DOTALL
 )
 _QUESTION = re.compile(r"<question>\n(.*)\n</question>", re.DOTALL)
-_STARTS = ("", "Now, to this one. ", "Here is what I would like to hear about. ", "Next, this. ")
+_STARTS = ("", "Now to this: ", "What I would like to hear: ", "Next, please: ")
 
 
 def wants_lines(asked: dict[str, Any]) -> bool:

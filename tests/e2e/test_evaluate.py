@@ -25,12 +25,17 @@ def evaluate(redis_url: str, database_url: str, tmp_path: Path) -> Run:
     """Run the harness on this test's servers."""
 
     async def run(
-        selection: Selection, speech: Options | None = None
+        selection: Selection, speech: Options | None = None, **settings: str
     ) -> tuple[Verdict, Evaluation]:
         urls = {"REDIS_URL": redis_url, "DATABASE_URL": database_url}
         await migrate(urls)
         config = Config(
-            selection=selection, seed=7, services=urls, directory=tmp_path, speech=speech
+            selection=selection,
+            seed=7,
+            services=urls,
+            directory=tmp_path,
+            settings=settings,
+            speech=speech,
         )
         evaluation = Evaluation(config, lambda _: None)
         began = time.monotonic()
@@ -55,6 +60,14 @@ async def test_a_few_interviews_pass_every_check(evaluate: Run, source: Source) 
         scores = {one.persona: one.composite for one in verdict.interviews}
         assert _rising([scores["weak"], scores["middling"], scores["strong"]])
         assert _rising([scores["injecting"], scores["middling"]])
+
+
+async def test_shared_wordings_pass_every_check(evaluate: Run) -> None:
+    selection = Selection(sources=("fake",), short=True)
+    verdict, evaluation = await evaluate(selection, VIVA_QUESTION_CACHE="1")
+    assert failed(verdict) == set()
+    spoken = [turn.source for recording in evaluation.recordings for turn in recording.spoken]
+    assert spoken.count("cache") >= 8, "of 16 that may be"
 
 
 async def test_a_bad_interviewer_is_noticed(evaluate: Run) -> None:

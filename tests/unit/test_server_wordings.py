@@ -18,6 +18,7 @@ from server import wordings
 from server.caching import Caching
 from server.meters import Meters
 from server.wordings import Wordings
+from storage.errors import BackendDownError
 from storage.twin.cache import TwinCache
 from tests.support.clocks import LoopClock
 from tests.support.virtual_time import run_virtual
@@ -67,9 +68,20 @@ class OrderBook:
         return True
 
 
+class Outage(TwinCache):
+    """A cache that keeps nothing for a while."""
+
+    down_from = down_until = 0.0
+
+    async def keep(self, *arguments: Any, **named: Any) -> bool:
+        if self.down_from <= asyncio.get_running_loop().time() < self.down_until:
+            raise BackendDownError("down")
+        return await super().keep(*arguments, **named)
+
+
 class Desk:
     def __init__(self, instances: int = 3) -> None:
-        self.cache = TwinCache(lambda: int(asyncio.get_running_loop().time() * 1e6), 1_000_000)
+        self.cache = Outage(lambda: int(asyncio.get_running_loop().time() * 1e6), 1_000_000)
         self.maker, self.orders = SlowMaker(), OrderBook()
         self.registry = CollectorRegistry()
         meters = Meters(self.registry)
@@ -186,6 +198,14 @@ async def test_a_dead_makers_claim_lapses(desk: Desk) -> None:
     await asyncio.sleep(wordings.CLAIM_MS / 1000)
     await desk.instances[1].fill(session(1))
     assert all(await desk.find(session(1)))
+
+
+@in_virtual_time
+async def test_what_was_made_is_kept_in_spite_of_a_short_outage(desk: Desk) -> None:
+    desk.cache.down_until = asyncio.get_running_loop().time() + 5.5
+    desk.cache.down_from = asyncio.get_running_loop().time() + 4.0
+    await desk.instances[0].fill(session(1))
+    assert all(await desk.find(session(1), 1))
 
 
 @in_virtual_time
