@@ -4,6 +4,7 @@ Everything is done where the bytes arrive. Source: RFC 9112; what bytes mean is 
 """
 
 import asyncio
+import select
 from collections.abc import Callable
 from typing import NamedTuple, cast
 
@@ -44,6 +45,21 @@ class Connection(asyncio.Protocol):
         """Whether another exchange may begin."""
         transport = self._transport
         return self._reusable and transport is not None and not transport.is_closing()
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing lies in the socket that the loop has not read.
+
+        After a busy moment it may be the end, and the next request would fail, or more than was
+        asked for, and the next request would take it for its answer.
+        """
+        transport = self._transport
+        peer = transport and transport.get_extra_info("socket")
+        if peer is None:
+            return False
+        poll = select.poll()
+        poll.register(peer.fileno(), select.POLLIN)
+        return not poll.poll(0)
 
     async def ask(self, request: bytes, over: Callable[[], None]) -> Head:
         """Send a request and return the head of its answer; `body` is what follows.

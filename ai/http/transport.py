@@ -90,7 +90,7 @@ class PushTransport(httpx2.AsyncBaseTransport):
         kept = self._idle[origin]
         while kept:
             connection, until = kept.pop()
-            if connection.idle and time.monotonic() < until:
+            if connection.idle and time.monotonic() < until and connection.quiet:
                 return connection
             connection.abort()
         return None

@@ -1,8 +1,11 @@
 """The HTTP beneath the provider's client, on both event loops, against raw bytes."""
 
 import asyncio
+import socket
 import ssl
 import subprocess
+import threading
+import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -197,6 +200,33 @@ async def test_a_connection_that_says_more_than_it_was_asked_is_not_used_again(
             assert server.connections == 2
         async with peer([first + surplus]) as server, asking() as client:
             assert (await client.get(server.url)).content == TEXT
+
+
+@pytest.mark.parametrize("late", [SIZED.replace(b"world", b"there"), b""])
+async def test_what_a_busy_loop_has_not_read_yet_is_nobodys_answer(late: bytes) -> None:
+    """The server says something more, or closes, and the loop asks before it has looked."""
+    listener, asked = socket.create_server(("127.0.0.1", 0)), threading.Event()
+
+    def serve() -> None:
+        for _ in range(2):
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(SIZED)
+                asked.wait(5)
+                connection.sendall(late)
+
+    server = threading.Thread(target=serve)
+    server.start()
+    async with asking() as client:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        assert (await client.get(url)).content == TEXT
+        asked.set()
+        time.sleep(0.1)  # noqa: ASYNC251  # the loop is busy
+        answer = await client.get(url)
+    server.join(5)
+    listener.close()
+    assert answer.content == TEXT
 
 
 async def test_a_trailer_is_passed_over() -> None:
