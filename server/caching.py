@@ -22,6 +22,8 @@ LIMIT_S = 0.3
 """How long the cache may take to answer."""
 PAUSE_S = 1.0
 """How long nobody asks a cache that did not answer."""
+LOOK_S = 15.0
+"""How often it is looked how much is kept."""
 OWED = 10_000
 """Groups that are yet to be dropped; beyond it the oldest are left to lapse."""
 BATCH = 100
@@ -44,6 +46,9 @@ class CacheMeter(Protocol):
 
     def cache_seconds(self, seconds: float) -> None:
         """Observe how long an answer took."""
+
+    def cache_holds(self, entries: int, size: int) -> None:
+        """Set how much all caches together hold, in entries and bytes."""
 
 
 class Kept(Struct, frozen=True):
@@ -127,7 +132,12 @@ class Caching:
         self._wanted.set()
 
     async def run(self) -> None:
-        """Drop what is owed, for ever; owned by the instance's task group."""
+        """Drop what is owed, and tell how much is kept, for ever."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._drop_owed())
+            group.create_task(self._look())
+
+    async def _drop_owed(self) -> None:
         attempt = 0
         while True:
             self._wanted.clear()
@@ -145,6 +155,13 @@ class Caching:
                 for group in batch:
                     self._owed.pop(group, None)
             await self._wanted.wait()
+
+    async def _look(self) -> None:
+        while True:
+            held = await self.ask("size", self._cache.size)
+            if held is not None:
+                self._meter.cache_holds(held.entries, held.size)
+            await asyncio.sleep(LOOK_S * (0.5 + self._clock.random()))
 
     async def ask(self, name: str, call: Callable[[], Awaitable[T]]) -> T | None:
         """Return the cache's answer; None where it has none in time, or is not asked."""

@@ -96,6 +96,12 @@ class Meters:
             buckets=SECONDS,
             registry=registry,
         )
+        self._cache_entries = Gauge(
+            "viva_cache_entries", "Entries of all caches together", registry=registry
+        )
+        self._cache_bytes = Gauge(
+            "viva_cache_bytes", "What they take, of VIVA_CACHE_BYTES", registry=registry
+        )
         self._cache_s = Histogram(
             "viva_cache_seconds", "An answer of the cache", buckets=SECONDS, registry=registry
         )
@@ -157,6 +163,11 @@ class Meters:
     def cache_seconds(self, seconds: float) -> None:
         """See `CacheMeter.cache_seconds`."""
         self._cache_s.observe(seconds)
+
+    def cache_holds(self, entries: int, size: int) -> None:
+        """See `CacheMeter.cache_holds`."""
+        self._cache_entries.set(entries)
+        self._cache_bytes.set(size)
 
     def gate_passed(self, how: str, seconds: float) -> None:
         """See `GateMeter.gate_passed`."""

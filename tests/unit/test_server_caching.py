@@ -79,7 +79,8 @@ class Desk:
 
     def counted(self) -> Counter[str]:
         samples = next(m for m in self.registry.collect() if m.name == "viva_cache").samples
-        return Counter({s.labels["answer"]: int(s.value) for s in samples})
+        things = (s for s in samples if s.labels["cache"] == "thing")
+        return Counter({s.labels["answer"]: int(s.value) for s in things})
 
 
 def run(test: Any) -> Any:
@@ -223,6 +224,15 @@ async def test_an_entry_of_another_version_is_loaded_anew(desk: Desk) -> None:
     assert [log["event"] for log in logs] == ["an entry of another form"]
     assert await desk.read() == 1
     assert desk.loads == 1
+
+
+@in_virtual_time
+async def test_it_is_told_how_much_is_kept(desk: Desk) -> None:
+    await desk.read()
+    await asyncio.sleep(2 * caching.LOOK_S)
+    size = await desk.cache.size()
+    assert desk.registry.get_sample_value("viva_cache_entries") == size.entries == 1
+    assert desk.registry.get_sample_value("viva_cache_bytes") == size.size > 0
 
 
 def test_groups_tell_nobodys_name() -> None:
