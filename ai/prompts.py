@@ -15,7 +15,9 @@ from msgspec import Struct
 from ai.provider import Prompt
 from ai.speech import TurnRequest
 from ai.transcript import clip_middle, fenced, tell
+from protocol.guide import Intent
 from protocol.plan import Plan
+from protocol.probing import Lack, recovers
 from protocol.scalars import Difficulty, InterviewType, Level
 
 DOCUMENT_CHARACTERS = 6_000
@@ -31,6 +33,10 @@ class _Tasks(Struct, frozen=True, forbid_unknown_fields=True):
     prepared: str
     prepared_assessment: str
     probe: str
+    open_probe: str
+    onward_blank: str
+    intents: dict[Intent, str]
+    lacks: dict[Lack, str]
     hint: str
     invitation: str
     reply: str
@@ -95,7 +101,7 @@ def _task(request: TurnRequest) -> str:
     tasks = _wording().tasks
     match request.kind:
         case "probe":
-            return tasks.probe + _prepared(request, tasks)
+            return _purpose(request, tasks) + _prepared(request, tasks)
         case "hint":
             return tasks.hint
         case "reply":
@@ -106,14 +112,28 @@ def _task(request: TurnRequest) -> str:
             return _question(request, tasks)
 
 
+def _purpose(request: TurnRequest, tasks: _Tasks) -> str:
+    """Return what the follow-up is for: the server chose it by what the answer lacks."""
+    if request.intent is None:
+        return tasks.probe + tasks.open_probe
+    noted = (tasks.lacks[lack] for lack in request.lacks or ())
+    return " ".join((tasks.probe, *noted, tasks.intents[request.intent]))
+
+
 def _prepared(request: TurnRequest, tasks: _Tasks) -> str:
-    """Return the guide's follow-ups to the question, each with what it is for."""
+    """Return the guide's follow-ups to the question, each with what it is for.
+
+    Only those of the kind that was chosen, where it was.
+    """
     planned = request.guide.question(request.question_id or "") if request.guide else None
-    if planned is None or not planned.probes:
+    if planned is None or recovers(request.lacks or ()):
+        return ""
+    probes = [p for p in planned.probes if request.intent in (None, p.intent)]
+    if not probes:
         return ""
     assesses = request.plan.mode == "assessment"
     task = tasks.prepared_assessment if assesses else tasks.prepared
-    return task.format(probes=" ".join(f"({p.intent}) {p.text}" for p in planned.probes))
+    return task.format(probes=" ".join(f"({p.intent}) {p.text}" for p in probes))
 
 
 def _question(request: TurnRequest, tasks: _Tasks) -> str:
@@ -125,7 +145,8 @@ def _question(request: TurnRequest, tasks: _Tasks) -> str:
     if guide is not None and planned is not None:
         assesses = plan.mode == "assessment"
         task = tasks.planned_assessment if assesses else tasks.planned
-        return task.format(number=number, main_questions=len(guide.questions), text=planned.text)
+        asked = task.format(number=number, main_questions=len(guide.questions), text=planned.text)
+        return asked + (tasks.onward_blank if recovers(request.lacks or ()) else "")
     topic = ""
     if plan.competencies:
         topic = tasks.topic.format(place=(number - 1) % len(plan.competencies) + 1)

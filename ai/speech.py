@@ -4,8 +4,9 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from protocol.guide import Guide
+from protocol.guide import Guide, Intent
 from protocol.plan import Plan
+from protocol.probing import Lack
 from protocol.scalars import Kind, Phase
 from protocol.session import Turn
 
@@ -18,6 +19,8 @@ class TurnRequest(Struct, frozen=True, kw_only=True):
     empty for an attempt that begins.
 
     ``guide`` holds the main questions; None only for interviews from before there were guides.
+    ``intent`` is what a probe is for, and ``lacks`` what the answer before the turn lacks; None
+    where nobody read it.
     """
 
     interview_id: str
@@ -32,6 +35,8 @@ class TurnRequest(Struct, frozen=True, kw_only=True):
     handle: str = ""
     logged: str = ""
     guide: Guide | None = None
+    intent: Intent | None = None
+    lacks: tuple[Lack, ...] | None = None
 
 
 class Listener(Protocol):

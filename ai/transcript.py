@@ -89,7 +89,7 @@ def _turn(turn: Turn, text: str) -> str:
         note["note"] = (
             "interrupted; the candidate heard only this much"
             if by_whom
-            else "unfinished; the candidate asked for a hint here"
+            else "unfinished: the candidate asked for a hint here, or fell silent"
         )
     return fenced(
         "turn", text or "(nothing)", n=turn.turn, speaker=turn.speaker, kind=turn.kind, **note

@@ -3,12 +3,14 @@
     warm-up question, answer; per main question: answer, probe, answer;
     invitation to ask, answer, reply; closing; completed.
 
+What a probe is for, and whether there is another one, is chosen by `protocol.probing`.
+
 While the interview is paused, what was begun is finished and nothing new begins.
 """
 
 from protocol import events as e
 from protocol.effects import Store
-from protocol.plan import PROBES_PER_QUESTION
+from protocol.probing import intent_of, is_due, prepared, recovers
 from protocol.scalars import EndReason
 from protocol.session import OpenTurn
 from protocol.step import Step
@@ -60,13 +62,30 @@ def _after_answer(step: Step) -> None:
         ask(step, "reply", "candidate-questions")
     elif session.remaining(step.at) == 0:
         close(step)
-    elif session.question and session.probes < PROBES_PER_QUESTION:
-        step.change(probes=session.probes + 1)
-        ask(step, "probe", f"core-{session.question}")
+    elif session.question and is_due(
+        session.probes,
+        session.plan.probe_cap,
+        recovering=session.recovering,
+        lacks=session.lacks,
+    ):
+        _probe(step)
     elif session.question < session.main_questions:
         step.enter("core")
-        step.change(question=session.question + 1, probes=0, hints=0)
+        step.change(question=session.question + 1, probes=0, recovering=False, hints=0)
         ask(step, "question", f"core-{session.question + 1}")
     else:
         step.enter("candidate_questions")
         ask(step, "question", "candidate-questions")
+
+
+def _probe(step: Step) -> None:
+    """Follow up on what the last answer lacks, as far as it was read."""
+    session, intent = step.session, None
+    question_id = f"core-{session.question}"
+    if session.lacks is not None:
+        intent = intent_of(session.lacks, session.plan.mode)
+        if not recovers(session.lacks):
+            question = session.guide.question(question_id) if session.guide else None
+            intent = prepared(question, intent)[0]
+    step.change(probes=session.probes + 1, recovering=recovers(session.lacks or ()))
+    ask(step, "probe", question_id, intent)

@@ -178,7 +178,9 @@ def _thinking_ms(session: Session, turn: OpenTurn) -> int:
 def _take(step: Step) -> None:
     """Take what was said for the answer, or its absence for one, and go on with the agenda."""
     turn = step.opened
-    proceed(step, answer(step, turn.spoken, "final" if turn.segments else "interrupted"))
+    finished = answer(step, turn.spoken, "final" if turn.segments else "interrupted")
+    step.change(silent=not turn.segments)
+    proceed(step, finished)
 
 
 def _cut_short(step: Step) -> None:

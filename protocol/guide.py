@@ -11,12 +11,19 @@ from msgspec import Struct
 
 from protocol.scalars import Ordinal, Text
 
+Intent = Literal["clarify", "complete", "deepen", "challenge", "redirect"]
+"""What a follow-up is after.
+
+``clarify``: what was meant. ``complete``: what is missing. ``deepen``: more of the same.
+``challenge``: what speaks against it. ``redirect``: back to what was asked.
+"""
+
 
 class Probe(Struct, frozen=True):
     """A prepared follow-up."""
 
     text: Text
-    intent: Literal["clarify", "complete", "deepen", "challenge", "redirect"] = "deepen"
+    intent: Intent = "deepen"
 
 
 class Anchors(

@@ -5,6 +5,7 @@ from typing import Any
 from msgspec import Struct
 
 from protocol import commands as c
+from protocol.probing import Lack
 from protocol.scalars import NoticeCode, Outcome, Source
 
 
@@ -12,13 +13,15 @@ class Received(Struct, frozen=True, kw_only=True):
     """A durable command arrived.
 
     ``logged`` is the logged text of the interviewer's open turn, and ``source`` who speaks it, for
-    the commands that cut it.
+    the commands that cut it. ``lacks`` is what the answer lacks that the command ends, None where
+    nobody read it.
     """
 
     command: c.DurableCommand
     at: int
     logged: str = ""
     source: Source = "model"
+    lacks: tuple[Lack, ...] | None = None
 
 
 class Finished(Struct, frozen=True, kw_only=True):
@@ -50,9 +53,13 @@ class Noted(Struct, frozen=True, kw_only=True):
 
 
 class Ticked(Struct, frozen=True, kw_only=True):
-    """Time passed; `protocol.clock.next_tick` tells when it matters."""
+    """Time passed; `protocol.clock.next_tick` tells when it matters.
+
+    ``lacks`` is what the open answer lacks so far, which silence may end.
+    """
 
     at: int
+    lacks: tuple[Lack, ...] | None = None
 
 
 class Left(Struct, frozen=True, kw_only=True):

@@ -56,6 +56,7 @@ __all__ = [
     "Rule",
     "Ticked",
     "Transition",
+    "interrupts",
     "next_tick",
     "transition",
 ]
@@ -83,12 +84,27 @@ def transition(session: Session, happened: Input) -> Transition:
     """
     key = type(happened.command) if isinstance(happened, Received) else type(happened)
     rule = TABLE[session.status, key]
-    step = Step(session, happened.at)
+    lacks = happened.lacks if isinstance(happened, Received | Ticked) else None
+    step = Step(session, happened.at, lacks)
     try:
         rule.apply(step, happened)
     except Refusal as refusal:
         return Transition(session, (refusal.reject,))
     return Transition(step.session, tuple(step.effects))
+
+
+def interrupts(session: Session, command: c.DurableCommand) -> bool:
+    """Whether ``command`` cuts the interviewer's open turn, so that its logged text is needed.
+
+    An answer does, if it was being typed while silence was taken for it: nothing of it is lost.
+    """
+    turn = session.open
+    if turn is None or turn.speaker != "interviewer":
+        return False
+    late = isinstance(command, c.AnswerSubmit) and bool(command.text)
+    return isinstance(command, c.TurnCancel | c.InterviewEnd) or (
+        late and session.silent and turn.kind == "probe"
+    )
 
 
 # --- the rules, one a row of the table -----------------------------------------------------------
@@ -150,6 +166,8 @@ def _submit_early(step: Step, received: Received) -> None:
 def _submit(step: Step, received: Received) -> None:
     command = received.command
     assert isinstance(command, c.AnswerSubmit)  # noqa: S101
+    if interrupts(step.session, command):
+        proceed(step, cut(step, received, None))
     turn = _candidates_turn(step, received)
     text = turn.spoken if command.text is None else command.text
     _fits(text)

@@ -39,6 +39,7 @@ class Plan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """How many main questions fit: about seven minutes each, at least two."""
         return max(2, self.duration_minutes // 7)
 
-
-PROBES_PER_QUESTION = 1
-"""Follow-ups the server asks on each main question before it goes on."""
+    @property
+    def probe_cap(self) -> int:
+        """How many follow-ups a main question gets at most; see `protocol.probing.is_due`."""
+        return 2

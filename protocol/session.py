@@ -17,8 +17,9 @@ from protocol.events import (
     Snapshot,
     TurnView,
 )
-from protocol.guide import Guide
+from protocol.guide import Guide, Intent
 from protocol.plan import Plan
+from protocol.probing import Lack
 from protocol.scalars import (
     ENDED,
     Confidence,
@@ -81,6 +82,8 @@ class OpenTurn(Struct, frozen=True, kw_only=True, omit_defaults=True):
     speaker: Speaker
     kind: Kind
     question_id: str | None = None
+    intent: Intent | None = None
+    """What a probe is for, where the answer before it was read."""
     started_at: Milliseconds
     segments: tuple[Segment, ...] = ()
     heard_at: Milliseconds = 0
@@ -128,6 +131,9 @@ class Session(Struct, frozen=True, kw_only=True, omit_defaults=True):
     ``rests_since``: since when it is paused or disconnected; ``grace_ms`` is how long the present
     absence may last, ``absences`` how many there were, and ``absent_ms`` how long they stopped the
     clock in all. See `protocol.clock`.
+    ``lacks``: what the last finished answer lacks, None where nobody read it; ``recovering``: the
+    last probe only brought back to the question. See `protocol.probing`. ``silent``: it was silence
+    that ended the last answer, which held nothing.
     """
 
     interview_id: str
@@ -145,6 +151,9 @@ class Session(Struct, frozen=True, kw_only=True, omit_defaults=True):
     last: Kind | None = None
     question: Count = 0
     probes: Count = 0
+    recovering: bool = False
+    lacks: tuple[Lack, ...] | None = None
+    silent: bool = False
     hints: Count = 0
     noticed: tuple[NoticeCode, ...] = ()
     ended_at: Milliseconds | None = None

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from protocol import events as e
 from protocol.effects import Effect, Emit, Reject
+from protocol.probing import Lack
 from protocol.scalars import Phase
 from protocol.session import OpenTurn, Session
 
@@ -26,12 +27,16 @@ class Refusal(Exception):  # noqa: N818  # carries a decision out of the rules; 
 
 
 class Step:
-    """A transition from ``session`` at the time ``at``, as far as it has come."""
+    """A transition from ``session`` at the time ``at``, as far as it has come.
 
-    def __init__(self, session: Session, at: int) -> None:
+    ``lacks`` is what the answer lacks that the input ends, where it was read.
+    """
+
+    def __init__(self, session: Session, at: int, lacks: tuple[Lack, ...] | None) -> None:
         self.session = session
         self.effects: list[Effect] = []
         self.at = at
+        self.lacks = lacks
 
     @property
     def opened(self) -> OpenTurn:

@@ -2,6 +2,7 @@
 
 from protocol import events as e
 from protocol.effects import Keep, Run, Stop, Store
+from protocol.guide import Intent
 from protocol.inputs import Received
 from protocol.scalars import Kind, Outcome, Source, Speaker
 from protocol.session import OpenTurn, Turn
@@ -9,17 +10,30 @@ from protocol.step import Step
 from protocol.text import sha256
 
 
-def ask(step: Step, kind: Kind, question_id: str | None = None) -> None:
+def ask(
+    step: Step, kind: Kind, question_id: str | None = None, intent: Intent | None = None
+) -> None:
     """Begin a turn of the interviewer; its words are generated elsewhere."""
-    begin(step, "interviewer", kind, question_id)
+    begin(step, "interviewer", kind, question_id, intent)
     step.effects.append(Run(step.session.turn, 1))
 
 
-def begin(step: Step, speaker: Speaker, kind: Kind, question_id: str | None) -> None:
+def begin(
+    step: Step,
+    speaker: Speaker,
+    kind: Kind,
+    question_id: str | None,
+    intent: Intent | None = None,
+) -> None:
     """Open the next turn."""
     number = step.session.turn + 1
     turn = OpenTurn(
-        turn=number, speaker=speaker, kind=kind, question_id=question_id, started_at=step.at
+        turn=number,
+        speaker=speaker,
+        kind=kind,
+        question_id=question_id,
+        intent=intent,
+        started_at=step.at,
     )
     step.change(turn=number, open=turn)
     step.emit(
@@ -74,6 +88,7 @@ def complete(
 def answer(step: Step, text: str, outcome: Outcome) -> OpenTurn:
     """Finish the candidate's open answer: its text is an event of its own."""
     turn = step.opened
+    step.change(lacks=step.lacks if text.strip() else ("answer",), silent=False)
     if text:
         step.emit(e.TurnDelta(turn=turn.turn, attempt=turn.attempt, offset=0, text=text))
     return complete(step, text, outcome)

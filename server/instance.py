@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from ai.assessor import build_assessor
 from ai.build import build_interviewer
+from ai.lacks import read_answer
 from ai.prices import Price, load_prices, price_of
 from ai.settings import AiSettings
 from ai.wording.maker import build_maker
@@ -119,6 +120,7 @@ class Instance:
             self.interviewer,
             idle_ms=idle_ms,
             grace_ms=grace_ms,
+            read=read_answer,
         )
         self.presence = Presence(self.store, self.sessions, self.clock, grace_ms=grace_ms)
         self.committer = Committer(self.store, self.hub, self.clock, self.meters.flushed)

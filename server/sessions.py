@@ -1,5 +1,6 @@
 """Decisions made durable: load the session, apply the state machine, commit, tell who must know."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 import structlog
@@ -7,10 +8,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from protocol.clock import last_sign
-from protocol.commands import DurableCommand, InterviewEnd, TurnCancel
+from protocol.commands import AnswerSubmit, DurableCommand, InterviewEnd, TurnCancel
 from protocol.effects import Reject
+from protocol.guide import GuideQuestion
 from protocol.ids import EventId, parse_event_id
-from protocol.machine import Input, Left, Received, transition
+from protocol.machine import Input, Left, Received, interrupts, transition
+from protocol.plan import Plan
+from protocol.probing import Lack
 from protocol.scalars import Source
 from protocol.session import Session
 from server.clock import Clock, backoff
@@ -70,6 +74,10 @@ class Speakers(Protocol):
         ...
 
 
+Reading = Callable[[Plan, GuideQuestion | None, str], tuple[Lack, ...]]
+"""Tells what an answer lacks; see `ai.lacks`."""
+
+
 class Verdict(Struct, frozen=True):
     """The answer to a command: the id of its effect's last event, or why there is none."""
 
@@ -104,6 +112,7 @@ class Sessions:
         *,
         idle_ms: int,
         grace_ms: int = GRACE_MS,
+        read: Reading | None = None,
     ) -> None:
         self._store = store
         self._archive = archive
@@ -112,6 +121,7 @@ class Sessions:
         self._speakers = speakers
         self._idle_ms = idle_ms
         self._grace_ms = grace_ms
+        self._read = read
         self.followers: Followers | None = None
 
     async def load(
@@ -278,11 +288,14 @@ class Sessions:
             )
             if before.answer is not None:
                 return _repeated(before.answer, digest)
+            if isinstance(command, AnswerSubmit) and interrupts(before.session, command):
+                before = await self.load(interview_id, command=command.id, entries=True, seen=seen)
             received = Received(
                 command=command,
                 at=self._clock.now(),
                 logged=before.logged,
                 source=self._source(before),
+                lacks=self._lacks(before.session, command),
             )
             done = transition(before.session, received)
             reject = next((e for e in done.effects if isinstance(e, Reject)), None)
@@ -305,6 +318,22 @@ class Sessions:
                 case _:
                     continue
         return Verdict(rejected=_UNAVAILABLE)
+
+    def _lacks(self, session: Session, command: DurableCommand) -> tuple[Lack, ...] | None:
+        if not isinstance(command, AnswerSubmit):
+            return None
+        return self.lacks(session, command.text)
+
+    def lacks(self, session: Session, text: str | None = None) -> tuple[Lack, ...] | None:
+        """Return what ``text`` lacks as the open answer, or what was recorded of it so far.
+
+        None where that cannot be told.
+        """
+        turn = session.open
+        if self._read is None or turn is None:
+            return None
+        question = session.guide.question(turn.question_id or "") if session.guide else None
+        return self._read(session.plan, question, turn.spoken if text is None else text)
 
     def _source(self, before: State) -> Source:
         opened = before.session.open

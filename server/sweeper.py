@@ -115,7 +115,8 @@ class Sweeper:
         session = state.session
         tick = next_tick(session)
         if tick is not None and tick <= now:
-            await self._sessions.apply(session.interview_id, Ticked(at=now), state=state)
+            ticked = Ticked(at=now, lacks=self._sessions.lacks(session))
+            await self._sessions.apply(session.interview_id, ticked, state=state)
             return
         rests_at = state.touched + self._idle_ms
         if rests_at > now:

@@ -237,6 +237,8 @@ def _request(state: State, acquired: State) -> TurnRequest:
         attempt=turn.attempt,
         kind=turn.kind,
         question_id=turn.question_id,
+        intent=turn.intent,
+        lacks=session.lacks,
         phase=session.phase,
         plan=session.plan,
         guide=session.guide,

@@ -5,17 +5,14 @@ Cues are English words. They show that a part is there; whether it is any good, 
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
-from importlib import resources
 from itertools import islice
 from typing import NamedTuple
 
-import msgspec
 from msgspec import Struct
 
 from ai.assessor.case import Case, words_in
 from ai.bank.answers import first_hits
-from ai.bank.entries import Cue
+from ai.cues import is_english, load_cues
 from protocol.assessment import QUOTE_LENGTH, Evidence, StarPart
 from protocol.session import Turn
 
@@ -26,8 +23,6 @@ SENTENCES = 400
 QUOTED = 240
 """A longer sentence is quoted around what was found in it."""
 BEFORE_HIT = 80
-ENGLISH = 0.12
-"""The least part of an English text that its commonest words make up."""
 STEM = 5
 """Words that begin alike for so long are taken for the same."""
 SPOKEN_MS = 10_000
@@ -71,26 +66,13 @@ class Signals(Struct, frozen=True, kw_only=True):
     """How many of them there are."""
 
 
-class _Words(Struct, frozen=True, forbid_unknown_fields=True):
-    connectors: tuple[Cue, ...]
-    fillers: tuple[Cue, ...]
-    figures: tuple[Cue, ...]
-    common: frozenset[str]
-    english: frozenset[str]
-
-
-class _Cues(Struct, frozen=True, forbid_unknown_fields=True):
-    star: dict[StarPart, tuple[Cue, ...]]
-    words: _Words
-
-
 def read_signals(case: Case) -> Signals:
     """Count what there is to count in the answers of a case."""
-    cues, sentences = _cues(), tuple(islice(_sentences(case.answers), SENTENCES))
+    cues, sentences = load_cues(), tuple(islice(_sentences(case.answers), SENTENCES))
     texts = [sentence.text for sentence in sentences]
     covered, terms = _coverage(case, " ".join(texts))
     return Signals(
-        english=_is_english(case, texts),
+        english=is_english(case.plan.language, texts),
         words=sum(map(words_in, texts)),
         sentences=len(sentences),
         figures=sum(_has_figure(text) for text in texts),
@@ -103,12 +85,6 @@ def read_signals(case: Case) -> Signals:
         covered=covered,
         terms=terms,
     )
-
-
-@cache
-def _cues() -> _Cues:
-    data = resources.files("ai.assessor").joinpath("cues.toml").read_bytes()
-    return msgspec.toml.decode(data, type=_Cues)
 
 
 def _sentences(answers: Sequence[Turn]) -> Iterator[Sentence]:
@@ -126,7 +102,7 @@ def _sentences(answers: Sequence[Turn]) -> Iterator[Sentence]:
 def _star(sentences: Sequence[Sentence]) -> dict[StarPart, Evidence]:
     """Return for each part the sentence that shows it best: by its cues, a figure, its length."""
     found: dict[StarPart, Evidence] = {}
-    for part, cues in _cues().star.items():
+    for part, cues in load_cues().star.items():
         best: tuple[tuple[int, bool, int], Evidence] | None = None
         for sentence in sentences:
             hits = first_hits(cues, sentence.text)
@@ -156,15 +132,8 @@ def _quote(sentence: Sentence, hit: int) -> Evidence | None:
     return Evidence(turn=sentence.turn, start=start, end=start + len(quote), quote=quote)
 
 
-def _is_english(case: Case, texts: Sequence[str]) -> bool:
-    words = [word.strip(".,;:!?").lower() for text in texts for word in text.split()]
-    known = sum(word in _cues().words.english for word in words)
-    planned = case.plan.language.lower().split("-")[0] == "en"
-    return planned and known >= ENGLISH * len(words)
-
-
 def _has_figure(text: str) -> bool:
-    return bool(_DIGITS.search(text) or first_hits(_cues().words.figures, text))
+    return bool(_DIGITS.search(text) or first_hits(load_cues().words.figures, text))
 
 
 def _pace(case: Case) -> int | None:
@@ -178,7 +147,7 @@ def _pace(case: Case) -> int | None:
 
 def _coverage(case: Case, text: str) -> tuple[tuple[str, ...], int]:
     anchors = case.question.anchors
-    common = _cues().words.common
+    common = load_cues().words.common
     wanted: dict[str, str] = {}
     for term in _TERM.findall(f"{anchors.three} {anchors.five}".lower()):
         if term not in common:

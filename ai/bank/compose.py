@@ -20,9 +20,12 @@ from ai.bank.echo import clean, quote
 from ai.bank.entries import Probe, Question
 from ai.bank.loading import STEM, load_bank
 from ai.bank.templates import fill, slots
+from ai.lacks import read_answer
 from ai.prompts import question_number
 from ai.speech import TurnRequest
+from protocol.guide import GuideQuestion, Intent
 from protocol.plan import Plan
+from protocol.probing import Lack, intent_of, prepared, recovers
 from protocol.scalars import Kind
 from protocol.session import Turn
 
@@ -36,7 +39,7 @@ def compose(request: TurnRequest) -> str:
     retelling = _Retelling(request)
     for turn in request.turns:
         retelling.take(turn)
-    return retelling.say(request.turn, request.kind, request.question_id)
+    return retelling.say(request)
 
 
 def questions_in(turns: Iterable[Turn], role: str) -> frozenset[str]:
@@ -77,6 +80,7 @@ class _Retelling:
         self._plan = plan
         self._role = clean(plan.role)
         guided = tuple(q.bank_id for q in request.guide.questions) if request.guide else ()
+        self._guide = request.guide
         self._agenda = _agenda(request.interview_id, _without_documents(plan), guided)
         self._used: set[str] = set()
         self._asked: dict[str, Question] = {}
@@ -94,7 +98,7 @@ class _Retelling:
             if turn.question_id and not self._empty(turn.text):
                 self._met.add(turn.question_id)
             return
-        choice = self._choose(turn.turn, turn.kind, turn.question_id)
+        choice = self._choose(turn.turn, turn.kind, turn.question_id, None)
         self._used.update(choice.keys)
         if turn.kind == "question" and turn.question_id:
             self._take_question(turn, turn.question_id, choice)
@@ -102,13 +106,14 @@ class _Retelling:
         if turn.kind != "hint":  # an answer goes on behind a hint
             self._answers.clear()
 
-    def say(self, turn: int, kind: Kind, question_id: str | None) -> str:
+    def say(self, request: TurnRequest) -> str:
         """Return what the bank says in this turn, after all that was taken.
 
         Raises:
-            ValueError: ``kind`` is the candidate's.
+            ValueError: the turn is the candidate's.
         """
-        return self._spoken(self._choose(turn, kind, question_id))
+        turn, kind, name = request.turn, request.kind, request.question_id
+        return self._spoken(self._choose(turn, kind, name, request.intent))
 
     def _spoken(self, choice: _Choice) -> str:
         values = {"role": self._role, "topic": choice.topic}
@@ -118,12 +123,14 @@ class _Retelling:
         text = fill(choice.template, values)
         return text if self._noted else f"{self._phrases.language_note} {text}"
 
-    def _choose(self, turn: int, kind: Kind, question_id: str | None) -> _Choice:
+    def _choose(
+        self, turn: int, kind: Kind, question_id: str | None, intent: Intent | None
+    ) -> _Choice:
         match kind:
             case "question":
                 return self._question(turn, question_id)
             case "probe":
-                return self._probe(turn, question_id)
+                return self._probe(turn, question_id, intent)
             case "hint":
                 return self._hint(turn, question_id)
             case "reply":
@@ -159,45 +166,69 @@ class _Retelling:
     def _lead(self, turn: int, number: int) -> _Choice:
         if number == 1:
             return self._phrase(turn, "into_core", self._phrases.into_core)
-        if is_blank(self._answer, self._phrases.words):
+        planned = self._planned(f"core-{number - 1}")
+        if recovers(read_answer(self._plan, planned, self._answer)):
             return self._phrase(turn, "onward_blank", self._phrases.onward_blank)
         return self._phrase(turn, "onward", self._phrases.onward)
 
-    def _probe(self, turn: int, question_id: str | None) -> _Choice:
-        if is_blank(self._answer, self._phrases.words):
-            if self._cut is not None:  # the candidate may not have heard what was asked
-                lead = self._phrase(turn, "again", self._phrases.again)
-                return _Choice(f"{lead.template} {self._cut.text}", lead.keys)
-            return self._phrase(turn, "blank_probes", self._phrases.blank_probes)
-        question = self._asked.get(question_id or "")
-        own = self._fitting(turn, question.id, question.probes) if question else []
-        for choice in own:
-            if self._used.isdisjoint(choice.keys):
-                return choice
-        others = self._fitting(turn, "probes", self._phrases.probes)
+    def _probe(self, turn: int, question_id: str | None, intent: Intent | None) -> _Choice:
+        planned, question = self._planned(question_id), self._asked.get(question_id or "")
+        lacks = read_answer(self._plan, planned, self._answer)
+        if recovers(lacks):
+            return self._back(turn, lacks, question)
+        if "focus" in lacks:
+            return self._phrase(turn, "long_probes", self._phrases.long_probes)
+        intent = intent or intent_of(lacks, self._plan.mode)
+        if question is not None:
+            own = self._fitting(turn, question.id, question.probes, prepared(planned, intent))
+            for choice in own:
+                if self._used.isdisjoint(choice.keys):
+                    return choice
+        others = self._fitting(turn, "probes", self._phrases.probes, prepared(None, intent))
         if not others:
             return self._phrase(turn, "blank_probes", self._phrases.blank_probes)
         unused = (choice for choice in others if self._used.isdisjoint(choice.keys))
         return next(unused, others[0])
 
-    def _fitting(self, turn: int, name: str, probes: tuple[Probe, ...]) -> list[_Choice]:
+    def _back(self, turn: int, lacks: tuple[Lack, ...], question: Question | None) -> _Choice:
+        """Return what brings the candidate back to the question."""
+        if self._cut is not None:  # the candidate may not have heard what was asked
+            name, texts, question = "again", self._phrases.again, self._cut
+        elif "answer" in lacks or question is None:
+            return self._phrase(turn, "blank_probes", self._phrases.blank_probes)
+        elif "courtesy" in lacks:
+            name, texts = "rude_probes", self._phrases.rude_probes
+        else:
+            name, texts = "astray_probes", self._phrases.astray_probes
+        lead = self._phrase(turn, name, texts)
+        return _Choice(f"{lead.template} {question.text}", lead.keys)
+
+    def _fitting(
+        self, turn: int, name: str, probes: tuple[Probe, ...], kinds: tuple[Intent, ...]
+    ) -> list[_Choice]:
         """Return the ``probes`` that fit the answer, the best first.
 
-        That is the one it has most cues for, then what needs no cue and quotes the answer. An
-        insult is not said back: then those are left out that quote.
+        That is one of the first of the ``kinds``, of these the one the answer has most cues for,
+        then what needs no cue and quotes the answer. An assessment gets no other kinds. An insult
+        is not said back: then those are left out that quote.
         """
-        found: list[tuple[tuple[int, bool, bytes], _Choice]] = []
+        found: list[tuple[tuple[int, int, bool, bytes], _Choice]] = []
         rude = bool(first_hits(self._phrases.words.rude, self._answer))
         for place, probe in enumerate(probes):
             if rude and "echo" in slots(probe.text):
                 continue
             hits, key = first_hits(probe.cues, self._answer), f"{name}/{place}"
-            if hits or not probe.cues:
+            wanted = probe.intent in kinds or self._plan.mode == "practice"
+            if wanted and (hits or not probe.cues):
+                kind = kinds.index(probe.intent) if probe.intent in kinds else len(kinds)
                 quoting = "echo" in slots(probe.text)
-                order = (-len(hits), not quoting, rank(self._interview_id, turn, key))
+                order = (kind, -len(hits), not quoting, rank(self._interview_id, turn, key))
                 choice = _Choice(probe.text, (key,), near=min(hits, default=None))
                 found.append((order, choice))
         return [choice for _, choice in sorted(found, key=lambda entry: entry[0])]
+
+    def _planned(self, question_id: str | None) -> GuideQuestion | None:
+        return self._guide.question(question_id or "") if self._guide else None
 
     def _hint(self, turn: int, question_id: str | None) -> _Choice:
         hints = self._phrases.hints

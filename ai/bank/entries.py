@@ -1,10 +1,11 @@
 """What the question bank is made of. The entries themselves are the TOML files beside this one."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from protocol.guide import Intent
 from protocol.scalars import Difficulty, InterviewType, Level
 
 _SENTENCE = r"\A[^\x00-\x20\x7f][^\x00-\x1f\x7f\u2028\u2029]*[.?!]\Z"
@@ -23,13 +24,6 @@ RoleFamily = Annotated[str, Meta(pattern=r"\A[a-z]+(_[a-z]+)*\Z", max_length=40)
 """The id of one of the families in ``roles.toml``."""
 
 AnswerMinutes = Annotated[int, Meta(ge=2, le=20)]
-Intent = Literal["clarify", "complete", "deepen", "challenge", "redirect"]
-"""What a probe is after.
-
-``clarify``: what was meant. ``complete``: what is missing. ``deepen``: more of the same.
-``challenge``: what speaks against it. ``redirect``: back to what was asked.
-"""
-
 Variants = Annotated[tuple[Sentence, ...], Meta(min_length=2)]
 
 
@@ -94,13 +88,14 @@ class Words(Struct, frozen=True, forbid_unknown_fields=True):
     """What to recognise in answers.
 
     ``unknown``: the candidate has no answer. ``no_question``: nothing to ask. ``rude``: nothing of
-    such an answer is said back. ``fillers`` open a clause and ``loose_ends`` close a cut one, both
-    without meaning. A sentence can be cut before ``joints``.
+    such an answer is said back; ``hostile``: in few words, an attack. ``fillers`` open a clause and
+    ``loose_ends`` close a cut one, both without meaning. A sentence can be cut before ``joints``.
     """
 
     unknown: tuple[Cue, ...]
     no_question: tuple[Cue, ...]
     rude: tuple[Cue, ...]
+    hostile: tuple[Cue, ...]
     fillers: frozenset[Cue]
     loose_ends: frozenset[Cue]
     joints: frozenset[Cue]
@@ -117,6 +112,9 @@ class Phrases(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     onward_blank: Variants
     again: Variants
     blank_probes: Variants
+    rude_probes: Variants
+    astray_probes: Variants
+    long_probes: Variants
     invitation: Variants
     closing: Variants
     hints: Hints

@@ -223,6 +223,9 @@ def _sections(phrases: Phrases) -> Iterator[tuple[str, tuple[str, ...], frozense
         "onward_blank",
         "again",
         "blank_probes",
+        "rude_probes",
+        "astray_probes",
+        "long_probes",
         "invitation",
     ):
         yield section, getattr(phrases, section), _ROLE

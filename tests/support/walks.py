@@ -26,6 +26,7 @@ from protocol.machine import (
     transition,
 )
 from protocol.plan import Plan
+from protocol.probing import Lack
 from protocol.scalars import NoticeCode, Outcome, Source
 from protocol.session import Session, Turn, snapshot
 from protocol.text import sha256
@@ -43,6 +44,7 @@ CODES: tuple[NoticeCode, ...] = (
 OUTCOMES: tuple[Outcome, ...] = ("final", "final", "final", "failed")
 SOURCES: tuple[Source, ...] = ("model", "cache", "bank")
 STEPS_MS = (0, 1, 900, 900, 20_000, 20_000, 20_000, 100_000, 400_000, -500)
+LACKS: tuple[tuple[Lack, ...] | None, ...] = (None, (), ("answer",), ("result", "detail"))
 AFTER_THE_END = (e.Notice, e.ReportFailed, e.ReportReady, e.RatingReady)
 
 
@@ -128,7 +130,8 @@ class Walk:
 
     def command(self, command: c.DurableCommand) -> Received:
         source = self.draw.choice(SOURCES)
-        return Received(command=command, at=self.at, logged=self.text, source=source)
+        lacks = self.draw.choice(LACKS)
+        return Received(command=command, at=self.at, logged=self.text, source=source, lacks=lacks)
 
     def _generated(self, turn: int, attempt: int) -> Input:
         draw = self.draw
@@ -173,7 +176,7 @@ class Walk:
             self.command(c.InterviewPause(id="p")),
             self.command(c.InterviewResume(id="r")),
             self.command(c.InterviewStart(id="s", consent=c.Consent(version="1", at=AT))),
-            Ticked(at=self.at),
+            Ticked(at=self.at, lacks=draw.choice(LACKS)),
             Left(since=self.at - draw.choice((0, 20_000, 10**7)), grace_ms=1_000_000, at=self.at),
             Arrived(at=self.at),
             Noted(code=draw.choice(CODES), message="m", at=self.at),
@@ -309,6 +312,8 @@ class Walk:
 
     def _shape(self, before: Session) -> None:
         session = self.session
+        assert session.probes <= session.plan.probe_cap
+        assert not (session.silent and session.lacks != ("answer",))
         assert [turn.turn for turn in self.turns[-2:]] == [
             *range(max(1, len(self.turns) - 1), len(self.turns) + 1)
         ]

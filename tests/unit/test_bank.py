@@ -20,11 +20,13 @@ from ai.bank.guides import plan_guide
 from ai.bank.loading import BankError, load_bank, read_bank
 from ai.bank.roles import families_of, load_families
 from ai.bank.survey import warnings
+from ai.lacks import read_answer
 from ai.speech import TurnRequest
 from protocol.commands import AnswerSubmit, Consent, DurableCommand, HintRequest, InterviewStart
 from protocol.effects import Keep, Run
 from protocol.machine import Finished, Received, transition
 from protocol.plan import Plan
+from protocol.probing import intent_of, prepared
 from protocol.scalars import Difficulty, InterviewType, Level, Mode
 from protocol.session import Session, Turn
 
@@ -393,3 +395,79 @@ def test_nobody_is_asked_the_same_again_while_others_are_left(kind: InterviewTyp
         assert len(heard) == plan.main_questions
         assert asked.isdisjoint(heard)
         asked |= heard
+
+
+TELLING: dict[InterviewType, str] = {
+    "behavioral": "Last year I had to mend a queue. I wrote a test, I replaced a part, I measured.",
+    "technical": "Queues are fine, and calls are fine, and the team uses both, as it is usual.",
+}
+"""Answers without a result, and without a reason."""
+
+
+@pytest.mark.parametrize("mode", get_args(Mode))
+@pytest.mark.parametrize("kind", TELLING)
+def test_the_bank_speaks_a_probe_of_the_kind_that_was_chosen(
+    mode: Mode, kind: InterviewType
+) -> None:
+    """What the machine chose by the answer is what the bank finds in the turns."""
+    plan = Plan(type=kind, role="Backend engineer", mode=mode, duration_minutes=60)
+    known = {question.id: question for question in load_bank().questions[kind]}
+    guide, spoken, certain = plan_guide(NAME, plan), probes_asked(plan, TELLING[kind]), 0
+    assert len(spoken) == len(guide.questions)
+    for planned, said in zip(guide.questions, spoken, strict=True):
+        lacks = read_answer(plan, planned, TELLING[kind])
+        chosen = prepared(planned, intent_of(lacks, mode))
+        own = known[planned.bank_id].probes
+        matched = {probe.intent for probe in own if _is_from(probe.text, said)}
+        if any(probe.intent == chosen[0] and not probe.cues for probe in own):
+            certain += 1
+            assert matched == {chosen[0]}
+        if mode == "assessment":
+            assert matched <= set(chosen)
+    assert certain
+
+
+def _is_from(template: str, said: str) -> bool:
+    first, echo, last = template.partition("{echo}")
+    return said.startswith(first) and said.endswith(last) if echo else said == template
+
+
+def probes_asked(plan: Plan, text: str) -> list[str]:
+    return [turn.text for turn in interview(plan, saying(text)) if turn.kind == "probe"]
+
+
+@pytest.mark.parametrize(
+    ("text", "section"),
+    [
+        ("I don't know.", "blank_probes"),
+        ("This is a stupid question, you idiot.", "rude_probes"),
+        (
+            "Pizza at the lake is lovely, and the dog and all of us swam, and then we ate pizza "
+            * 2,
+            "astray_probes",
+        ),
+    ],
+)
+def test_who_does_not_answer_is_brought_back_to_the_question_once(text: str, section: str) -> None:
+    plan = Plan(type="technical", role="Backend engineer", mode="assessment")
+    guide, turns = plan_guide(NAME, plan), interview(plan, saying(text))
+    leads = getattr(load_bank().phrases, section)
+    probes = [turn for turn in turns if turn.kind == "probe"]
+    assert len(probes) == len(guide.questions)
+    for planned, probe in zip(guide.questions, probes, strict=True):
+        assert any(probe.text.startswith(lead) for lead in leads), probe.text
+        assert (planned.text in probe.text) == (section != "blank_probes")
+    blank = load_bank().phrases.onward_blank
+    onward = [
+        turn.text for turn in turns if turn.kind == "question" and turn.question_id != "core-1"
+    ]
+    assert all(any(lead in text for lead in blank) for text in onward[1:-1])
+
+
+def test_who_talks_for_very_long_is_asked_for_the_heart_of_it() -> None:
+    plan = Plan(type="technical", role="Backend engineer")
+    text = "I would use a queue, because the second service is slower, if it is down we wait. " * 40
+    leads = load_bank().phrases.long_probes
+    probes = probes_asked(plan, text)
+    assert probes
+    assert all(any(probe.startswith(lead) for lead in leads) for probe in probes)

@@ -3,6 +3,7 @@ from typing import get_args
 import pytest
 from msgspec.structs import replace
 
+from ai.bank.guides import plan_guide
 from ai.prompts import DOCUMENT_CHARACTERS, build_prompt, question_number
 from ai.transcript import (
     FRESH_TURNS,
@@ -15,8 +16,10 @@ from ai.transcript import (
     tell,
     unbracketed,
 )
+from protocol.guide import Intent
 from protocol.plan import Plan
-from protocol.scalars import Difficulty, InterviewType, Kind, Level
+from protocol.probing import Lack, intent_of, recovers
+from protocol.scalars import Difficulty, InterviewType, Kind, Level, Mode
 from protocol.session import Turn
 from tests.support.speeches import PLAN, REQUEST, turn
 
@@ -121,7 +124,10 @@ def test_what_was_interrupted_is_marked_and_told_as_it_was_heard() -> None:
     told = tell((cut, asked))
     assert 'note="interrupted; the candidate heard only this much">\nTell me\n</turn>' in told
     assert "secrets" not in told
-    assert 'note="unfinished; the candidate asked for a hint here">\nWell\n</turn>' in told
+    assert (
+        'note="unfinished: the candidate asked for a hint here, or fell silent">\nWell\n</turn>'
+        in told
+    )
 
 
 def test_an_empty_answer_is_told_as_one() -> None:
@@ -214,3 +220,48 @@ def test_short_texts_stay_whole_and_long_ones_share_what_is_left(
 ) -> None:
     assert shares(lengths, room) == share
     assert sum(min(length, share) for length in lengths) <= room
+
+
+def _probe(intent: Intent | None, lacks: tuple[Lack, ...] | None, mode: Mode = "practice") -> str:
+    plan = replace(PLAN, mode=mode)
+    guide = plan_guide("i", plan)
+    request = replace(
+        REQUEST,
+        kind="probe",
+        plan=plan,
+        guide=guide,
+        intent=intent,
+        lacks=lacks,
+        question_id="core-1",
+    )
+    return build_prompt(request).input
+
+
+def test_the_model_is_told_what_a_probe_is_for_and_only_the_probes_of_that_kind() -> None:
+    for mode in get_args(Mode):
+        probes = plan_guide("i", replace(PLAN, mode=mode)).questions[0].probes
+        told = _probe(probes[0].intent, ("reasoning",), mode)
+        assert "Purpose of the follow-up" in told
+        assert "It does not tell why." in told
+        for probe in probes:
+            assert (probe.text in told) == (probe.intent == probes[0].intent)
+
+
+def test_without_a_reading_the_model_chooses_among_all_probes() -> None:
+    told = _probe(None, None)
+    assert "Purpose of the follow-up" not in told
+    assert all(probe.text in told for probe in plan_guide("i", PLAN).questions[0].probes)
+
+
+@pytest.mark.parametrize("lack", get_args(Lack))
+def test_every_lack_has_its_words(lack: Lack) -> None:
+    intent = intent_of((lack,), "assessment")
+    told = _probe(intent, (lack,))
+    assert told != _probe(intent, ())
+    assert ("Prepared follow-ups" in told) <= (not recovers((lack,)))
+
+
+def test_behind_an_answer_that_was_none_the_next_question_comes_kindly() -> None:
+    asked = replace(REQUEST, guide=plan_guide("i", PLAN), question_id="core-2")
+    assert "all right to leave" in build_prompt(replace(asked, lacks=("answer",))).input
+    assert "all right to leave" not in build_prompt(replace(asked, lacks=("result",))).input
