@@ -33,6 +33,7 @@ from server.connection import Backends
 from server.credentials import Credentials
 from server.documents.reading import Documents
 from server.drain import Drain
+from server.expiry import Expiry
 from server.hub import Hub
 from server.joining import Door
 from server.leases import Leases
@@ -123,6 +124,7 @@ class Instance:
             read=read_answer,
         )
         self.presence = Presence(self.store, self.sessions, self.clock, grace_ms=grace_ms)
+        self.expiry = Expiry(self.archive, self.sessions, self.clock)
         self.committer = Committer(self.store, self.hub, self.clock, self.meters.flushed)
         self.leases = Leases(self.store, self.clock, self._suspended)
         self.runner = TurnRunner(
@@ -243,6 +245,7 @@ class Instance:
             self.runner.run(),
             self.sweeper.run(),
             self.presence.run(),
+            self.expiry.run(),
             self.writer.run(),
             self.book.run(),
             self.budgets.run(),

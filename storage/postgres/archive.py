@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from psycopg import errors
 
+from protocol.clock import PAUSED_MS, UNSTARTED_MS
 from protocol.ids import EventId
 from protocol.ledger import LedgerEntry
 from protocol.scalars import InterviewType, Status
@@ -33,6 +34,10 @@ from storage.postgres.records import (
 from storage.postgres.times import moment
 
 PING_TIMEOUT_S = 1.0
+MARGIN_MS = 3_600_000
+"""An absence that ended sooner ago is still in Redis, where a timer ends it."""
+LIVE_MS = 86_400_000
+"""An interview whose clock runs for so long was lost by Redis while nobody was there."""
 
 
 class Archive:
@@ -216,6 +221,26 @@ class Archive:
             turns=turns_of(turns),
             commands=commands_of(commands),
         )
+
+    async def overdue(self, now: int, limit: int = 100) -> tuple[str, ...]:
+        """Return interviews that time should have ended by ``now``, in Unix ms, and did not yet.
+
+        Parked ones mostly: nothing looks at them until somebody joins.
+        """
+        values = {
+            "now": now,
+            "limit": limit,
+            "unstarted_ms": UNSTARTED_MS,
+            "paused_ms": PAUSED_MS,
+            "margin_ms": MARGIN_MS,
+            "live_ms": LIVE_MS,
+        }
+
+        async def find(connection: Connection) -> tuple[str, ...]:
+            rows = await (await connection.execute(query("overdue"), values)).fetchall()
+            return tuple(str(row[0]) for row in rows)
+
+        return await self._database.read(find)
 
     async def write(self, unstored: Unstored) -> EventId | None:
         """Bring the archive up to a live state.

@@ -10,9 +10,11 @@ from protocol import commands as c
 from protocol.ids import ORIGIN
 from protocol.machine import Finished, Received, transition
 from protocol.session import Session
+from server.expiry import EVERY_S, Expiry
 from server.hub import Hub
 from server.presence import LAPSE_S, PULSE_S, Presence
 from server.sessions import Sessions
+from server.sweeper import Sweeper
 from storage.live import Restore, State
 from storage.twin import Twin, TwinNotifier, TwinServer
 from tests.support.clocks import LoopClock
@@ -45,6 +47,10 @@ class Archive:
 
     async def rebuild(self, interview_id: str) -> Restore | None:
         return self.restores.get(interview_id)
+
+    async def overdue(self, now: int, limit: int) -> tuple[str, ...]:
+        assert now
+        return ("unknown", *self.restores)[:limit]
 
 
 class Scene:
@@ -249,3 +255,38 @@ def test_a_paused_interview_is_rebuilt_as_it_was() -> None:
         assert (resumed.status, resumed.elapsed(scene.clock.now())) == ("live", 0)
 
     run_virtual(story())  # no instance beats for days
+
+
+def test_what_is_overdue_in_postgres_is_brought_back_and_ended() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        begun = scene.begun()
+        scene.archive.restores[begun.interview_id] = Restore(
+            session=begun, version=3, head=ORIGIN, tick=0
+        )
+        await asyncio.sleep(2 * EVERY_S)
+        ended = await scene.found(begun.interview_id)
+        assert (ended.status, ended.elapsed_ms) == ("abandoned", 0)
+
+    async def main() -> None:
+        store, sessions = Twin(scene.server), scene.sessions[0]
+        sweeper = Sweeper(store, sessions, Idle(), scene.clock, idle_ms=10**9)
+        expiry = Expiry(scene.archive, sessions, scene.clock)
+        running = [asyncio.create_task(each.run()) for each in (sweeper, expiry)]
+        await story()
+        for task in running:
+            assert task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    run_virtual(main())
+
+
+class Idle:
+    """Generates nothing and stores nothing; see `server.sweeper.Follow`."""
+
+    def run(self, interview_id: str) -> None:
+        assert interview_id
+
+    def store(self, partition: int) -> None:
+        assert partition >= 0
