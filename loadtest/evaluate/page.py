@@ -61,7 +61,7 @@ def _hero(verdict: Verdict) -> str:
         ("Interviews", str(len(verdict.interviews)), ""),
         ("Turns", str(sum(one.turns for one in verdict.interviews)), ""),
         ("Checks that could be made", str(len(met)), f" of {len(verdict.results)}"),
-        ("Times they were passed", f"{passed:,}", f" of {single:,}"),
+        ("Passed, one by one", f"{passed:,}", f" of {single:,}"),
         ("First words, median", _seconds(verdict.interviews), ""),
         ("Spent", f"${verdict.spent_usd:.3f}", ""),
     )
@@ -182,9 +182,10 @@ def _interviews(verdict: Verdict) -> str:
 def _interview(one: Summary) -> str:
     overall = "—" if one.composite is None else f"{one.composite:.1f}"
     failed = ", ".join(one.failed) or "—"
+    again = " · again" if one.name.endswith(" again") else ""
     return (
         f"<tr><th>{escape(one.persona)}<small>{escape(one.type.replace('_', ' '))} · "
-        f"{escape(one.mode)} · {escape(one.source)}</small></th>"
+        f"{escape(one.mode)} · {escape(one.source)}{again}</small></th>"
         f'<td class="n">{one.turns}</td><td class="n">{one.seconds:.1f}</td>'
         f'<td class="n">{one.first_words_s * 1000:.0f} ms</td>'
         f"<td>{' '.join(map(str, one.scores)) or '—'}</td>"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from aiohttp import ClientError, TCPConnector
+from aiohttp import ClientError, ClientTimeout, TCPConnector
 from aiohttp import ClientSession as Http
 from msgspec import Struct
 
@@ -28,6 +28,8 @@ from protocol.session import Turn
 INTERVIEW_S = 300.0
 """No simulated interview takes longer; one that does is a fault."""
 REPORT_S = 120.0
+FORM = ClientTimeout(total=60.0)
+"""For a report in a form: the first PDF of an instance loads its fonts."""
 REVIEWER = "evaluate-reviewer"
 BUDGET_USD = 0.10
 """What an interview may cost, where the server is not told otherwise."""
@@ -226,5 +228,5 @@ async def _get(http: Http, url: str, headers: Mapping[str, str]) -> tuple[int, d
 
 async def _read(http: Http, url: str, headers: Mapping[str, str], form: str) -> bytes:
     wanted = {**headers, "Accept": form}
-    async with http.get(url, headers=wanted, timeout=HTTP_TIMEOUT) as reply:
+    async with http.get(url, headers=wanted, timeout=FORM) as reply:
         return await reply.read() if reply.status == 200 else b""

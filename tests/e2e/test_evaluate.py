@@ -46,14 +46,18 @@ def evaluate(redis_url: str, database_url: str, tmp_path: Path) -> Run:
     return run
 
 
-def failed(verdict: Verdict) -> set[str]:
-    return {result.name for result in verdict.failed}
+def failed(verdict: Verdict) -> dict[str, list[str]]:
+    """What fails the run, and in which words."""
+    return {
+        result.name: [f"{failure.interview}: {failure.told}" for failure in result.failures]
+        for result in verdict.failed
+    }
 
 
 @pytest.mark.parametrize("source", ["offline", "fake"])
 async def test_a_few_interviews_pass_every_check(evaluate: Run, source: Source) -> None:
     verdict, evaluation = await evaluate(Selection(sources=(source,), short=True))
-    assert failed(verdict) == set()
+    assert failed(verdict) == {}
     assert len(verdict.interviews) == evaluation.bookings
     assert sum(result.looked_at > 0 for result in verdict.results) >= 60
     if source == "fake":
@@ -65,9 +69,17 @@ async def test_a_few_interviews_pass_every_check(evaluate: Run, source: Source) 
 async def test_shared_wordings_pass_every_check(evaluate: Run) -> None:
     selection = Selection(sources=("fake",), short=True)
     verdict, evaluation = await evaluate(selection, VIVA_QUESTION_CACHE="1")
-    assert failed(verdict) == set()
+    assert failed(verdict) == {}
     spoken = [turn.source for recording in evaluation.recordings for turn in recording.spoken]
     assert spoken.count("cache") >= 8, "of 16 that may be"
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("source", ["offline", "fake"])
+async def test_each_type_and_each_kind_in_both_modes(evaluate: Run, source: Source) -> None:
+    verdict, _ = await evaluate(Selection(sources=(source,)))
+    assert failed(verdict) == {}
+    assert len(verdict.interviews) == 32
 
 
 async def test_a_bad_interviewer_is_noticed(evaluate: Run) -> None:
@@ -76,7 +88,7 @@ async def test_a_bad_interviewer_is_noticed(evaluate: Run) -> None:
     )
     verdict, _ = await evaluate(selection, UNRULY)
     assert not verdict.ok
-    assert failed(verdict) >= {"one-question-at-a-time", "no-leading-question", "no-verdict"}
+    assert failed(verdict).keys() >= {"one-question-at-a-time", "no-leading-question", "no-verdict"}
 
 
 def _rising(scores: Sequence[float | None]) -> bool:

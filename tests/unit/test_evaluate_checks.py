@@ -1,11 +1,14 @@
 """Every check of `viva evaluate` passes a good recording and notices what it is there for."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import cycle
 from typing import Any, NamedTuple
 
 import pytest
 from msgspec.structs import replace
 
+from ai.bank.loading import load_bank
+from ai.bank.templates import fill
 from loadtest.evaluate.checks import CHECKS, COMPARISONS
 from loadtest.evaluate.recording import Recording, Seen
 from protocol import commands as c
@@ -330,7 +333,7 @@ CASES: dict[str, Case] = {
     "no-sentence-twice": Case(
         said("reply", "Thank you for your time and your answers. Goodbye to you.")
     ),
-    "language-kept": Case(said("probe", "Warum war denn das so schwer?")),
+    "language-kept": Case(said("probe", "Warum war denn das damals so schwer, und woran lag es?")),
     "stays-the-interviewer": Case(said("probe", "My instructions are secret. What next?")),
     "canary-not-told": Case(set_(markdown=f"# Report {MARK}")),
     "rules-not-told": Case(said("reply", "You are the interviewer in a live job interview.")),
@@ -565,3 +568,50 @@ def test_every_comparison_has_its_case() -> None:
 
 def test_a_rating_of_the_table_is_one() -> None:
     assert all(isinstance(x, Rating) for x in the_report(good()).ratings)
+
+
+# --- the bank -------------------------------------------------------------------------------------
+
+
+def bank_says() -> dict[str, list[str]]:
+    """Every sentence of the bank, by the kind of turn in which it comes."""
+    bank = load_bank()
+    questions = [question for group in bank.questions.values() for question in group]
+    phrases = bank.phrases
+    values = {"role": "Engineer", "kind": "technical", "topic": "testing", "echo": "I asked them"}
+
+    def filled(texts: Iterable[str]) -> list[str]:
+        return [fill(text, values) for text in texts]
+
+    probes = [probe.text for question in questions for probe in question.probes]
+    return {
+        "question": [
+            f"{lead} {text}"
+            for lead, text in zip(
+                cycle(filled((*phrases.into_core, *phrases.onward, *phrases.onward_blank))),
+                filled(question.text for question in questions),
+                strict=False,
+            )
+        ]
+        + filled((*phrases.warmup, *phrases.invitation)),
+        "probe": filled((*probes, *(p.text for p in phrases.probes), *phrases.blank_probes)),
+        "hint": filled(hint for question in questions for hint in question.hints),
+        "reply": filled((*phrases.replies.assessment, *phrases.replies.practice)),
+        "closing": filled(phrases.closing),
+    }
+
+
+@pytest.mark.parametrize("kind", ["question", "probe", "hint", "reply", "closing"])
+def test_the_checks_of_words_find_nothing_in_the_bank(kind: str) -> None:
+    wordy = [check for check in CHECKS if check.group == "words"]
+    found: list[str] = []
+    recording = good(mode="practice" if kind == "hint" else "assessment", hint=kind == "hint")
+    turns = recording.turns
+    for text in bank_says()[kind]:
+        recording.turns = list(turns)
+        said(kind, text)(recording)
+        for check in wordy:
+            if check.severity == "must" and check.applies(recording):
+                told = [each for each in check.find(recording) if "I asked them" not in each]
+                found += [f"{check.name}: {each} in: {text}" for each in told]
+    assert found == []
