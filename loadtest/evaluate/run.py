@@ -30,6 +30,7 @@ INTERVIEW_S = 300.0
 REPORT_S = 120.0
 FORM = ClientTimeout(total=60.0)
 """For a report in a form: the first PDF of an instance loads its fonts."""
+READS = 3
 REVIEWER = "evaluate-reviewer"
 BUDGET_USD = 0.10
 """What an interview may cost, where the server is not told otherwise."""
@@ -216,9 +217,13 @@ async def _complete(
     except msgspec.ValidationError as error:
         recording.report_fault = f"it does not keep its schema: {error}"
         return
-    recording.markdown = (await _read(http, f"{api}/report", reviewer, "text/markdown")).decode()
-    recording.html = (await _read(http, f"{api}/report", reviewer, "text/html")).decode()
-    recording.pdf = await _read(http, f"{api}/report", reviewer, "application/pdf")
+    forms = {
+        form: await _read(http, f"{api}/report", reviewer, form, recording)
+        for form in ("text/markdown", "text/html", "application/pdf")
+    }
+    recording.markdown = forms["text/markdown"].decode()
+    recording.html = forms["text/html"].decode()
+    recording.pdf = forms["application/pdf"]
 
 
 async def _get(http: Http, url: str, headers: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
@@ -226,7 +231,18 @@ async def _get(http: Http, url: str, headers: Mapping[str, str]) -> tuple[int, d
         return reply.status, await reply.json(content_type=None)
 
 
-async def _read(http: Http, url: str, headers: Mapping[str, str], form: str) -> bytes:
-    wanted = {**headers, "Accept": form}
-    async with http.get(url, headers=wanted, timeout=FORM) as reply:
-        return await reply.read() if reply.status == 200 else b""
+async def _read(
+    http: Http, url: str, headers: Mapping[str, str], form: str, recording: Recording
+) -> bytes:
+    """Return the report in a form; asked again where the server is busy, as clients do."""
+    wanted, status = {**headers, "Accept": form}, 0
+    for _ in range(READS):
+        async with http.get(url, headers=wanted, timeout=FORM) as reply:
+            status = reply.status
+            if status == 200:
+                return await reply.read()
+        if status < 500:
+            break
+        await asyncio.sleep(1.0)
+    recording.faults.append(f"the report as {form} was answered with {status}")
+    return b""
