@@ -41,7 +41,8 @@ def _line(task: str, language: str, number: int) -> str:
     if question:
         return _STARTS[number % len(_STARTS)] + question[1]
     if "{role}" in task:
-        return f"{_NUMBERS[number]} word on the {{role}} position ({language}): what comes to mind?"
+        asks = "what would you like to ask" if "invit" in task.lower() else "what comes to mind"
+        return f"{_NUMBERS[number]} word on the {{role}} position ({language}): {asks}?"
     return f"{_NUMBERS[number]} thanks, I have noted that ({language}), and we go on."
 
 
