@@ -15,6 +15,8 @@ from loadtest.processes import migrate
 
 pytestmark = pytest.mark.anyio
 
+LEAST = 0.6
+"""Of a few interviews one more or less weighs much, and a busy machine loses a lease."""
 UNRULY = Options(tokens_per_second=0, first_token_s=0.0, script="unruly")
 
 Run = Callable[..., Awaitable[tuple[Verdict, Evaluation]]]
@@ -39,7 +41,7 @@ def evaluate(redis_url: str, database_url: str, tmp_path: Path) -> Run:
         )
         evaluation = Evaluation(config, lambda _: None)
         began = time.monotonic()
-        verdict = judge(await evaluation.run(), took_s=time.monotonic() - began)
+        verdict = judge(await evaluation.run(), least=LEAST, took_s=time.monotonic() - began)
         print(f"{len(verdict.interviews)} interviews in {verdict.took_s:.0f} s")  # noqa: T201
         return verdict, evaluation
 
