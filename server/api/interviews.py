@@ -10,8 +10,10 @@ import structlog
 from litestar import Controller, Request, Response, delete, get, post
 from litestar.datastructures import CacheControlHeader
 from litestar.params import HeaderParameter, Parameter
+from msgspec.structs import replace
 
 from ai.bank.guides import plan_guide
+from protocol.guide import Guide
 from protocol.plan import Plan
 from protocol.scalars import InterviewType, Role, Status
 from protocol.session import Session
@@ -78,22 +80,27 @@ class Interviews(Controller):
         check_words(data)
         now = deps.clock.now()
         interview_id = uuid7(now)
-        practice = data.mode == "practice"
-        asked = await deps.assessments.asked(caller.user) if practice else frozenset[str]()
         session = Session(
             interview_id=interview_id,
             user_id=caller.user,
             created_at=now,
             plan=data,
-            guide=plan_guide(interview_id, data, asked),
             phase="lobby",
         )
+
+        def guide_for(asked: frozenset[str]) -> Guide:
+            nonlocal session
+            guide = plan_guide(interview_id, data, asked)
+            session = replace(session, guide=guide)
+            return guide
+
         digest = hashlib.sha256(msgspec.json.encode(data, order="deterministic")).hexdigest()
         done = await deps.archive.create_interview(
             session,
             idempotency_key=idempotency_key,
             digest=digest,
             most=deps.limits.interviews_per_hour,
+            guide_for=guide_for,
         )
         match done:
             case TooMany(until=until):

@@ -102,10 +102,13 @@ class Archive:
         idempotency_key: str | None = None,
         digest: str = "",
         most: int | None = None,
+        guide_for: creating.GuideFor | None = None,
     ) -> creating.Outcome:
         """Put a new interview in; ``digest`` is that of the request which brought the key.
 
         ``most`` is how many the user may create within an hour, erased ones among them.
+        ``guide_for`` plans the guide, for what the user was asked: nobody else creates one of the
+        user's meanwhile. It may be called again; the last guide counts.
 
         Raises:
             BadDataError: the session is none that the archive can hold.
@@ -124,7 +127,7 @@ class Archive:
         }
 
         async def create(connection: Connection) -> creating.Outcome:
-            return await creating.create(connection, values)
+            return await creating.create(connection, values, guide_for)
 
         return await partitioned(self._database, create, session.interview_id)
 

@@ -126,11 +126,6 @@ class Assessments:
         rows = await self._rows("unreported", {"since": moment(since), "limit": limit})
         return tuple(str(row[0]) for row in rows)
 
-    async def asked(self, user_id: str) -> frozenset[str]:
-        """Return the bank's questions that a user was asked, by their ids."""
-        rows = await self._rows("asked", {"user_id": user_id})
-        return frozenset(row[0] for row in rows)
-
     async def _row(self, name: str, values: dict[str, Any]) -> Sequence[Any] | None:
         rows = await self._rows(name, values)
         return rows[0] if rows else None

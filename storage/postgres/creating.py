@@ -1,9 +1,12 @@
 """Putting a new interview in: once for each idempotency key, and not too many for one user."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
+import msgspec
+
+from protocol.guide import Guide
 from storage.postgres import writing
 from storage.postgres.pool import Connection
 from storage.postgres.queries import query
@@ -14,10 +17,14 @@ WINDOW = timedelta(hours=1)
 """The time within which a user's creations are counted."""
 
 Values = Mapping[str, Any]
+GuideFor = Callable[[frozenset[str]], Guide]
+"""Plans a guide, told the bank's questions that the user was asked."""
 Outcome = Created | Existing | KeyReused | TooMany
 
 
-async def create(connection: Connection, values: Values) -> Outcome:
+async def create(
+    connection: Connection, values: Values, guide_for: GuideFor | None = None
+) -> Outcome:
     """Create what ``values`` describe; ``most`` of them (None: any number) in a window."""
     values = {**values, "window_start": values["created_at"] - WINDOW}
     # Most repeats and most of what is too many needs no lock: a flood of one user's requests would
@@ -30,6 +37,10 @@ async def create(connection: Connection, values: Values) -> Outcome:
     # An instance of a version before this lock may take the key meanwhile.
     if values["key"] is not None and await _row(connection, "claim_key", values) is None:
         raise writing.down()
+    if guide_for is not None:
+        rows = await (await connection.execute(query("asked"), values)).fetchall()
+        guide = guide_for(frozenset(row[0] for row in rows))
+        values = {**values, "guide": msgspec.json.encode(guide).decode()}
     if await _row(connection, "create_interview", values) is not None:
         await connection.execute(query("note_creation"), values)
     return Created()

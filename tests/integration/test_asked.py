@@ -1,12 +1,14 @@
 """Which questions count as asked: what was, and what is still to come."""
 
+import asyncio
+
 import pytest
 from msgspec.structs import replace
 
 from ai.bank.guides import plan_guide
+from protocol.guide import Guide
 from protocol.scalars import Status
 from storage.postgres.archive import Archive
-from storage.postgres.assessments import Assessments
 from tests.support.interviews import PLAN, bring, session, state, turn
 
 pytestmark = pytest.mark.anyio
@@ -19,16 +21,46 @@ pytestmark = pytest.mark.anyio
 async def test_what_is_still_to_come_counts_until_the_interview_is_over(
     shared_archive: Archive, status: Status, counted: int
 ) -> None:
-    assessments = Assessments(shared_archive.database)
     user = f"asked {status}"
     new = session(user_id=user)
     new = replace(new, guide=plan_guide(new.interview_id, PLAN))
     assert new.guide is not None
     await shared_archive.create_interview(new)
     names = [question.bank_id for question in new.guide.questions]
-    assert await assessments.asked(user) == frozenset(names)
     later = state(new, 1, 3, turn(1))
     later = replace(later, session=replace(later.session, status=status, question=1))
     assert await bring(shared_archive, later)
-    assert await assessments.asked(user) == frozenset(names[:counted])
-    assert await assessments.asked("somebody else") == frozenset()
+    assert await _asked(shared_archive, user) == frozenset(names[:counted])
+    assert await _asked(shared_archive, "somebody else") == frozenset()
+
+
+async def _asked(archive: Archive, user: str) -> frozenset[str]:
+    """Tell what a new interview of the user's is planned around."""
+    told: list[frozenset[str]] = []
+
+    def guide_for(asked: frozenset[str]) -> Guide:
+        told.append(asked)
+        return Guide(version="", questions=())
+
+    await archive.create_interview(session(user_id=user), guide_for=guide_for)
+    return told[-1]
+
+
+async def test_interviews_created_at_once_have_no_question_in_common(
+    shared_archive: Archive,
+) -> None:
+    async def create() -> frozenset[str]:
+        new, guides = session(user_id="hasty"), list[Guide]()
+
+        def guide_for(asked: frozenset[str]) -> Guide:
+            guides.append(plan_guide(new.interview_id, PLAN, asked))
+            return guides[-1]
+
+        await shared_archive.create_interview(new, guide_for=guide_for)
+        stored = await shared_archive.rebuild(new.interview_id)
+        assert stored is not None
+        assert stored.session.guide == guides[-1]
+        return frozenset(question.bank_id for question in guides[-1].questions)
+
+    asked = await asyncio.gather(*(create() for _ in range(6)))
+    assert len(frozenset[str]().union(*asked)) == sum(map(len, asked)) == 24
