@@ -205,6 +205,15 @@ def _talk(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--mode", default="practice", help="or assessment (default: %(default)s)")
     sub.add_argument("--minutes", type=_count, default=15, help="default: %(default)s")
     sub.add_argument("--resume", metavar="ID", help="go on with an interview")
+    sub.add_argument(
+        "--cv",
+        type=Path,
+        metavar="FILE",
+        help="your résumé, a PDF or text, which a language model takes up in its questions",
+    )
+    sub.add_argument(
+        "--job-description", type=Path, metavar="FILE", help="that of the position, likewise"
+    )
     sub.add_argument("--token", help="a JWT (default: VIVA_TOKEN, else one made for --user)")
     sub.add_argument("--user", default=DEFAULT_USER, help="whose interview (default: %(default)s)")
     _data_dir(sub)

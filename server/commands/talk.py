@@ -15,6 +15,7 @@ from server.auth import sign
 from server.cli import DEFAULT_DATA_DIR, DEFAULT_URL, DEFAULT_USER
 from server.talk.api import Api, TalkError
 from server.talk.conversation import Conversation
+from server.talk.documents import texts
 from server.talk.link import Link
 from server.talk.plain import Lines, PlainScreen
 from server.talk.plain import converse as plainly
@@ -58,8 +59,10 @@ def _close_output() -> None:
 async def _talk(args: argparse.Namespace) -> None:
     for option, place in (("--save", args.save), ("--report", args.report)):
         _check_place(option, place)
+    if args.resume and (args.cv or args.job_description):
+        raise TalkError("an interview that is there already keeps the files it was begun with")
     api = Api(args.url, _token(args))
-    interview_id = args.resume or await api.create(_plan(args))
+    interview_id = args.resume or await api.create(_plan(args) | await _documents(api, args))
     plain = args.plain or not (sys.stdin.isatty() and sys.stdout.isatty())
     async with asyncio.TaskGroup() as group:
         if plain:
@@ -200,6 +203,11 @@ def _plan(args: argparse.Namespace) -> dict[str, Any]:
         "mode": args.mode,
         "duration_minutes": args.minutes,
     }
+
+
+async def _documents(api: Api, args: argparse.Namespace) -> dict[str, str]:
+    files = {"resume": args.cv, "job_description": args.job_description}
+    return await texts(api, files, _write)
 
 
 def _token(args: argparse.Namespace) -> str:

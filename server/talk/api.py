@@ -10,6 +10,8 @@ from msgspec import Struct
 from server.notice import Notice
 
 TIMEOUT = aiohttp.ClientTimeout(total=15, connect=5)
+DOCUMENT_TIMEOUT = aiohttp.ClientTimeout(total=75, connect=5)
+"""It is sent, waits for its turn, and is read."""
 
 PROBLEM = "application/problem+json"
 PENDING = 202
@@ -29,6 +31,14 @@ class RefusedError(TalkError):
     def __init__(self, sentence: str, code: str) -> None:
         super().__init__(sentence)
         self.code = code
+
+
+class DocumentText(Struct, frozen=True):
+    """What a file says; ``clipped``: without its end, which a plan does not take."""
+
+    text: str
+    pages: int | None
+    clipped: bool
 
 
 class _Created(Struct, frozen=True):
@@ -53,6 +63,17 @@ class Api:
             TalkError: with a sentence.
         """
         return (await self._told(_Created, "POST", "interviews", json=dict(plan))).id
+
+    async def document(self, content: bytes, kind: str) -> DocumentText:
+        """Return the text of a file, fit for a plan.
+
+        Raises:
+            TalkError: with a sentence.
+        """
+        headers, patience = {"Content-Type": kind}, DOCUMENT_TIMEOUT
+        return await self._told(
+            DocumentText, "POST", "documents", data=content, headers=headers, timeout=patience
+        )
 
     async def ticket(self, interview_id: str) -> str:
         """Return a ticket for one connection.

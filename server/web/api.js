@@ -4,6 +4,7 @@ import { login } from "./store.js";
 
 const TIMEOUT_MS = 10000;
 const PAPER_TIMEOUT_MS = 60000; // a long report takes a while to be set
+const DOCUMENT_TIMEOUT_MS = 75000; // it is sent, waits for its turn, and is read
 export class Problem extends Error {
   constructor(status, sentence, code = "") {
     super(sentence);
@@ -17,9 +18,10 @@ export class Problem extends Error {
   }
 }
 
-async function call(method, path, { body, key, accept, patience = TIMEOUT_MS } = {}) {
+async function call(method, path, { body, file, kind, key, accept, patience = TIMEOUT_MS } = {}) {
   const headers = { Authorization: `Bearer ${login.token ?? ""}` };
   if (body !== undefined) headers["Content-Type"] = "application/json";
+  if (file) headers["Content-Type"] = kind;
   if (key) headers["Idempotency-Key"] = key;
   if (accept) headers.Accept = accept;
   let reply;
@@ -27,7 +29,7 @@ async function call(method, path, { body, key, accept, patience = TIMEOUT_MS } =
     reply = await fetch(path, {
       method,
       headers,
-      body: body === undefined ? undefined : JSON.stringify(body),
+      body: body === undefined ? file : JSON.stringify(body),
       signal: AbortSignal.timeout(patience),
     });
   } catch {
@@ -49,6 +51,12 @@ async function problemOf(reply) {
 // `key` makes a repeated request return the same interview instead of a second one.
 export async function createInterview(plan, key) {
   return (await call("POST", "/api/interviews", { body: plan, key })).json();
+}
+
+// The text of a file, fit for a plan: {text, pages, clipped}. The server keeps nothing of it.
+export async function readDocument(file, kind) {
+  const patience = DOCUMENT_TIMEOUT_MS;
+  return (await call("POST", "/api/documents", { file, kind, patience })).json();
 }
 
 // What is to be agreed to before an interview: {version, points}.

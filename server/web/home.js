@@ -1,6 +1,7 @@
 // The screens before an interview: the login and the start.
 
 import * as api from "./api.js";
+import { DocumentFields } from "./documents.js";
 import { el, screen, setText, show } from "./dom.js";
 import { erase } from "./erasing.js";
 import { uuid7 } from "./outbox.js";
@@ -30,9 +31,10 @@ export function homeScreen({ refused }) {
   fill(fields.type, TYPES, "behavioral");
   fill(fields.difficulty, DIFFICULTIES, "medium");
   fill(fields.duration_minutes, DURATIONS, "30");
+  const documents = new DocumentFields(parts, refused);
   parts.form.addEventListener("submit", (event) => {
     event.preventDefault();
-    create(parts, refused);
+    create(parts, documents, refused);
   });
   listRecent(parts, refused);
   drawProgress(parts);
@@ -48,7 +50,14 @@ function fill(select, words, chosen) {
 // The key stays with the plan until it succeeds: pressing twice makes one interview.
 const keys = new Map();
 
-async function create(parts, refused) {
+async function create(parts, documents, refused) {
+  parts.create.disabled = true;
+  const texts = await documents.plan();
+  parts.create.disabled = false;
+  if (texts) await createWith(parts, texts, refused);
+}
+
+async function createWith(parts, texts, refused) {
   const fields = new FormData(parts.form);
   const plan = {
     type: fields.get("type"),
@@ -56,6 +65,7 @@ async function create(parts, refused) {
     difficulty: fields.get("difficulty"),
     mode: fields.get("mode"),
     duration_minutes: Number(fields.get("duration_minutes")),
+    ...texts,
   };
   const name = JSON.stringify(plan);
   if (!keys.has(name)) keys.set(name, uuid7());

@@ -134,6 +134,12 @@ def interviews(url: str, user: str = "ada") -> list[dict[str, Any]]:
     return items
 
 
+def whole(url: str, interview_id: str, user: str = "ada") -> dict[str, Any]:
+    """An interview with all of its plan."""
+    found: dict[str, Any] = _get(f"{url}/api/interviews/{interview_id}", user)
+    return found
+
+
 def _get(address: str, user: str) -> Any:
     token = sign(user, "candidate", SECRET, 600)
     request = urllib.request.Request(address, headers={"Authorization": f"Bearer {token}"})

@@ -19,7 +19,8 @@ import pytest
 
 from server.auth import sign
 from tests.e2e.instances import ROOT, SECRET, Instance, clean_environment
-from tests.e2e.pages import interviews, transcript
+from tests.e2e.pages import interviews, transcript, whole
+from tests.support import documents
 from tests.support.fake_provider import fake_openai
 
 Start = Callable[..., Instance]
@@ -112,6 +113,33 @@ def test_where_no_report_comes_that_is_said(start: Start, tmp_path: Path) -> Non
     assert "Nothing was answered" in asked.stderr
     examined = _run(instance.url, "--yes", "--mode", "assessment", lines="Me.\n/end\n")
     assert "go to reviewers" in examined.stdout
+
+
+def test_files_go_into_the_plan(start: Start, tmp_path: Path) -> None:
+    instance = start(VIVA_BANK_PACE="400")
+    cv, job, scan = (tmp_path / name for name in ("cv.pdf", "job.md", "scan.pdf"))
+    cv.write_bytes(documents.paper("Ada Lovelace", "and her engine"))
+    job.write_text("# Wanted: an “engineer”\n", encoding="utf-8")
+    scan.write_bytes(documents.scan())
+    given = ("--cv", str(cv), "--job-description", str(job))
+    done = _run(instance.url, "--yes", *given)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Read cv.pdf: 2 pages, 28 characters.\nRead job.md: 23 characters." in done.stdout
+    assert "A language model takes them up in its questions" in done.stdout
+    (interview,) = interviews(instance.url)
+    plan = whole(instance.url, interview["id"])
+    assert plan["resume"] == "Ada Lovelace\n\nand her engine"
+    assert plan["job_description"] == "# Wanted: an “engineer”"
+
+    for options, words in (
+        (("--cv", str(scan)), f"{scan}: the server refused (422): There is no text in it"),
+        (("--cv", str(tmp_path / "none.pdf")), "cannot be read: No such file"),
+        (("--resume", interview["id"], *given), "keeps the files it was begun with"),
+    ):
+        refused = _run(instance.url, "--yes", *options)
+        assert refused.returncode == 1
+        assert words in refused.stderr
+    assert len(interviews(instance.url)) == 1
 
 
 def test_leaving_and_coming_back(start: Start) -> None:
