@@ -156,7 +156,7 @@ def test_hard_work_does_not_hold_the_instance_up(instance: Instance) -> None:
         line.close()
         slowest = max(slowest, time.monotonic() - began)
         time.sleep(0.02)
-    assert slowest < 2.0
+    assert slowest < 4.0, "half of what one of them works"
     told = sorted((reply.status, reply.json["code"]) for reply in replies)
     assert told[:2] == [(422, "document_too_complex")] * 2
     assert told[2] in ((422, "document_too_complex"), (503, "busy"))
