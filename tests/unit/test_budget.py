@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from ai.assessor import AssessmentFailedError
 from ai.assessor.source import Completion
-from ai.budget import Held, Refusal, Till
+from ai.budget import Busy, Held, Refusal, Till
 from ai.handles import ResponsePosition
 from ai.prices import dearest, load_prices, price_of
 from ai.provider import Prompt
@@ -163,7 +163,10 @@ def test_what_a_hold_pays_for_is_never_more_than_it_is(size: int, cap: int) -> N
     assert price is not None
 
     async def hold() -> Held | Refusal:
-        return await Till(Purse(cap), price, least=500, most=2_000, call_s=60).hold(REQUEST, size)
+        till = Till(Purse(cap), price, least=500, most=2_000, call_s=60)
+        held = await till.hold(REQUEST, size)
+        assert not isinstance(held, Busy), "no gate, no queue"
+        return held
 
     held = run_virtual(hold())
     if isinstance(held, Refusal):
