@@ -5,18 +5,16 @@ import importlib
 import importlib.metadata
 import importlib.util
 import os
-import signal
-import sys
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from server.starting import INTERRUPTED, loading
+
 DEFAULT_DATA_DIR = Path(".viva")
 DEFAULT_URL = "http://127.0.0.1:8000"
 DEFAULT_USER = "local"
-_INTERRUPTED = 130  # what a shell reports for SIGINT
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +44,7 @@ class Command:
 
     def run(self, args: argparse.Namespace) -> int:
         """Import the module and run it; its exit code."""
-        with _loading():
+        with loading():
             module = importlib.import_module(self.module)
         run = cast("Callable[[argparse.Namespace], int]", module.run)
         return run(args)
@@ -59,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return command.run(args)
     except KeyboardInterrupt:
-        return _INTERRUPTED
+        return INTERRUPTED
 
 
 def parser() -> argparse.ArgumentParser:
@@ -88,28 +86,6 @@ class _Version(argparse.Action):
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         parser.exit(message=f"viva {importlib.metadata.version('viva')}\n")
-
-
-@contextmanager
-def _loading() -> Generator[None]:
-    """While modules are loaded Ctrl-C ends the process there and then.
-
-    Nothing is open yet, and an exception may be lost in a callback of what is being imported.
-    """
-    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield
-        return
-    signal.signal(signal.SIGINT, _leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def _leave(_number: int, _frame: object) -> None:
-    sys.stderr.write("interrupted while starting\n")
-    sys.stderr.flush()
-    os._exit(_INTERRUPTED)
 
 
 def _sentence(summary: str) -> str:

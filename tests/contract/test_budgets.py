@@ -10,6 +10,7 @@ from storage.errors import OutOfMemoryError
 from storage.redis.budgets import RedisBudgets, budget_keys
 from storage.redis.store import RedisStore
 from tests.contract.backends import RedisBackend
+from tests.contract.crowds import insist
 
 pytestmark = pytest.mark.anyio
 
@@ -158,14 +159,14 @@ async def test_no_race_gets_past_a_cap(real: RedisBackend, least: int) -> None:
         nonlocal high
         budgets = clients[number % len(clients)]
         name = f"c{number}"
-        answer = await hold(budgets, name, 7, least=least)
+        answer = await insist(lambda: hold(budgets, name, 7, least=least))
         if isinstance(answer, Refused):
             return 0
-        standing = (await budgets.spent(PAYER))["interview"]
+        standing = (await insist(lambda: budgets.spent(PAYER)))["interview"]
         high = max(high, standing.spent + standing.held)
         cost = draw.randint(0, answer.amount)
         await asyncio.sleep(draw.random() / 100)
-        assert await budgets.settle(name, PAYER, cost)
+        await insist(lambda: budgets.settle(name, PAYER, cost))
         return cost
 
     costs = await asyncio.gather(*(call(number) for number in range(200)))

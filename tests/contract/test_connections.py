@@ -37,7 +37,7 @@ async def test_a_cancelled_call_never_gives_its_reply_to_another(real: RedisBack
     for name in names:
         await store.create(restore_of(name))
     draw = random.Random(20230320)
-    cancelled = 0
+    cancelled = right = 0
 
     async def ask(name: str) -> None:
         kind = draw.randrange(3)
@@ -59,9 +59,13 @@ async def test_a_cancelled_call_never_gives_its_reply_to_another(real: RedisBack
         for task in draw.sample(tasks, 10):
             cancelled += not task.done() and task.cancel()
         results = await asyncio.gather(*tasks, return_exceptions=True)
-        wrong = [r for r in results if r is not None and not isinstance(r, asyncio.CancelledError)]
+        # A busy machine may give no connection in time, which is told as such and mixes up nothing.
+        known = asyncio.CancelledError | BackendDownError
+        wrong = [r for r in results if r is not None and not isinstance(r, known)]
+        right += results.count(None)
         assert wrong == []
     assert cancelled > 100
+    assert right > 500
     assert isinstance(await store.load(names[0]), State)
 
 

@@ -79,7 +79,7 @@ def test_one_that_comes_while_modules_are_loaded(environment: dict[str, str]) ->
 
 
 def test_one_at_any_moment(environment: dict[str, str], tmp_path: Path) -> None:
-    for quarters in range(1, 7):
+    for quarters in range(2, 8):  # earlier than that Python itself may be starting
         with (tmp_path / "said").open("wb") as said:
             process = subprocess.Popen(
                 [sys.executable, "-m", "server", "serve", "--port", str(free_port())],

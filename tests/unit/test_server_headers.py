@@ -23,7 +23,8 @@ def answered(own: Headers) -> dict[bytes, list[bytes]]:
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    scope: dict[str, Any] = {"type": "http", "method": "GET", "query_string": b"", "headers": []}
+    scope: dict[str, Any] = {"type": "http", "method": "GET", "path": "/"}
+    scope |= {"query_string": b"", "headers": []}
     asyncio.run(Guards(app, hosts=(), origins=())(scope, receive, send))
     found: dict[bytes, list[bytes]] = {}
     for name, value in sent[0]["headers"]:
