@@ -1,8 +1,8 @@
 # `make run` and `make test` set up everything they need: git and Python ≥ 3.11 with venv are enough.
 PYTHON ?= python3
 BIN := .venv/bin
-# Tests wait more than they work: some at a time. Each of the processes starts servers of its own.
-AT_A_TIME ?= -n auto --maxprocesses=4 --dist worksteal
+# Tests wait more than they work: three at a time, each with servers of its own.
+AT_A_TIME ?= -n 3 --dist worksteal
 export PYTHON
 
 .PHONY: help run test torture check lint lock clean
