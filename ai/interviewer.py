@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 
 from ai.attempt import BUSY, Model, ModelAttempt
 from ai.errands import Errands
@@ -107,8 +108,9 @@ class Interviewer:
     async def aclose(self) -> None:
         """Finish what is being erased and close all connections."""
         await self._errands.aclose()
-        for model in self._models:
-            await model.provider.aclose()
+        async with AsyncExitStack() as stack:  # one that cannot be closed keeps no other open
+            for model in self._models:
+                stack.push_async_callback(model.provider.aclose)
 
     async def _speaks_shared(
         self, request: TurnRequest, position: CachePosition | None, listener: Listener

@@ -337,8 +337,12 @@ class Connection:
     # --- what the hub tells ---
 
     def wake(self) -> None:
-        """See `Watcher.wake`."""
-        self._outlet.wake()
+        """See `Watcher.wake`: whoever wakes does it for many, so that a fault here stays here."""
+        try:
+            self._outlet.wake()
+        except Exception:  # noqa: BLE001  # the socket ends, and the client resumes
+            _log.exception("socket not woken", interview=self._interview_id)
+            self.abort(Close.INTERNAL)
 
     def stored(self, covered: EventId) -> None:
         """See `Watcher.stored`."""

@@ -111,7 +111,9 @@ def _told(case: Case) -> str:
 def _turn(turn: Turn, limit: int) -> str:
     cut = turn.outcome == "interrupted"
     note = {"note": "interrupted; this is all that was heard"} if cut else {}
-    text = clip_middle(turn.text, limit) or "(nothing)"
+    text = clip_middle(turn.text, limit)
+    if not text:  # a stand-in among the words would be quoted
+        note = {"note": "nothing was said"}
     return _data("turn", text, n=turn.turn, speaker=turn.speaker, kind=turn.kind, **note)
 
 

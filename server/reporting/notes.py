@@ -134,7 +134,7 @@ def _on_the_service(session: Session, turns: Sequence[Turn], disconnections: int
     if "budget_low" in session.noticed:
         yield "The budget for the model ran low during the interview."
     if session.rebuilt:
-        yield "The live session was lost once and rebuilt from what was stored."
+        yield "The live session came back from what was stored: after a long pause, or a loss."
     if disconnections:
         often = "once" if disconnections == 1 else f"{disconnections} times"
         yield f"The connection was lost {often}."

@@ -18,7 +18,7 @@ from protocol.scalars import Role
 from server.connection import COMMANDS_WAITING, Backends, Connection
 from server.hub import TICK_S, Hub
 from server.joining import Admission
-from server.outlet import SEND_STALL_S
+from server.outlet import SEND_STALL_S, Outlet
 from server.sessions import Verdict
 from storage.live import Restore
 from storage.twin import Twin, TwinNotifier, TwinServer
@@ -183,6 +183,24 @@ def test_a_socket_is_aborted_at_once_whatever_it_waits_for(waits_for: str) -> No
         assert not serving.cancelling()
         assert (scene.hub.watchers(), scene.sessions.running) == ([], 0)
         scene.connection.abort(Close.INTERNAL)  # too late to mean anything
+
+    scene.run(story)
+
+
+def test_a_socket_that_cannot_be_woken_ends_and_hurts_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scene = Scene()
+
+    def broken(_outlet: Outlet) -> None:
+        raise OSError
+
+    async def story() -> None:
+        serving = await scene.open()
+        monkeypatch.setattr(Outlet, "wake", broken)
+        scene.connection.wake()  # whoever calls it, the committer of all turns here, goes on
+        monkeypatch.undo()
+        assert await scene.within(serving, 0.001) == Close.INTERNAL
 
     scene.run(story)
 
