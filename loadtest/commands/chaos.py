@@ -5,11 +5,15 @@ import asyncio
 import random
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from loadtest.chaos import Chaos, Config, Report
 from loadtest.processes import ProcessError, services
 from loadtest.sources import speaking
+
+QUIET_S = 30.0
+"""So often a run tells its progress to a file."""
 
 
 def run(args: argparse.Namespace) -> int:
@@ -40,9 +44,19 @@ async def _run(kills: int, seed: int, source: str) -> Report:
                 settings=settings,
                 resumable=source != "chat",
             )
-            return await Chaos(config, _tell).run()
+            return await Chaos(config, _Progress()).run()
 
 
-def _tell(progress: str) -> None:
-    if sys.stderr.isatty():
-        sys.stderr.write(f"\r{progress} ")
+class _Progress:
+    """Tells how far a run is: in place in a terminal, else a line now and then."""
+
+    def __init__(self) -> None:
+        self._told = float("-inf")
+
+    def __call__(self, progress: str) -> None:
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r{progress} ")
+        elif time.monotonic() - self._told >= QUIET_S:
+            self._told = time.monotonic()
+            sys.stderr.write(f"{progress}\n")
+        sys.stderr.flush()
