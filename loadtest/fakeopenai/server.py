@@ -224,19 +224,29 @@ class FakeOpenAI:
         fault: Fault | None = None,
     ) -> web.StreamResponse:
         reply = web.StreamResponse(headers=_SSE)
+        with contextlib.suppress(ConnectionResetError):  # who listened is gone: the response is not
+            await self._send(request, reply, response.read(after), fault)
+        return reply
+
+    async def _send(
+        self,
+        request: web.Request,
+        reply: web.StreamResponse,
+        events: AsyncIterator[bytes],
+        fault: Fault | None,
+    ) -> None:
         await reply.prepare(request)
         spoken = 0
-        async for event in response.read(after):
+        async for event in events:
             spoken += b"output_text.delta" in event
             if fault is not None and spoken > fault.tokens:
                 if fault.kind == "cut" and request.transport is not None:
                     request.transport.abort()
-                    return reply
+                    return
                 await reply.write(b"data: {not json\n\n")
                 fault = None
             await reply.write(event)
         await reply.write_eof()
-        return reply
 
     def _keep(self, response: Response) -> None:
         self._stored[response.call.id] = response
