@@ -135,10 +135,10 @@ class Chaos:
             case "park":
                 guest = self._rig.newcomer()
                 guest.leaves_after = 1  # it stays silent, and is parked
-                having = asyncio.ensure_future(guest.run())
-                await asyncio.sleep(IDLE_S + 4)
-                guest.leaves_after = None
-                await having
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(guest.run())
+                    await asyncio.sleep(IDLE_S + 4)
+                    guest.leaves_after = None
             case "erase":
                 await self._erase()
             case _:
@@ -147,9 +147,9 @@ class Chaos:
     async def _erase(self) -> None:
         guest = self._rig.newcomer()
         self._rig.candidates.remove(guest)
-        having = asyncio.ensure_future(guest.run())
-        await asyncio.sleep(2.0)
-        await guest.erase()
-        await having
+        async with asyncio.TaskGroup() as group:
+            group.create_task(guest.run())
+            await asyncio.sleep(2.0)
+            await guest.erase()
         if await guest.exists():
             self.report.faults.append("an erased interview is back")
