@@ -2,13 +2,12 @@
 
 uvicorn closes sockets with 1012 before the lifespan ends, so draining comes first: the first
 SIGTERM or SIGINT drains, and only then uvicorn is told to exit. A second one skips the rest.
-One that comes earlier, while the instance is put together, is held back until `Host.run` takes it:
+One that comes earlier, while the instance is put together, is noted until `Host.run` takes it:
 asyncio's own answer, to cancel the main task, would leave the lifespan's tasks to themselves.
 """
 
 import asyncio
 import contextlib
-import signal
 import socket
 from collections.abc import Generator
 from functools import partial
@@ -19,6 +18,7 @@ import uvicorn
 from protocol.limits import LIMITS
 from server.frames import Frames
 from server.intake import Bounds, Intake
+from server.signals import Signals
 
 SEND_BUFFER_BYTES = 64 * 1024
 """A small kernel buffer, so that a client that does not read is felt early."""
@@ -28,7 +28,6 @@ BACKLOG = 4096
 CLOSE_S = 5
 PLAIN_CONNECTIONS = 1000
 """Connections beside the WebSockets that are let in: requests, and sockets that still knock."""
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class ListenError(Exception):
@@ -56,16 +55,6 @@ def listen(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:
         listener.close()
         raise ListenError(f"{host}:{port} cannot be listened on ({error.strerror})") from None
     return listener
-
-
-@contextlib.contextmanager
-def signals_held() -> Generator[None]:
-    """Hold back SIGTERM and SIGINT until `Host.run` takes them, or the body ends."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 class _Server(uvicorn.Server):
@@ -112,20 +101,17 @@ class Host:
         self._server.should_exit = True
         self._stop.set()
 
-    async def run(self, drain: Any) -> int:
+    async def run(self, signals: Signals, drain: Any) -> int:
         """Serve; at the first signal await ``drain()``, then exit. Returns the exit code."""
-        loop = asyncio.get_running_loop()
-        for number in SIGNALS:
-            loop.add_signal_handler(number, self._signalled)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        try:
+        with signals.taken(self._signalled):
+            if self._stop.is_set():  # told to end before it began
+                self._listener.close()
+                await drain()
+                return 0
             async with asyncio.TaskGroup() as group:
                 leaving = group.create_task(self._leave(drain))
                 await self._server.serve(sockets=[self._listener])
                 leaving.cancel()
-        finally:
-            for number in SIGNALS:
-                loop.remove_signal_handler(number)
         return 1 if self.failed or not self._server.started else 0
 
     def _signalled(self) -> None:

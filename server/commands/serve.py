@@ -10,8 +10,9 @@ import uvloop
 from server.app import create_app
 from server.instance import Instance
 from server.logs import configure_logs
-from server.serving import Host, ListenError, listen, signals_held
+from server.serving import Host, ListenError, listen
 from server.settings import Settings, SettingsError, read_settings
+from server.signals import Signals
 
 GC_ALLOCATIONS = 10_000
 """How many more objects there must be for the youngest to be looked through (Python's own: 700)."""
@@ -20,16 +21,16 @@ GC_ALLOCATIONS = 10_000
 def run(args: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM; 0 then, 1 with one sentence where it could not."""
     try:
-        settings = read_settings(os.environ)
-        configure_logs(settings.log_level)
-        with signals_held():
-            return uvloop.run(_serve(settings, args.host, args.port))
+        with Signals() as signals:
+            settings = read_settings(os.environ)
+            configure_logs(settings.log_level)
+            return uvloop.run(_serve(settings, signals, args.host, args.port))
     except (SettingsError, ListenError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
 
 
-async def _serve(settings: Settings, host: str, port: int) -> int:
+async def _serve(settings: Settings, signals: Signals, host: str, port: int) -> int:
     listener = listen(host, port, reuse_port=settings.reuse_port)
     instance = Instance(settings)
     serving = Host(create_app(instance), listener, sockets=settings.max_connections)
@@ -38,4 +39,4 @@ async def _serve(settings: Settings, host: str, port: int) -> int:
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_ALLOCATIONS)
-    return await serving.run(instance.drain.run)
+    return await serving.run(signals, instance.drain.run)
