@@ -19,6 +19,8 @@ RENEW_S = 0.4
 RETRY_S = 0.1
 """The pause behind a renewal that failed."""
 STOP_S = LEASE_MS / 1000 * 2 / 3
+RENEWAL_S = STOP_S - RENEW_S
+"""How long a renewal may take: what it renews has lapsed then."""
 THINKING_S = 1.0
 """How long a turn may have no words before its sockets are told that it thinks."""
 THINKING_AGAIN_S = 5.0
@@ -42,10 +44,17 @@ class Lease:
         self.handle = ""
         self.turn = turn
         self._task = task
+        self._lost = False
+
+    @property
+    def stoppable(self) -> bool:
+        """Whether the work goes on, and is not about to commit its end: then the fence decides."""
+        return not self.ending and not self._lost
 
     def lose(self) -> None:
-        """Stop the work, unless it is committing its end: then the fence decides."""
-        if not self.ending:
+        """Stop the work, once: what it does about that is not to be cancelled again."""
+        if self.stoppable:
+            self._lost = True
             self._task.cancel()
 
 
@@ -57,8 +66,6 @@ class Leases:
         self._clock = clock
         self._suspended = suspended
         self._held: dict[str, Lease] = {}
-        self._failed = False
-        self._seen = 0.0
 
     def __len__(self) -> int:
         return len(self._held)
@@ -79,44 +86,55 @@ class Leases:
                 del self._held[interview_id]
 
     async def run(self) -> None:
-        """Renew for ever; owned by the instance's task group."""
-        due = self._seen = self._clock.monotonic()
+        """Renew for ever; owned by the instance's task group.
+
+        What lapses is stopped beside the renewals: a lease that was taken late must not cut short
+        the call that renews all others.
+        """
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._watch())
+            group.create_task(self._renew_all())
+
+    async def _watch(self) -> None:
+        """Stop what lapses, and notice that the process stood still, whatever was awaited then."""
+        seen = self._clock.monotonic()
         while True:
-            await asyncio.sleep(min(max(0.0, due - self._clock.monotonic()), self._left()))
-            self._look_around()
+            await asyncio.sleep(self._left())
+            now = self._clock.monotonic()
+            if now - seen > RENEW_S + SUSPENDED_S:  # nothing is slept for longer than the first
+                _log.warning("instance was suspended")
+                self._suspended()
+            seen = now
+            for lease in tuple(self._held.values()):
+                if lease.stoppable and now >= lease.renewed + STOP_S:
+                    _log.warning("lease lapsed", interview=lease.interview_id)
+                    lease.lose()
+
+    async def _renew_all(self) -> None:
+        due = self._clock.monotonic()
+        while True:
+            await asyncio.sleep(max(0.0, due - self._clock.monotonic()))
             due = self._clock.monotonic() + RENEW_S
-            self._stop_lapsed()
-            if self._held:
-                await self._renew(list(self._held.values()))
-                self._look_around()
-                await self._think()
-                self._look_around()
-            if self._failed:
+            if not self._held:
+                continue
+            if not await self._renew(list(self._held.values())):
                 due = self._clock.monotonic() + RETRY_S
+            await self._think()
 
-    def _look_around(self) -> None:
-        """Notice that the process stood still since the last look, whatever was awaited then."""
-        seen, self._seen = self._seen, self._clock.monotonic()
-        if self._seen - seen > RENEW_S + SUSPENDED_S:  # nothing is awaited for more than the first
-            _log.warning("instance was suspended")
-            self._suspended()
-
-    async def _renew(self, leases: list[Lease]) -> None:
+    async def _renew(self, leases: list[Lease]) -> bool:
         asked = self._clock.monotonic()
-        self._failed = True
         try:
-            async with asyncio.timeout(self._left()):
+            async with asyncio.timeout(RENEWAL_S):
                 renewed = await self._store.renew([(x.interview_id, x.fence) for x in leases])
         except (StorageError, TimeoutError) as error:
             _log.warning("renewal failed", error=type(error).__name__, leases=len(leases))
-            self._stop_lapsed()
-            return
-        self._failed = False
+            return False
         for lease, kept in zip(leases, renewed, strict=True):
             if kept:
                 lease.renewed = asked
             elif self._held.get(lease.interview_id) is lease:
                 lease.lose()
+        return True
 
     async def _think(self) -> None:
         """Tell the sockets of turns that have had no words for a while.
@@ -133,20 +151,13 @@ class Leases:
         if not notices:
             return
         try:
-            async with asyncio.timeout(min(RENEW_S / 2, self._left())):
+            async with asyncio.timeout(RENEW_S / 2):
                 await self._store.publish_all(notices)
         except (StorageError, TimeoutError):
             return  # renewal logs it
 
     def _left(self) -> float:
-        """Return how long to wait for anything: `RENEW_S`, or until the next lease lapses."""
+        """Return how long until the next lease lapses, at most `RENEW_S`."""
         now = self._clock.monotonic()
-        left = (lease.renewed + STOP_S - now for lease in self._held.values())
-        return min((RENEW_S, *(seconds for seconds in left if seconds > 0)))
-
-    def _stop_lapsed(self) -> None:
-        now = self._clock.monotonic()
-        for lease in tuple(self._held.values()):
-            if now >= lease.renewed + STOP_S:
-                _log.warning("lease lapsed", interview=lease.interview_id)
-                lease.lose()
+        left = (lease.renewed + STOP_S - now for lease in self._held.values() if lease.stoppable)
+        return max(0.0, min((RENEW_S, *left)))

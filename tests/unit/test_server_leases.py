@@ -67,10 +67,20 @@ class Scene:
         return live.interview_id
 
     async def hold(
-        self, name: str, held: list[float], *, ending: bool = False, silent: bool = False
+        self,
+        name: str,
+        held: list[float],
+        *,
+        ending: bool = False,
+        silent: bool = False,
+        late: float = 0.0,
+        cleanup: float = 0.0,
     ) -> None:
-        """Hold the interview's turn; note when it began and when it was lost."""
-        since = self.clock.monotonic()
+        """Hold the interview's turn; note when it began and when it was lost and cleaned up.
+
+        ``late``: how long the acquisition took to come back, in seconds.
+        """
+        since = self.clock.monotonic() - late
         acquired = await self.store.acquire(name, self.clock.nonce())
         assert isinstance(acquired, Acquired)
         with self.leases.hold(name, 1, acquired.fence, since) as lease:
@@ -81,6 +91,9 @@ class Scene:
                 await asyncio.sleep(1e6)
             finally:
                 held.append(self.clock.monotonic())
+                if cleanup:
+                    await asyncio.sleep(cleanup)
+                    held.append(self.clock.monotonic())
 
     def run(self, story: Callable[[], Coroutine[Any, Any, None]]) -> None:
         async def main() -> None:
@@ -145,6 +158,41 @@ def test_a_short_outage_costs_nothing() -> None:
         assert not working.done()
         working.cancel()
         await asyncio.gather(working, return_exceptions=True)
+
+    scene.run(story)
+
+
+def test_leases_that_were_taken_late_do_not_cut_the_renewal_of_others_short() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        scene.wire.slow["renew"] = 0.1
+        working = [asyncio.create_task(scene.hold(await scene.interview(), [])) for _ in range(3)]
+        late: list[asyncio.Task[None]] = []
+        for _ in range(100):
+            name = await scene.interview()
+            late.append(asyncio.create_task(scene.hold(name, [], late=STOP_S - 0.05)))
+            await asyncio.sleep(0.04)
+        assert not any(task.done() for task in working)
+        assert any(task.cancelled() for task in late)
+        for task in (*working, *late):
+            task.cancel()
+        await asyncio.gather(*working, *late, return_exceptions=True)
+
+    scene.run(story)
+
+
+def test_work_that_was_stopped_cleans_up_undisturbed() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        held: list[float] = []
+        working = asyncio.create_task(scene.hold(await scene.interview(), held, cleanup=3.0))
+        await asyncio.sleep(0.1)
+        scene.server.down = True
+        await asyncio.gather(working, return_exceptions=True)
+        _, lost, clean = held
+        assert clean - lost == pytest.approx(3.0)
 
     scene.run(story)
 
