@@ -20,6 +20,8 @@ class Call(Struct, kw_only=True):
     outcome: Literal["running", "completed", "aborted", "failed"] = "running"
     taken_up: int = 0
     """How often a stored response was taken up again."""
+    batch: str = ""
+    """The batch that the call is a line of."""
 
 
 class Bill:

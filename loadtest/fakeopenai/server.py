@@ -13,6 +13,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from loadtest.fakeopenai import chat, interviewer, rater, whole, worder
+from loadtest.fakeopenai.batches import Batches
 from loadtest.fakeopenai.bill import Bill, Call
 from loadtest.fakeopenai.faults import Fault, Faults
 from loadtest.fakeopenai.responses import Response
@@ -21,6 +22,7 @@ from loadtest.fakeopenai.speech import Broken, Pace, speak
 
 KEPT = 10_000
 """Stored responses; the oldest are forgotten."""
+UPLOAD_BYTES = 64 * 1024 * 1024
 _SSE = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
 _STATUS_CODES = {429: "rate_limit_exceeded", 401: "invalid_api_key"}
 
@@ -45,6 +47,7 @@ class FakeOpenAI:
         self.options = options or Options()
         self.faults = Faults()
         self.bill = Bill()
+        self.batches = Batches(self._line)
         self.port = 0
         self._calls = 0
         self._draw = random.Random(self.options.seed)
@@ -75,7 +78,7 @@ class FakeOpenAI:
             await runner.cleanup()
 
     def _app(self) -> web.Application:
-        app = web.Application(middlewares=[_authorised])
+        app = web.Application(middlewares=[_authorised], client_max_size=UPLOAD_BYTES)
         app.add_routes(
             [
                 web.post("/v1/chat/completions", self._chat),
@@ -86,6 +89,7 @@ class FakeOpenAI:
                 web.get("/_control/bill", self._show_bill),
                 web.post("/_control/faults", self._set_faults),
                 web.get("/_control/health", _healthy),
+                *self.batches.routes(),
             ]
         )
         return app
@@ -285,13 +289,22 @@ class FakeOpenAI:
         tokens: list[str],
         fault: Fault | None,
     ) -> web.StreamResponse:
-        if rater.wants_rating(asked):
-            text = rater.rate(asked, fault)
-        elif worder.wants_lines(asked):
-            text = worder.word(asked)
-        else:
-            text = "".join(tokens)
+        text = _written(asked, tokens, fault)
         return await whole.answer(request, call, text, fault, self.options.first_token_s)
+
+    def _line(self, url: str, asked: dict[str, Any], batch: str) -> tuple[int, dict[str, Any]]:
+        """Answer one line of a batch."""
+        api = "chat" if url.endswith("/chat/completions") else "responses"
+        call, tokens, fault = self._begin(api, asked)
+        if fault is not None and fault.kind in ("status", "quota"):
+            self.bill.refused += 1
+            status = 429 if fault.kind == "quota" else fault.status
+            return status, {
+                "error": _error(_STATUS_CODES.get(status, "server_error"), "Asked for.")
+            }
+        call.batch = batch
+        self.bill.open(call)
+        return 200, whole.written(call, _written(asked, tokens, fault), fault)
 
     def _refuse(self, call: Call, fault: Fault | None) -> web.Response | None:
         """Put the call on the bill, or refuse it with an HTTP error."""
@@ -321,6 +334,12 @@ class FakeOpenAI:
         except msgspec.ValidationError as error:
             return _problem(400, "bad_fault", str(error))
         return web.json_response({})
+
+
+def _written(asked: dict[str, Any], tokens: list[str], fault: Fault | None) -> str:
+    if rater.wants_rating(asked):
+        return rater.rate(asked, fault)
+    return worder.word(asked) if worder.wants_lines(asked) else "".join(tokens)
 
 
 def _limit(asked: dict[str, Any]) -> int | None:

@@ -18,17 +18,23 @@ async def answer(
     late = fault is not None and kind in ("slow", "stall")
     call.outcome = "aborted"  # until it is more
     await asyncio.sleep(fault.seconds if late and fault else delay_s)
-    call.text = "" if kind in ("empty", "refused", "failed") else text
-    call.tokens = len(call.text.split())
-    call.outcome = "failed" if kind in ("cut", "malformed", "refused", "failed") else "completed"
+    body = written(call, text, fault)
     if kind in ("cut", "no_end"):
         assert request.transport is not None  # noqa: S101 - it is being served
         request.transport.abort()
         return web.Response()
     if kind == "malformed":
         return web.Response(text="{not json", content_type="application/json")
-    body = _chat(call, kind) if call.api == "chat" else _response(call, kind)
     return web.json_response(body)
+
+
+def written(call: Call, text: str, fault: Fault | None) -> dict[str, Any]:
+    """Count ``text`` on the bill, and return the body that holds it."""
+    kind = fault.kind if fault else ""
+    call.text = "" if kind in ("empty", "refused", "failed") else text
+    call.tokens = len(call.text.split())
+    call.outcome = "failed" if kind in ("cut", "malformed", "refused", "failed") else "completed"
+    return _chat(call, kind) if call.api == "chat" else _response(call, kind)
 
 
 def _chat(call: Call, kind: str) -> dict[str, Any]:
