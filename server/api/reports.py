@@ -8,6 +8,7 @@ from litestar.datastructures import CacheControlHeader
 from litestar.openapi.datastructures import ResponseSpec
 
 from protocol.events import ReportView
+from protocol.guide import Guide
 from protocol.scalars import ENDED
 from server.api.accept import preferred
 from server.api.deps import Deps
@@ -80,6 +81,15 @@ class Reports(Controller):
         await deps.orders.write(interview_id, again=assessed.report is not None)
         return _pending()
 
+    @get("/guide", responses=refusals(403, 404))
+    async def guide(self, deps: Deps, caller: Caller, interview_id: str) -> Guide:
+        """Read the questions as they were planned, with what an answer of each score is like."""
+        if not caller.reviews:
+            raise ProblemError(403, "reviewers_only", "The anchors are shown to reviewers only.")
+        await _permitted(deps, caller, interview_id)
+        material = await deps.assessments.load(interview_id)
+        return material.session.guide or _NO_GUIDE
+
     @post("/decision", status_code=201, responses=refusals(403, 404, 408, 409, 413))
     async def decide(
         self, deps: Deps, caller: Caller, interview_id: str, data: Verdict
@@ -112,6 +122,7 @@ def _pending() -> Response[Ordered]:
     return Response(Ordered(), status_code=202, headers={"Retry-After": _RETRY_S})
 
 
+_NO_GUIDE = Guide(version="", questions=())
 _NOTHING = Assessed(report=None, decisions=())
 _NOT_OVER = ProblemError(409, "not_over", "The interview is not over; there is no report yet.")
 

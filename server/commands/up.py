@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import os
 import secrets
+import shlex
 import signal
 import sys
 from collections.abc import Coroutine
@@ -50,7 +51,7 @@ async def _up(args: argparse.Namespace) -> int:
             _say("starting the server …")
             await _first(stop.wait(), fleet.start())
             if not stop.is_set():
-                _announce(ports, secret)
+                _announce(ports, secret, args.data_dir)
                 await _first(stop.wait(), fleet.watch(), _failure(services.failed()))
         finally:
             _say("stopping the server …")
@@ -130,11 +131,21 @@ def _hosts(ports: list[int]) -> str:
     return ",".join(f"{name}:{port}" for port in ports for name in ("127.0.0.1", "localhost"))
 
 
-def _announce(ports: list[int], secret: str) -> None:
+def _announce(ports: list[int], secret: str, data_dir: Path) -> None:
     token = sign(LOCAL_USER, "candidate", secret, LOCAL_TOKEN_S)
     lines = [f"  http://127.0.0.1:{port}/#token={token}" for port in ports]
+    # No token of theirs is printed: whoever looks at this terminal need not see every interview.
+    place = "" if os.environ.get("VIVA_JWT_SECRET") else f" --data-dir {shlex.quote(str(data_dir))}"
+    reviewers = f"  viva token --user NAME --role reviewer{place}"
+    told = [
+        "",
+        "viva is ready. Open",
+        *lines,
+        "",
+        "Reviewers log in on the same page with what is printed by",
+    ]
     with contextlib.suppress(BrokenPipeError):
-        sys.stdout.write("\n".join(["", "viva is ready. Open", *lines, "", "Ctrl-C stops it.", ""]))
+        sys.stdout.write("\n".join([*told, reviewers, "", "Ctrl-C stops it.", ""]))
         sys.stdout.flush()
 
 

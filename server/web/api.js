@@ -69,6 +69,32 @@ export async function listInterviews() {
   return (await call("GET", path)).json();
 }
 
+// What the reviewers' list asks for: {status, type, since, limit, offset}, those that are given.
+export async function listForReview(asked) {
+  const query = new URLSearchParams({ fields: "id,user_id,type,role,mode,status,created_at" });
+  for (const [name, value] of Object.entries(asked)) if (value) query.set(name, value);
+  return (await call("GET", `/api/interviews?${query}`)).json();
+}
+
+export async function interview(interviewId) {
+  const fields = "id,user_id,type,role,level,difficulty,mode,status,duration_minutes,created_at";
+  return (await call("GET", `/api/interviews/${interviewId}?fields=${fields}`)).json();
+}
+
+export async function transcript(interviewId) {
+  const path = `/api/interviews/${interviewId}/transcript`;
+  return (await call("GET", path, { accept: "application/json" })).json();
+}
+
+// The questions as they were planned, with what an answer of each score is like.
+export async function guide(interviewId) {
+  return (await call("GET", `/api/interviews/${interviewId}/guide`)).json();
+}
+
+export async function decide(interviewId, verdict) {
+  return (await call("POST", `/api/interviews/${interviewId}/decision`, { body: verdict })).json();
+}
+
 export async function ticket(interviewId) {
   return (await call("POST", `/api/interviews/${interviewId}/tickets`, { body: {} })).json();
 }

@@ -2,14 +2,18 @@
 
 import { ask, dismiss, setText, show } from "./dom.js";
 import { homeScreen, loginScreen } from "./home.js";
+import { Review } from "./review.js";
+import { forbiddenScreen, reviewsScreen } from "./reviews.js";
 import { Room } from "./room.js";
-import { login, userOf } from "./store.js";
+import { login, reviews, userOf } from "./store.js";
 
 const main = document.getElementById("main");
 const who = document.getElementById("who");
 const signOut = document.getElementById("sign-out");
 const ROOM = /^#\/interview\/([A-Za-z0-9-]{1,64})$/;
-let room = null;
+const REVIEWS = /^#\/review(?:\?(.*))?$/;
+const REVIEW = /^#\/review\/([A-Za-z0-9-]{1,64})$/;
+let room = null; // what has to be left: an interview, as its candidate or its reviewers see it
 
 // A token in the address is taken out of it at once, so that it is neither seen nor bookmarked. Returns
 // one that would make somebody else of the user: anybody can send such a link, to have the user's answers
@@ -28,17 +32,32 @@ function route() {
   room?.leave();
   room = null;
   drawLogin();
-  const interview = ROOM.exec(location.hash);
+  draw(location.hash);
+  if (other) offer(other);
+}
+
+function draw(address) {
+  const refused = loginAgain;
+  const [interview, review, list] = [ROOM, REVIEW, REVIEWS].map((pattern) => pattern.exec(address));
   if (!login.token) {
     place(loginScreen(route), "Welcome");
   } else if (interview) {
-    room = new Room(interview[1], { refused: loginAgain });
-    place(room.root, "Interview");
-    room.enter();
+    enter(new Room(interview[1], { refused }), "Interview");
+  } else if ((review || list) && !reviews(login.token)) {
+    place(forbiddenScreen(userOf(login.token), () => place(loginScreen(route), "Welcome")), "For reviewers");
+  } else if (review) {
+    enter(new Review(review[1], { refused }), "Interview");
+  } else if (list || reviews(login.token)) {
+    place(reviewsScreen(list?.[1] ?? "", { refused }), "Interviews");
   } else {
-    place(homeScreen({ refused: loginAgain }), "Interviews");
+    place(homeScreen({ refused }), "Interviews");
   }
-  if (other) offer(other);
+}
+
+function enter(next, title) {
+  room = next;
+  place(room.root, title);
+  room.enter();
 }
 
 async function offer(token) {
@@ -59,7 +78,12 @@ function loginAgain(sentence) {
 
 function drawLogin() {
   show(signOut, Boolean(login.token));
-  setText(who, userOf(login.token) ?? "");
+  setText(who, whoWords());
+}
+
+function whoWords() {
+  const user = userOf(login.token) ?? "";
+  return user && reviews(login.token) ? `${user} · reviewer` : user;
 }
 
 function place(root, title) {
@@ -83,6 +107,6 @@ signOut.addEventListener("click", async () => {
 window.addEventListener("hashchange", route);
 // Another tab may have logged in as somebody else: this one must not show the wrong name.
 window.addEventListener("storage", () => {
-  if ((userOf(login.token) ?? "") !== who.textContent) route();
+  if (whoWords() !== who.textContent) route();
 });
 route();

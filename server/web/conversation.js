@@ -109,7 +109,8 @@ export class Conversation {
   }
 }
 
-function stateWords({ speaker, outcome, source }) {
+// What is to be known of a turn beyond its words.
+export function stateWords({ speaker, outcome, source }) {
   if (outcome === "failed") return "broken off";
   if (outcome === "interrupted") return speaker === "candidate" ? "unfinished" : "interrupted";
   return source === "bank" ? "from the question bank" : "";

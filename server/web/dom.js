@@ -18,6 +18,13 @@ export function svg(name, attributes = {}, ...children) {
   return node;
 }
 
+// Gives a <select> its options, by their values.
+export function fill(select, words, chosen) {
+  for (const [value, label] of Object.entries(words)) {
+    select.append(el("option", { value, selected: value === chosen }, label));
+  }
+}
+
 // Hands a file to the browser to be kept.
 export function save(blob, name) {
   const link = el("a", { href: URL.createObjectURL(blob), download: name });

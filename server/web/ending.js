@@ -21,7 +21,7 @@ export class Ending {
   constructor(parts, client, conversation) {
     this.parts = parts;
     this.client = client;
-    this.report = new ReportPanel(parts, client, { goTo: (turn) => conversation.goTo(turn) });
+    this.report = new ReportPanel(parts.report, client.id, { goTo: (turn) => conversation.goTo(turn) });
     for (const [name, [mediaType, suffix]] of Object.entries(FORMATS)) {
       parts[name].addEventListener("click", () => this.download(parts[name], mediaType, suffix));
     }
@@ -38,7 +38,7 @@ export class Ending {
     const [title, words] = ENDS[status];
     setText(parts["ended-title"], title);
     setText(parts["ended-words"], words);
-    this.report.draw();
+    this.report.follow(client);
     if (appeared) parts["ended-title"].focus();
   }
 

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { DocumentFields } from "./documents.js";
-import { el, screen, setText, show } from "./dom.js";
+import { el, fill, screen, setText, show } from "./dom.js";
 import { erase } from "./erasing.js";
 import { uuid7 } from "./outbox.js";
 import { drawProgress } from "./progress.js";
@@ -39,12 +39,6 @@ export function homeScreen({ refused }) {
   listRecent(parts, refused);
   drawProgress(parts);
   return root;
-}
-
-function fill(select, words, chosen) {
-  for (const [value, label] of Object.entries(words)) {
-    select.append(el("option", { value, selected: value === chosen }, label));
-  }
 }
 
 // The key stays with the plan until it succeeds: pressing twice makes one interview.

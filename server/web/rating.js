@@ -22,10 +22,11 @@ export function offlineBadge() {
   return el("span", { class: "badge" }, "Feedback, not a rating");
 }
 
-export function ratingBody(rating, cite) {
+// `matched`: the description that was matched is told elsewhere.
+export function ratingBody(rating, cite, matched = false) {
   const { evidence = [], rationale, missing, anchor, anchor_text, star = [], caveats = [] } = rating;
   const facts = [
-    anchor && ["Closest description", `${anchor} of 5: ${anchor_text ?? ""}`],
+    anchor && !matched && ["Closest description", `${anchor} of 5: ${anchor_text ?? ""}`],
     missing && ["For more", missing],
     star.length && ["Found in the story", star.map((part) => STAR[part] ?? part).join(", ")],
     caveats.length && ["Mind", caveats.map((caveat) => CAVEATS[caveat] ?? caveat).join("; ")],
@@ -37,12 +38,14 @@ export function ratingBody(rating, cite) {
   ];
 }
 
-function fact([name, words]) {
+// A line of a list of facts.
+export function fact([name, words]) {
   return el("div", {}, el("dt", {}, name), el("dd", { dir: "auto" }, words));
 }
 
-function quote({ quote: words, turn }, cite) {
-  return el("blockquote", {}, el("p", { dir: "auto" }, words), cite ? el("footer", {}, cite(turn)) : "");
+function quote(evidence, cite) {
+  const words = el("p", { dir: "auto" }, evidence.quote);
+  return el("blockquote", {}, words, cite ? el("footer", {}, cite(evidence.turn, evidence)) : "");
 }
 
 // Feedback in the middle of a practice interview: folded open, as it may be folded away.

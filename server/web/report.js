@@ -1,7 +1,7 @@
 // The report in the page: waited for, fetched, drawn, taken away.
 
 import * as api from "./api.js";
-import { el, save, setText, show } from "./dom.js";
+import { el, save, screen, setText, show } from "./dom.js";
 import { reportParts } from "./sheet.js";
 
 const POLL_MS = 3000;
@@ -12,19 +12,28 @@ const FORMS = {
   "report-markdown": ["text/markdown", "md"],
 };
 const WORDS = {
-  pending: "Your report is being written. That takes a moment, or a few minutes where a model is busy; you may leave and come back.",
+  pending: "The report is being written. That takes a moment, or a few minutes where a model is busy; you may leave and come back.",
   nothing_to_report: "Nothing was answered in this interview, so there is nothing to report on.",
+  not_over: "The interview is not over; there is no report yet.",
   failed: "The report could not be written.",
   assessment: "Your answers go to reviewers. They see how these were rated, and they decide; no rating is shown here.",
 };
 
 export class ReportPanel {
-  // `goTo(turn)` shows a turn of the conversation.
-  constructor(parts, client, { goTo }) {
+  // It is put into `place`. `goTo(turn, evidence, from)` shows a turn of the conversation, `behind` has what
+  // else is told of ratings (see sheet.js), `shown(report)` is called with each report. Where the interview may go on for
+  // hours (`waitsForEnd`: false) its end is not waited for.
+  constructor(place, interviewId, { goTo, behind, shown = () => {}, waitsForEnd = true }) {
+    const { root, parts } = screen("report-panel");
+    place.append(root);
+    this.root = root;
     this.parts = parts;
-    this.client = client;
+    this.id = interviewId;
     this.goTo = goTo;
-    this.state = null; // pending | shown | failed | nothing_to_report | assessment
+    this.behind = behind;
+    this.shown = shown;
+    this.waitsForEnd = waitsForEnd;
+    this.state = null; // pending | shown | failed | not_over | nothing_to_report | assessment
     this.patient = 0; // until when a refusal is taken for one of the report before
     for (const [name, [mediaType, suffix]] of Object.entries(FORMS)) {
       parts[name].addEventListener("click", () => this.download(parts[name], mediaType, suffix));
@@ -32,8 +41,8 @@ export class ReportPanel {
     parts["report-again"].addEventListener("click", () => this.again());
   }
 
-  draw() {
-    const { view, state } = this.client;
+  // What a client of the interview knows of its report.
+  follow({ view, state }) {
     if (!view.over) return;
     if (view.mode === "assessment") this.become("assessment");
     else if (this.state === "shown" || this.asked) return;
@@ -49,16 +58,16 @@ export class ReportPanel {
   }
 
   become(state, sentence) {
-    const { parts } = this;
+    const { parts, root } = this;
     this.state = state in WORDS || state === "shown" ? state : "failed";
-    show(parts.report, true);
+    show(root, true);
     show(parts["report-progress"], this.state === "pending");
     show(parts["report-words"], this.state !== "shown");
     setText(parts["report-words"], sentence ?? WORDS[this.state] ?? "");
     show(parts["report-again"], this.state === "failed");
     show(parts["report-sheet"], this.state === "shown");
     show(parts["report-take"], this.state === "shown");
-    parts.report.setAttribute("aria-busy", String(this.state === "pending"));
+    root.setAttribute("aria-busy", String(this.state === "pending"));
   }
 
   // Asks until there is an answer. The socket tells when it is time, but is closed after a while.
@@ -67,11 +76,11 @@ export class ReportPanel {
     if (this.state !== "pending") this.become("pending");
     let found = null;
     try {
-      found = await api.report(this.client.id);
+      found = await api.report(this.id);
     } catch (problem) {
       if (this.left) return;
-      const waits = problem.passing || problem.code === "not_over" || Date.now() < this.patient;
-      if (!waits) {
+      const early = problem.code === "not_over" && this.waitsForEnd;
+      if (!(problem.passing || early || Date.now() < this.patient)) {
         this.become(problem.code, problem.code in WORDS ? undefined : problem.message);
         return;
       }
@@ -83,7 +92,7 @@ export class ReportPanel {
 
   async again() {
     try {
-      await api.writeReport(this.client.id);
+      await api.writeReport(this.id);
       this.patient = Date.now() + AGAIN_PATIENCE_MS;
       this.load();
     } catch (problem) {
@@ -92,20 +101,21 @@ export class ReportPanel {
   }
 
   showReport(report) {
-    const cite = (turn) => {
+    const cite = (turn, evidence) => {
       const button = el("button", { type: "button", class: "link" }, `Turn ${turn}`);
-      button.addEventListener("click", () => this.goTo(turn));
+      button.addEventListener("click", () => this.goTo(turn, evidence, button));
       return button;
     };
-    this.parts["report-sheet"].replaceChildren(...reportParts(report, cite));
+    this.parts["report-sheet"].replaceChildren(...reportParts(report, cite, this.behind));
     this.become("shown");
+    this.shown(report);
     this.prepare();
   }
 
   // A link to a page has to have its address when it is pressed, or the browser takes it for a pop-up.
   async prepare() {
     try {
-      const blob = await api.reportAs(this.client.id, "text/html");
+      const blob = await api.reportAs(this.id, "text/html");
       if (this.left) return;
       this.url = URL.createObjectURL(blob);
       this.parts["report-open"].href = this.url;
@@ -118,7 +128,7 @@ export class ReportPanel {
   async download(button, mediaType, suffix) {
     button.disabled = true;
     try {
-      save(await api.reportAs(this.client.id, mediaType), `report-${this.client.id}.${suffix}`);
+      save(await api.reportAs(this.id, mediaType), `report-${this.id}.${suffix}`);
       setText(this.parts["report-problem"], "");
     } catch (problem) {
       setText(this.parts["report-problem"], problem.message);

@@ -5,14 +5,18 @@ import { el } from "./dom.js";
 import { offlineBadge, ratingBody, ratingHead } from "./rating.js";
 import { numberWords } from "./words.js";
 
-export function reportParts(report, cite) {
+const nothing = () => [];
+
+// `cite(turn, evidence)` returns what leads to a turn. For those who have to defend a rating, `anchors(rating)` tells
+// what all scores mean, and `made(rating)` how it came about.
+export function reportParts(report, cite, { anchors = nothing, made = nothing } = {}) {
   return [
     report.method === "offline" ? strip() : "",
     overview(report),
     notes(report.notes ?? []),
     scores(report),
     remarks(report, cite),
-    answers(report, cite),
+    answers(report, cite, { anchors, made }),
   ].filter(Boolean);
 }
 
@@ -96,14 +100,16 @@ function remarkItem({ competency, text, turns }, cite) {
   return el("li", {}, el("strong", { dir: "auto" }, competency), el("p", { dir: "auto" }, text), el("p", { class: "fine" }, ...cites));
 }
 
-function answers({ ratings, communication }, cite) {
+function answers({ ratings, communication }, cite, behind) {
   const all = communication ? [...ratings, communication] : ratings;
   if (!all.length) return "";
-  return part("Answer by answer", ...all.map((rating) => answer(rating, cite)));
+  return part("Answer by answer", ...all.map((rating) => answer(rating, cite, behind)));
 }
 
-function answer(rating, cite) {
-  return el("details", { class: "answer" }, el("summary", {}, ...ratingHead(rating)), ...ratingBody(rating, cite));
+function answer(rating, cite, { anchors, made }) {
+  const scores = anchors(rating);
+  const body = ratingBody(rating, cite, scores.length > 0);
+  return el("details", { class: "answer" }, el("summary", {}, ...ratingHead(rating)), ...body, ...scores, ...made(rating));
 }
 
 function part(title, ...children) {

@@ -41,11 +41,20 @@ export const login = {
 
 // The user that a token names, for people to see: whether it is genuine, only the server knows.
 export function userOf(token) {
+  const sub = claimsOf(token)?.sub;
+  return typeof sub === "string" && sub ? sub : null;
+}
+
+// Whether a token's role is one that looks at everybody's interviews; that, too, the server decides.
+export function reviews(token) {
+  return ["reviewer", "admin"].includes(claimsOf(token)?.role);
+}
+
+function claimsOf(token) {
   try {
     const claims = token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/");
     const bytes = Uint8Array.from(atob(claims), (char) => char.charCodeAt(0));
-    const { sub } = JSON.parse(new TextDecoder().decode(bytes));
-    return typeof sub === "string" && sub ? sub : null;
+    return JSON.parse(new TextDecoder().decode(bytes));
   } catch {
     return null;
   }

@@ -11,6 +11,9 @@ export const TYPES = {
   mixed: "Mixed",
 };
 export const DIFFICULTIES = { easy: "Easy", medium: "Medium", hard: "Hard" };
+export const LEVELS = { intern: "Intern", junior: "Junior", mid: "Mid-level", senior: "Senior", staff: "Staff" };
+export const MODES = { practice: "practice", assessment: "assessment" };
+export const DECISIONS = { advance: "Advance", hold: "Hold", reject: "Reject" };
 export const DURATIONS = { 15: "15 minutes", 30: "30 minutes", 45: "45 minutes", 60: "60 minutes" };
 export const PHASES = {
   warmup: "Warm-up",
@@ -66,6 +69,23 @@ export function numberWords(score) {
 
 export function typeWords(type) {
   return TYPES[type] ?? type;
+}
+
+// A status for those who are not the candidate.
+export function statusWords(status) {
+  return status === "disconnected" ? "Candidate is away" : (STATUSES[status] ?? status);
+}
+
+// A price: $0 is what costs nothing, and what costs less than can be told is not told as nothing.
+export function dollarWords(micro) {
+  if (!micro) return "$0";
+  return micro < 100 ? "less than $0.0001" : `$${(micro / 1000000).toFixed(4)}`;
+}
+
+export function lengthWords(ms) {
+  const minutes = Math.floor(ms / 60000);
+  const seconds = Math.round((ms % 60000) / 1000);
+  return minutes ? `${minutes} min ${seconds} s` : `${seconds} s`;
 }
 
 export function dayWords(moment) {

@@ -158,6 +158,19 @@ def test_reviewers_decide_and_say_why(place: Place, rated: str) -> None:
     told.problem(409, "no_report")
 
 
+def test_the_anchors_are_for_reviewers(place: Place, rated: str) -> None:
+    place.ask("GET", f"{rated}/guide").problem(403, "reviewers_only")
+    guide = place.ask("GET", f"{rated}/guide", user="rex", role="reviewer").json
+    report = place.ask("GET", f"{rated}/report").json
+    assert guide["version"] == report["rubric"]
+    anchors = {question["question_id"]: question["anchors"] for question in guide["questions"]}
+    for rating in report["ratings"]:
+        assert anchors[rating["question_id"]][str(rating["anchor"])] == rating["anchor_text"]
+    absent = rated.rsplit("/", 1)[0] + "/0190a5c0-0000-7000-8000-00000000000a/guide"
+    told = place.ask("GET", absent, user="rex", role="reviewer")
+    told.problem(404, "no_such_interview")
+
+
 def test_there_is_no_report_of_what_goes_on_or_said_nothing(place: Place) -> None:
     plan = {"type": "technical", "role": "Engineer", "duration_minutes": 15}
     made = place.ask("POST", "/api/interviews", plan)
