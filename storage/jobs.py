@@ -39,6 +39,13 @@ class Backlog(Struct, frozen=True, kw_only=True):
     dead: int
 
 
+class PutBack(Struct, frozen=True, kw_only=True):
+    """When a job is due again that could not be done, in Unix ms, and why it could not."""
+
+    until: int
+    code: str
+
+
 class DeadJob(Struct, frozen=True, kw_only=True):
     """A job that was given up, and why."""
 
@@ -69,6 +76,10 @@ class Jobs(Protocol):
 
     async def postpone(self, job: Job, until: int, code: str) -> bool:
         """Put the job back until ``until``; ``code`` says why it could not be done."""
+        ...
+
+    async def put_back(self, name: str) -> PutBack | None:
+        """Return until when the job of that name is put back; None where it is not."""
         ...
 
     async def bury(self, job: Job, code: str) -> bool:

@@ -199,7 +199,7 @@ def _unpaid(refusal: Refusal, clock: Clock) -> AssessmentFailedError:
         return AssessmentFailedError("budget", retryable=False)
     left = (DAY_MS - clock.now() % DAY_MS) / 1000
     after = left + clock.random() * MIDNIGHT_S
-    return AssessmentFailedError("budget", retryable=True, after_s=after)
+    return AssessmentFailedError("day_budget", retryable=True, after_s=after)
 
 
 def _given_up(failure: CallFailedError) -> AssessmentFailedError:

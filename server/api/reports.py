@@ -5,7 +5,6 @@ from typing import Any, Literal
 import msgspec
 from litestar import Controller, Request, Response, get, post
 from litestar.datastructures import CacheControlHeader
-from litestar.openapi.datastructures import ResponseSpec
 
 from protocol.events import ReportView
 from protocol.guide import Guide
@@ -14,25 +13,17 @@ from server.api.accept import preferred
 from server.api.deps import Deps
 from server.api.described import SECURED, refusals
 from server.api.forms import FORMS, Decided, InForms, decided, in_form
+from server.api.pending import PENDING, Pending, pending
 from server.auth import Caller
 from server.ids import uuid7
 from server.problems import ProblemError, absent
+from storage.errors import StorageError
 from storage.postgres.assessments import Assessed, Decision
 from storage.postgres.records import Interview
 
 AGAIN_MS = 60_000
 """A report that is not older is not written again: each costs model calls."""
 LONGEST_REASON = 4_000
-_RETRY_S = "3"
-
-
-class Ordered(msgspec.Struct, frozen=True, kw_only=True):
-    """The report is being written."""
-
-    status: Literal["pending"] = "pending"
-
-
-_PENDING = {202: ResponseSpec(Ordered, generate_examples=False, description="It is being written.")}
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -50,7 +41,7 @@ class Reports(Controller):
     security = SECURED
     cache_control = CacheControlHeader(no_store=True)
 
-    @get("/report", responses=_PENDING | refusals(403, 404, 406, 409), operation_class=InForms)
+    @get("/report", responses=PENDING | refusals(403, 404, 406, 409), operation_class=InForms)
     async def report(
         self, deps: Deps, caller: Caller, interview_id: str, request: Request[Any, Any, Any]
     ) -> Response[Decided]:
@@ -59,14 +50,14 @@ class Reports(Controller):
         assessed = await deps.assessments.assessed(interview_id) or _NOTHING
         if assessed.report is None:
             await _explain(deps, interview)
-            pending: Response[Any] = _pending()
-            return pending
+            waits: Response[Any] = await _pending(deps, interview_id)
+            return waits
         form = preferred(request.headers.get("accept", ""), tuple(FORMS))
         turns = await deps.archive.transcript(interview_id)
         return await in_form(form, decided(assessed.report, assessed.decisions), turns)
 
     @post("/report", status_code=202, responses=refusals(403, 404, 409, 429))
-    async def write(self, deps: Deps, caller: Caller, interview_id: str) -> Response[Ordered]:
+    async def write(self, deps: Deps, caller: Caller, interview_id: str) -> Response[Pending]:
         """Have the report written again: every answer is rated anew."""
         interview = await _permitted(deps, caller, interview_id)
         if interview.status not in ENDED:
@@ -79,7 +70,7 @@ class Reports(Controller):
                 429, "report_is_new", "The report was just written.", {"Retry-After": wait}
             )
         await deps.orders.write(interview_id, again=assessed.report is not None)
-        return _pending()
+        return await _pending(deps, interview_id)
 
     @get("/guide", responses=refusals(403, 404))
     async def guide(self, deps: Deps, caller: Caller, interview_id: str) -> Guide:
@@ -118,8 +109,12 @@ class Reports(Controller):
         return decision
 
 
-def _pending() -> Response[Ordered]:
-    return Response(Ordered(), status_code=202, headers={"Retry-After": _RETRY_S})
+async def _pending(deps: Deps, interview_id: str) -> Response[Pending]:
+    try:
+        put_back = await deps.orders.put_back(interview_id)
+    except StorageError:
+        put_back = None  # the queue is not needed to say that there is no report yet
+    return pending(put_back, deps.clock.now())
 
 
 _NO_GUIDE = Guide(version="", questions=())

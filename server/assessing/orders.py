@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from protocol.session import Session
-from storage.jobs import Job, Jobs, Priority
+from storage.jobs import Job, Jobs, Priority, PutBack
 
 WORDS = "words"
 
@@ -83,16 +83,23 @@ class OrderBook:
         """Order a report out of turn; False where one is being written already."""
         return await self._place(Write(interview_id, again), "low")
 
+    async def put_back(self, interview_id: str) -> PutBack | None:
+        """Return until when the report's order is put back, and why; None where it is not."""
+        return await self._jobs.put_back(_name(Write(interview_id)))
+
     async def word(self, interview_id: str) -> bool:
         """Order wordings; False where they are being made already."""
         return await self._place(Word(interview_id), "normal")
 
     async def _place(self, order: Order, priority: Priority) -> bool:
-        name = f"{order.interview_id}:{_part(order)}"
-        placed = await self._jobs.enqueue(name, msgspec.json.encode(order), priority)
+        placed = await self._jobs.enqueue(_name(order), msgspec.json.encode(order), priority)
         if placed:
             self.placed.set()
         return placed
+
+
+def _name(order: Order) -> str:
+    return f"{order.interview_id}:{_part(order)}"
 
 
 def _part(order: Order) -> str:

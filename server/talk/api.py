@@ -49,6 +49,11 @@ class _Given(Struct, frozen=True):
     ticket: str
 
 
+class _Pending(Struct, frozen=True):
+    reason: str = ""
+    detail: str = ""
+
+
 class Api:
     """One server, as one user."""
 
@@ -123,11 +128,19 @@ class Api:
             if refused.code == "not_over":  # its end is not stored yet
                 return None
             raise
-        return None if status == PENDING else text.decode(errors="replace")
+        if status != PENDING:
+            return text.decode(errors="replace")
+        pending = self._decoded(_Pending, text)
+        if pending.reason == "day_budget":  # nobody at a terminal waits for midnight
+            raise RefusedError(pending.detail, pending.reason)
+        return None
 
     async def _told(self, kind: type[T], method: str, path: str, **options: Any) -> T:
+        return self._decoded(kind, await self._ask(method, path, **options))
+
+    def _decoded(self, kind: type[T], text: bytes) -> T:
         try:
-            return msgspec.json.decode(await self._ask(method, path, **options), type=kind)
+            return msgspec.json.decode(text, type=kind)
         except msgspec.MsgspecError:
             raise self._stranger() from None
 

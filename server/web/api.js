@@ -104,10 +104,12 @@ export async function transcriptAs(interviewId, mediaType) {
   return (await call("GET", path, { accept: mediaType })).blob();
 }
 
-// The report, or null while it is being written.
+// {report}, or while it is being written {waits}: for what, until when, and after how many seconds to ask again.
 export async function report(interviewId) {
   const reply = await call("GET", `/api/interviews/${interviewId}/report`, { accept: "application/json" });
-  return reply.status === 202 ? null : reply.json();
+  const found = await reply.json();
+  if (reply.status !== 202) return { report: found };
+  return { waits: { reason: null, ...found, seconds: Number(reply.headers.get("Retry-After")) || 0 } };
 }
 
 export async function reportAs(interviewId, mediaType) {

@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 import { el, save, screen, setText, show } from "./dom.js";
 import { reportParts } from "./sheet.js";
+import { dayWords } from "./words.js";
 
 const POLL_MS = 3000;
 const POLL_CAP_MS = 15000;
@@ -34,6 +35,7 @@ export class ReportPanel {
     this.shown = shown;
     this.waitsForEnd = waitsForEnd;
     this.state = null; // pending | shown | failed | not_over | nothing_to_report | assessment
+    this.waits = null; // what the report waits for before it can be written
     this.patient = 0; // until when a refusal is taken for one of the report before
     for (const [name, [mediaType, suffix]] of Object.entries(FORMS)) {
       parts[name].addEventListener("click", () => this.download(parts[name], mediaType, suffix));
@@ -45,6 +47,7 @@ export class ReportPanel {
   follow({ view, state }) {
     if (!view.over) return;
     if (view.mode === "assessment") this.become("assessment");
+    else if (this.waits && view.report?.ready) this.hurry();
     else if (this.state === "shown" || this.asked) return;
     else if (view.report?.ready || (state === "closed" && !view.report)) this.load();
     else if (view.report) this.become(view.report.code);
@@ -61,20 +64,21 @@ export class ReportPanel {
     const { parts, root } = this;
     this.state = state in WORDS || state === "shown" ? state : "failed";
     show(root, true);
-    show(parts["report-progress"], this.state === "pending");
+    const writing = this.state === "pending" && !this.waits;
+    show(parts["report-progress"], writing);
     show(parts["report-words"], this.state !== "shown");
     setText(parts["report-words"], sentence ?? WORDS[this.state] ?? "");
     show(parts["report-again"], this.state === "failed");
     show(parts["report-sheet"], this.state === "shown");
     show(parts["report-take"], this.state === "shown");
-    root.setAttribute("aria-busy", String(this.state === "pending"));
+    root.setAttribute("aria-busy", String(writing));
   }
 
   // Asks until there is an answer. The socket tells when it is time, but is closed after a while.
   async load(pause = POLL_MS) {
     this.asked = true;
     if (this.state !== "pending") this.become("pending");
-    let found = null;
+    let found = {};
     try {
       found = await api.report(this.id);
     } catch (problem) {
@@ -86,8 +90,22 @@ export class ReportPanel {
       }
     }
     if (this.left) return;
-    if (found) this.showReport(found);
-    else this.timer = setTimeout(() => this.load(Math.min(2 * pause, POLL_CAP_MS)), pause);
+    this.waits = found.waits?.reason ? found.waits : null;
+    if (found.report) this.showReport(found.report);
+    else this.wait(pause);
+  }
+
+  wait(pause) {
+    this.become("pending", this.waits && waitWords(this.waits));
+    const longer = Math.max(pause, 1000 * (this.waits?.seconds ?? 0));
+    this.timer = setTimeout(() => this.load(Math.min(2 * pause, POLL_CAP_MS)), longer);
+  }
+
+  // The report is there before it was expected.
+  hurry() {
+    this.waits = null;
+    clearTimeout(this.timer);
+    this.load();
   }
 
   async again() {
@@ -136,4 +154,12 @@ export class ReportPanel {
       button.disabled = false;
     }
   }
+}
+
+function waitWords({ reason, until }) {
+  const when = dayWords(until);
+  if (reason === "day_budget") {
+    return `The day's budget for the model is spent. The report is written when the next one begins, on ${when}; you may leave and come back.`;
+  }
+  return `The report could not be written yet. That is tried again on ${when}; you may leave and come back.`;
 }

@@ -66,9 +66,9 @@ export class Verdicts {
     setText(parts["verdict-problem"], problem.message);
     if (problem.status) return;
     // It may have been recorded all the same: what is there now is shown.
-    const now = await api.report(this.id).catch(() => null);
-    if (now?.decisions) {
-      this.decisions = now.decisions;
+    const now = await api.report(this.id).catch(() => ({}));
+    if (now.report) {
+      this.decisions = now.report.decisions;
       this.draw();
       setText(parts["verdict-problem"], "No answer came. What is recorded by now stands above.");
     }

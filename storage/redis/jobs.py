@@ -3,13 +3,25 @@
 from collections.abc import Sequence
 from typing import Any
 
-from storage.jobs import CRASHES, DEAD_JOBS, PRIORITIES, Backlog, DeadJob, Job, Priority
+import msgspec
+from msgspec import Struct
+
+from storage.jobs import CRASHES, DEAD_JOBS, PRIORITIES, Backlog, DeadJob, Job, Priority, PutBack
 from storage.redis.store import RedisStore
 
 _PREFIX = "viva:{jobs}:"
 _STREAMS = tuple(_PREFIX + priority for priority in PRIORITIES)
-_LATER, _DEAD = f"{_PREFIX}later", f"{_PREFIX}dead"
-_KEYS = (f"{_PREFIX}known", _LATER, _DEAD, *_STREAMS)
+_KNOWN, _LATER, _DEAD = f"{_PREFIX}known", f"{_PREFIX}later", f"{_PREFIX}dead"
+_KEYS = (_KNOWN, _LATER, _DEAD, *_STREAMS)
+
+
+class _Known(Struct, frozen=True):
+    """What jobs.lua remembers of a job, as far as it is told."""
+
+    code: str = ""
+
+
+_known = msgspec.json.Decoder(_Known)
 
 
 class RedisJobs:
@@ -39,6 +51,13 @@ class RedisJobs:
     async def postpone(self, job: Job, until: int, code: str) -> bool:
         """See `Jobs.postpone`."""
         return bool(await self._call("job_postpone", job.name, job.delivery, until, code))
+
+    async def put_back(self, name: str) -> PutBack | None:
+        """See `Jobs.put_back`."""
+        until, known = await self._store.plain(("ZSCORE", _LATER, name), ("HGET", _KNOWN, name))
+        if until is None or known is None:
+            return None
+        return PutBack(until=int(float(until)), code=_known.decode(known).code)
 
     async def bury(self, job: Job, code: str) -> bool:
         """See `Jobs.bury`."""

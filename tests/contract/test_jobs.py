@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from storage.jobs import CRASHES, Job
+from storage.jobs import CRASHES, Job, PutBack
 from storage.redis.jobs import RedisJobs
 from storage.redis.store import RedisStore
 from tests.contract.backends import RedisBackend
@@ -94,6 +94,22 @@ async def test_a_job_that_is_put_back_comes_again_when_it_is_due(real: RedisBack
     assert (again.name, again.tries) == ("one", 1)
     assert not await jobs.finish(job), "the first delivery is over"
     assert await jobs.finish(again)
+
+
+async def test_it_is_told_until_when_and_why_a_job_is_put_back(real: RedisBackend) -> None:
+    jobs = _queue(real)
+    assert await jobs.put_back("one") is None
+    await jobs.enqueue("one", b'{"n":"\xc3\xa9"}')
+    assert await jobs.put_back("one") is None, "it waits, and was not put back"
+    due = real.now() + 80
+    assert await jobs.postpone(await _one(jobs), due, "down")
+    assert await jobs.put_back("one") == PutBack(until=due, code="down")
+    assert await jobs.put_back("two") is None
+    await asyncio.sleep(0.1)
+    again = await _one(jobs)
+    assert await jobs.put_back("one") is None, "it is worked at"
+    await jobs.finish(again)
+    assert await jobs.put_back("one") is None
 
 
 async def test_a_job_that_kills_its_workers_is_buried(real: RedisBackend) -> None:

@@ -25,6 +25,7 @@ Start = Callable[..., Instance]
 HOSTILE = '<img src=x onerror="document.title=1"><script>document.title = 2</script> \U0001f600'
 SAID = f"{HOSTILE} {ANSWER} {ANSWER} quality:strong"
 PATIENCE_S = 20.0
+DAY_MS = 86_400_000
 
 
 @pytest.fixture
@@ -198,6 +199,32 @@ def test_what_goes_on_has_no_report_yet(start: Start, watched: Watched) -> None:
     page.goto(f"{instance.url}/#/review/{made.json['id'][:-1]}f")
     expect(part(page, "title")).to_have_text("This interview cannot be shown")
     expect(part(page, "problem")).to_have_text("There is no such interview.")
+
+
+def test_a_report_that_waits_for_a_days_budget_says_so(
+    start: Start, watched: Watched, model: dict[str, str], database_url: str
+) -> None:
+    instance = start(**model, VIVA_BUDGET_DAY_USD="0.000001")
+    interview = _put(database_url, SAID, SAID)
+    path = f"/api/interviews/{interview}/report"
+    assert ask(instance, "POST", path, user="rex", role="reviewer").status == 202
+    deadline = time.monotonic() + PATIENCE_S
+    while "reason" not in (told := ask(instance, "GET", path, user="rex", role="reviewer")).json:
+        assert told.status == 202
+        assert time.monotonic() < deadline, "nobody said what it waits for"
+        time.sleep(0.1)
+    now = time.time() * 1000
+    assert (told.status, told.json["reason"]) == (202, "day_budget")
+    assert 0 <= told.json["until"] - (now - now % DAY_MS + DAY_MS) < 60_000
+    left_s = (told.json["until"] - now) / 1000
+    assert abs(int(told.headers["Retry-After"]) - max(3, min(3600, left_s))) < 5
+    again = ask(instance, "POST", path, user="rex", role="reviewer")
+    assert (again.status, again.json["reason"]) == (202, "day_budget")
+    page = watched.page()
+    _log_in(page, instance.url)
+    page.goto(f"{instance.url}/#/review/{interview}")
+    expect(part(page, "report-words")).to_contain_text("The day's budget for the model is spent.")
+    expect(part(page, "report-progress")).to_be_hidden()
 
 
 def test_a_candidate_is_refused(start: Start, watched: Watched, database_url: str) -> None:

@@ -214,7 +214,7 @@ def test_the_document_describes_the_forms(place: Place) -> None:
     told = document["paths"]["/api/interviews/{interview_id}/report"]["get"]["responses"]
     forms = {"application/json", "text/markdown", "text/html", "application/pdf"}
     assert set(told["200"]["content"]) == forms
-    assert told["202"]["content"]["application/json"]["schema"]["$ref"].endswith("Ordered")
+    assert told["202"]["content"]["application/json"]["schema"]["$ref"].endswith("Pending")
     assert {"403", "404", "406", "409"} <= told.keys()
     assert "decisions" in document["components"]["schemas"]["Decided"]["properties"]
     assert "get" in document["paths"]["/api/progress"]

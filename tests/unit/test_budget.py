@@ -283,7 +283,8 @@ def test_an_interview_that_is_spent_is_never_rated() -> None:
 @pytest.mark.parametrize("scope", ["user_day", "day"])
 def test_a_day_that_is_spent_is_rated_on_the_next(scope: Scope) -> None:
     failure, source = unpaid(Purse(0, scope=scope))
-    assert (failure.retryable, source.prompts) == (True, [])
+    assert (failure.code, failure.retryable) == ("day_budget", True)
+    assert source.prompts == []
     assert failure.after_s is not None
     assert 0 <= failure.after_s - (DAY_MS - NOW_MS % DAY_MS) / 1000 < 60
 

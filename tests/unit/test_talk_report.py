@@ -71,6 +71,25 @@ class _Api(Api):
         return self._answers.pop(0)
 
 
+class _Pending(Api):
+    def __init__(self, body: bytes) -> None:
+        super().__init__("http://127.0.0.1:1", "")
+        self._body = body
+
+    async def _reply(self, method: str, path: str, **options: Any) -> tuple[int, bytes]:
+        del method, path, options
+        return 202, self._body
+
+
+@pytest.mark.anyio
+async def test_midnight_is_not_waited_for() -> None:
+    spent = b'{"status":"pending","reason":"day_budget","detail":"It is spent.","until":1}'
+    with pytest.raises(RefusedError, match="It is spent"):
+        await _Pending(spent).report("i")
+    for body in (b'{"status":"pending"}', b'{"status":"pending","reason":"delayed","until":1}'):
+        assert await _Pending(body).report("i") is None
+
+
 @pytest.mark.anyio
 async def test_a_report_is_waited_for_with_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("server.talk.report._POLLS_S", (0.0,))
