@@ -27,10 +27,17 @@ _LIBRARIES = 8
 
 
 class RedisStore:
-    """The live sessions in Redis. It owns no connection: the client comes from the lifespan."""
+    """The live sessions in Redis. It owns no connection: the clients come from the lifespan.
 
-    def __init__(self, client: Client, *, max_log: int = live.LOG_LENGTH) -> None:
+    ``urgent`` has the connections of those calls that must not queue behind others where Redis is
+    slow: renewals, whose turns lapse meanwhile, and appends. One of each is under way at a time.
+    """
+
+    def __init__(
+        self, client: Client, *, urgent: Client | None = None, max_log: int = live.LOG_LENGTH
+    ) -> None:
         self._client: Any = client  # redis-py's signatures are open-ended
+        self._urgent: Any = urgent or client
         self._max_log = max_log
 
     async def prepare(self) -> None:
@@ -150,7 +157,7 @@ class RedisStore:
         calls = [
             resp.command(_args("renew", 10, name, name, fence, lease_ms)) for name, fence in leases
         ]
-        answers = await self._pipeline(calls, tolerant=True)
+        answers = await self._pipeline(calls, urgent=True)
         return [isinstance(reply, list) and reply[0] == b"ok" for reply in answers]
 
     async def release(self, interview_id: str, fence: str) -> bool:
@@ -161,7 +168,7 @@ class RedisStore:
     async def append(self, appends: Sequence[live.Append]) -> list[live.Appended | live.Fenced]:
         """See `LiveStore.append`."""
         calls = [resp.append(append, self._max_log) for append in appends]
-        answers = await self._pipeline(calls, tolerant=True)
+        answers = await self._pipeline(calls, urgent=True)
         return [replies.appended(reply, a.body) for reply, a in zip(answers, appends, strict=True)]
 
     # --- reading and waking -----------------------------------------------------------------------
@@ -327,37 +334,25 @@ class RedisStore:
             await self._load_library()
             return await self._client.execute_command(*arguments)
 
-    async def _pipeline(self, calls: Sequence[bytes], *, tolerant: bool = False) -> list[Any]:
+    async def _pipeline(self, calls: Sequence[bytes], *, urgent: bool = False) -> list[Any]:
         """Make packed calls in one round trip. The first error is raised; all can be repeated.
 
-        Where ``tolerant``, a refusal of one call stands in for its reply: an interview whose keys
-        are damaged must not stop the others.
+        Of ``urgent`` ones a refusal stands in for the reply: an interview whose keys are damaged
+        must not stop the others.
         """
-        answers = await self._send(calls)
+        client = self._urgent if urgent else self._client
+        answers = await _send(client, calls)
         if any(isinstance(reply, Exception) and _unloaded(reply) for reply in answers):
             with translated():
                 await self._load_library()
-            answers = await self._send(calls)
+            answers = await _send(client, calls)
         for reply in answers:
             if isinstance(reply, Exception):
                 error = translate(reply)
-                if not (tolerant and isinstance(error, BadDataError)):
+                if not (urgent and isinstance(error, BadDataError)):
                     raise error from reply
                 _log.error("call refused", error=type(reply).__name__)
         return answers
-
-    async def _send(self, calls: Sequence[bytes]) -> list[Any]:
-        with translated():
-            pool = self._client.connection_pool
-            connection = await pool.get_connection()
-            try:
-                async with asyncio.timeout(CALL_TIMEOUT_S):
-                    return await exchange(connection, calls)
-            except BaseException:
-                await connection.disconnect(nowait=True)  # replies may still come
-                raise
-            finally:
-                await pool.release(connection)
 
     async def _drop_libraries(self) -> None:
         # An instance that still uses one of them finds it missing, and loads it again.
@@ -373,6 +368,20 @@ class RedisStore:
         except exceptions.ResponseError as error:
             if "already exists" not in str(error):
                 raise
+
+
+async def _send(client: Any, calls: Sequence[bytes]) -> list[Any]:
+    with translated():
+        pool = client.connection_pool
+        connection = await pool.get_connection()
+        try:
+            async with asyncio.timeout(CALL_TIMEOUT_S):
+                return await exchange(connection, calls)
+        except BaseException:
+            await connection.disconnect(nowait=True)  # replies may still come
+            raise
+        finally:
+            await pool.release(connection)
 
 
 @lru_cache(maxsize=8)

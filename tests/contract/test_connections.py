@@ -124,6 +124,24 @@ async def test_a_black_hole_costs_a_bounded_wait(valkey: RedisBackend) -> None:
         await client.aclose()
 
 
+async def test_renewals_and_appends_do_not_queue_behind_other_calls(valkey: RedisBackend) -> None:
+    client, urgent = connect(valkey.url, 1), connect(valkey.url, 2)
+    store = RedisStore(client, urgent=urgent)
+    await started(store)
+    held = await acquired(store)
+    pool = client.connection_pool
+    connection = await pool.get_connection()  # some call's, which does not come to its end
+    async with asyncio.timeout(CALL_TIMEOUT_S):
+        assert await store.renew([(NAME, held.fence)]) == [True]
+        (appended,) = await store.append([piece(held.fence, 1)])
+        assert isinstance(appended, Appended)
+    with pytest.raises(BackendDownError):
+        await store.load(NAME)
+    await pool.release(connection)
+    await client.aclose()
+    await urgent.aclose()
+
+
 async def test_a_refused_connection_is_said_at_once(valkey: RedisBackend) -> None:
     async with proxied(valkey.url) as proxy:
         client = connect(proxy.url)
