@@ -34,6 +34,11 @@ class Config(Struct, frozen=True, kw_only=True):
     settings: Mapping[str, str] = {}
     resumable: bool = False
     """Whether the source of words can be taken up where it broke off: no reset is right then."""
+    proxied: bool = True
+    """Whether each instance has Redis behind a proxy, which a fault can be put into, or a watch.
+
+    It runs on the candidates' loop: with hundreds of them it is slower than any network.
+    """
 
 
 class Report(Struct, kw_only=True):
@@ -96,10 +101,13 @@ class Rig:
         async with AsyncExitStack() as stack:
             self._http = await stack.enter_async_context(Http(connector=TCPConnector(limit=500)))
             for place in range(self.config.instances):
-                proxy = RedisProxy(self.config.redis_url)
-                proxy.seen = self._watching(place)
-                self.proxies.append(await stack.enter_async_context(proxy.running()))
-                self.served.append(self._instance(place))
+                redis_url = self.config.redis_url
+                if self.config.proxied:
+                    proxy = RedisProxy(redis_url)
+                    proxy.seen = self._watching(place)
+                    self.proxies.append(await stack.enter_async_context(proxy.running()))
+                    redis_url = proxy.url
+                self.served.append(self._instance(place, redis_url))
             stack.callback(self._end_all)
             await asyncio.gather(*(served.start() for served in self.served))
             yield self
@@ -184,10 +192,10 @@ class Rig:
 
     # --- instances ---
 
-    def _instance(self, place: int) -> Served:
+    def _instance(self, place: int, redis_url: str) -> Served:
         settings = {
             "DATABASE_URL": self.config.database_url,
-            "REDIS_URL": self.proxies[place].url,
+            "REDIS_URL": redis_url,
             "VIVA_MAX_INTERVIEWS_PER_USER": "10000",
             **self.config.settings,
         }
