@@ -4,9 +4,10 @@ import math
 import re
 import tomllib
 from collections.abc import Mapping
+from functools import cache
 from importlib import resources
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ai.chunks import Usage
 
@@ -28,6 +29,10 @@ class Price(NamedTuple):
         cost = fresh * self.input + usage.cached_tokens * self.cached
         return math.ceil(round(cost + usage.output_tokens * self.output, 6))
 
+    def times(self, share: float) -> "Price":
+        """Return the price at ``share`` of it."""
+        return Price(self.input * share, self.cached * share, self.output * share)
+
     def most(self, input_tokens: int, output_tokens: int) -> int:
         """Return what so many tokens cost at most: nothing is cached."""
         return self.cost(Usage(input_tokens, 0, output_tokens))
@@ -41,9 +46,18 @@ class Price(NamedTuple):
 
 def load_prices(own: Mapping[str, Price] = MappingProxyType({})) -> Mapping[str, Price]:
     """Read the table that comes with the package; ``own`` prices go before it."""
-    text = resources.files("ai").joinpath("prices.toml").read_text(encoding="utf-8")
-    table = {model: Price(*numbers) for model, numbers in tomllib.loads(text)["models"].items()}
+    table = {model: Price(*numbers) for model, numbers in _file()["models"].items()}
     return table | dict(own)
+
+
+def load_batch_share() -> float:
+    """Return which share of its price a call costs as a line of a batch."""
+    return float(_file()["batch"])
+
+
+@cache
+def _file() -> dict[str, Any]:
+    return tomllib.loads(resources.files("ai").joinpath("prices.toml").read_text(encoding="utf-8"))
 
 
 def price_of(model: str, prices: Mapping[str, Price]) -> Price | None:

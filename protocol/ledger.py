@@ -6,7 +6,8 @@ from msgspec import Meta, Struct
 
 from protocol.scalars import Count, Milliseconds, Ordinal
 
-Api = Literal["chat", "responses", "bank", "cache"]
+Api = Literal["chat", "responses", "batch", "bank", "cache"]
+"""``batch`` is a line of a batch of either of the first two, at the price of batches."""
 CallOutcome = Literal["completed", "aborted", "failed", "refused"]
 """How a call ended: to its end; closed by this side (barge-in, draining, a lost lease); broken by
 the provider or the network; or answered with a refusal."""

@@ -22,8 +22,11 @@ from ai.wording.maker import build_maker
 from protocol.closes import Close
 from protocol.session import Session
 from server.api.limits import UserLimits
+from server.assessing.batcher import Batcher, build_batcher
 from server.assessing.desk import Desk
+from server.assessing.groups import Hours, Pace
 from server.assessing.orders import OrderBook, Orders
+from server.assessing.shelf import PostgresShelf
 from server.assessing.worker import Worker
 from server.budgetbook import BudgetBook
 from server.caching import Caching, lists_of, progress_of
@@ -54,6 +57,7 @@ from storage.errors import StorageError, UnmigratedError
 from storage.gate import Limits
 from storage.postgres.archive import Archive
 from storage.postgres.assessments import Assessments
+from storage.postgres.batches import Batches
 from storage.postgres.profiles import Profiles
 from storage.redis.budgets import RedisBudgets
 from storage.redis.cache import RedisCache
@@ -145,9 +149,17 @@ class Instance:
             meter=self.meters,
         )
         self.assessments = Assessments(self.archive.database)
+        self.batches = Batches(self.archive.database)
         self.assessor = build_assessor(
-            _ai(settings), self.book, self.clock, self.budgets, self.turnstile
+            _ai(settings),
+            self.book,
+            self.clock,
+            self.budgets,
+            self.turnstile,
+            shelf=PostgresShelf(self.batches, self.clock),
+            parks=_in_batches(settings),
         )
+        self.batcher = self._batcher()
         self.worker = Worker(
             jobs=self.jobs,
             book=self.orders,
@@ -159,6 +171,7 @@ class Instance:
                 clock=self.clock,
                 reported=lambda user: self.caching.stale((progress_of(user),)),
                 wordings=self.wordings,
+                defers=_in_batches(settings),
             ),
             archive=self.assessments,
             clock=self.clock,
@@ -207,6 +220,21 @@ class Instance:
             maker=maker,
         )
 
+    def _batcher(self) -> Batcher:
+        settings = self.settings
+        return build_batcher(
+            _ai(settings),
+            store=self.batches,
+            ledger=self.archive,
+            budgets=RedisBudgets(self.store),
+            caps=_caps(settings),
+            book=self.orders,
+            clock=self.clock,
+            meter=self.meters,
+            pace=Pace(settings.batch_wait_s),
+            hours=Hours(*settings.batch_hours) if _in_batches(settings) else None,
+        )
+
     @property
     def backends(self) -> Backends:
         """What the sockets need."""
@@ -239,7 +267,8 @@ class Instance:
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
         """Open, work, close. A failing task calls `on_failure`, which ends the process."""
-        assessing = [self.worker.run()] if self.settings.worker_jobs else []
+        works = bool(self.settings.worker_jobs)
+        assessing = [self.worker.run(), self.batcher.run()] if works else []
         everything = (
             self.notifier.run(self.hub.hear),
             self.hub.run(),
@@ -266,6 +295,7 @@ class Instance:
         """Make ratings and reports, and nothing else; see `running`."""
         tasks = (
             self.worker.run(),
+            self.batcher.run(),
             self.writer.run(),
             self.book.run(),
             self.budgets.run(),
@@ -285,6 +315,7 @@ class Instance:
             opened.push_async_callback(self.archive.close)
             opened.push_async_callback(self.interviewer.aclose)
             opened.push_async_callback(self.assessor.aclose)
+            opened.push_async_callback(self.batcher.aclose)
             opened.push_async_callback(self.wordings.aclose)
             await self.archive.open()
             _tell_unpriced(self.settings)
@@ -373,6 +404,10 @@ def _caps(settings: Settings) -> Caps:
         day=_micro_usd(settings.budget_day_usd),
         soft=settings.budget_soft,
     )
+
+
+def _in_batches(settings: Settings) -> bool:
+    return settings.ratings == "batch" and settings.openai_api_key is not None
 
 
 def _micro_usd(usd: float) -> int:

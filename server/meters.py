@@ -68,6 +68,18 @@ class Meters:
         )
         self._waiting = Gauge("viva_jobs_waiting", "Orders that wait", registry=registry)
         self._dead = Gauge("viva_jobs_dead", "Orders that were given up", registry=registry)
+        self._batches = Counter(
+            "viva_rating_batches",
+            "Batches of ratings, sent and by their end",
+            ["end"],
+            registry=registry,
+        )
+        self._parked = Gauge(
+            "viva_ratings_parked",
+            "Ratings that wait for a batch, or are in one",
+            ["where"],
+            registry=registry,
+        )
         self._calls = Counter(
             "viva_model_calls", "Model calls", ["model", "outcome"], registry=registry
         )
@@ -151,6 +163,15 @@ class Meters:
         """See `JobMeter.jobs_waiting`."""
         self._waiting.set(waiting)
         self._dead.set(dead)
+
+    def batch_ended(self, end: str) -> None:
+        """See `BatchMeter.batch_ended`."""
+        self._batches.labels(end).inc()
+
+    def parked(self, waiting: int, sent: int) -> None:
+        """See `BatchMeter.parked`."""
+        self._parked.labels("waiting").set(waiting)
+        self._parked.labels("sent").set(sent)
 
     def budget_refused(self, scope: str) -> None:
         """See `BudgetMeter.budget_refused`."""

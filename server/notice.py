@@ -20,6 +20,11 @@ _STORED = (
     "{provider} stores each of these requests, and its answer, until the interviewer's turn is "
     "over. It is then asked to erase them."
 )
+_GROUPED = (
+    "Where answers are assessed for reviewers, they are sent to {provider} once more, after the "
+    "interview, together with those of others. They lie there until they are rated, for a day or "
+    "two, and are then deleted."
+)
 _KEPT = (
     "The words of the interview, yours and the interviewer's, are written down with their times "
     "and kept on the server until you erase the interview."
@@ -44,5 +49,7 @@ def notice(settings: Settings) -> Notice:
     stored = settings.background and settings.api == "responses"
     if stored:
         points.insert(2, _STORED.format(provider=provider))
-    version = f"{DATED}-model-stored" if stored else f"{DATED}-model"
+    if settings.ratings == "batch":
+        points.insert(-2, _GROUPED.format(provider=provider))
+    version = f"{DATED}-model{'-stored' * stored}{'-grouped' * (settings.ratings == 'batch')}"
     return Notice(version=version, points=tuple(points))

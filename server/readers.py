@@ -137,6 +137,14 @@ def _prices(text: str) -> dict[str, Prices]:
     return prices
 
 
+def _hours(text: str) -> tuple[int, int]:
+    match = _SPAN.fullmatch(text.strip())
+    first, until = (int(match[1]), int(match[2])) if match else (0, 0)
+    if first == until or first > 23 or until > 24:
+        raise ValueError("it has to be two hours of UTC like 22-6, or 0-24")
+    return first, until
+
+
 def _models(text: str) -> tuple[str, ...]:
     models = tuple(_items(text))
     if len(models) > MOST_MODELS or len(set(models)) < len(models):
@@ -145,10 +153,12 @@ def _models(text: str) -> tuple[str, ...]:
 
 
 MOST_MODELS = 9
+_SPAN = re.compile(r"([0-9]{1,2})-([0-9]{1,2})")
 _PRICE = number(0, 10_000)
 _ONE = ("input", "cached", "output")
 FLAG = Reader("`1` or `0`", _flag)
 HOSTS = Reader("`host` or `host:port`, with commas", _hosts)
+HOURS = Reader("`hour-hour` of UTC", _hours)
 MODELS = Reader("models, with commas", _models)
 ORIGINS = Reader("`scheme://host` or `scheme://host:port`, with commas", _origins)
 WEB_ADDRESS = Reader("`http://` or `https://`", _web_address)

@@ -12,6 +12,7 @@ from msgspec import Struct
 from server.readers import (
     FLAG,
     HOSTS,
+    HOURS,
     MODELS,
     ORIGINS,
     PRICES,
@@ -55,6 +56,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     bank_pace: float
     assessor_model: str
     assessor_samples: int
+    ratings: Literal["live", "batch"]
+    batch_hours: tuple[int, int]
+    batch_wait_s: float
     worker_jobs: int
     prices: Mapping[str, Prices]
     budget_interview_usd: float
@@ -314,6 +318,28 @@ DECLARED: tuple[Declared, ...] = (
         number(1, 600),
         "60",
         "how long one call of the assessor may take, in seconds",
+    ),
+    Declared(
+        "VIVA_RATINGS",
+        "ratings",
+        one_of("live", "batch"),
+        "live",
+        "`batch`: ratings of assessments, for which no candidate waits, go to the provider's Batch "
+        "API in groups, at half the price; reports then come hours later. `live`: at once",
+    ),
+    Declared(
+        "VIVA_BATCH_HOURS",
+        "batch_hours",
+        HOURS,
+        "22-6",
+        "from which hour until which batches are sent, in UTC; `0-24`: at any time",
+    ),
+    Declared(
+        "VIVA_BATCH_WAIT_S",
+        "batch_wait_s",
+        number(0.1, 86_400),
+        "600",
+        "how long ratings wait for others within these hours before their batch is sent",
     ),
     Declared(
         "VIVA_WORKER_JOBS",

@@ -2,5 +2,12 @@
 
 from ai.assessor.build import build_assessor
 from ai.assessor.ports import AssessmentFailedError, Assessor, RatingRequest
+from ai.assessor.waiting import DeferredError
 
-__all__ = ["AssessmentFailedError", "Assessor", "RatingRequest", "build_assessor"]
+__all__ = [
+    "AssessmentFailedError",
+    "Assessor",
+    "DeferredError",
+    "RatingRequest",
+    "build_assessor",
+]

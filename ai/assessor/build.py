@@ -5,6 +5,7 @@ from ai.assessor.model import ModelAssessor
 from ai.assessor.offline import OfflineAssessor
 from ai.assessor.ports import Assessor
 from ai.assessor.source import OpenAISource, Source
+from ai.assessor.waiting import Shelf
 from ai.booking import Ledger
 from ai.budget import Budget, Unlimited
 from ai.gate import Gate
@@ -24,14 +25,21 @@ def build_assessor(
     clock: Clock,
     budget: Budget,
     gate: Gate | None = None,
+    *,
+    shelf: Shelf | None = None,
+    parks: bool = False,
 ) -> Assessor:
     """Return the assessor that ``settings`` ask for; without a key it is the offline one.
 
-    Opens no connection; close it with `Assessor.aclose`.
+    With ``parks`` what may wait is put on the ``shelf``. Opens no connection; close it with
+    `Assessor.aclose`.
     """
     if settings.api_key is None:
         return OfflineAssessor()
-    return assemble(settings, sink, clock, OpenAISource(settings), budget=budget, gate=gate)
+    source = OpenAISource(settings)
+    return assemble(
+        settings, sink, clock, source, budget=budget, gate=gate, shelf=shelf, parks=parks
+    )
 
 
 def assemble(
@@ -42,6 +50,8 @@ def assemble(
     *,
     budget: Budget | None = None,
     gate: Gate | None = None,
+    shelf: Shelf | None = None,
+    parks: bool = False,
 ) -> Assessor:
     """Return the assessor that asks ``source``; without a ``budget`` as often as it likes."""
     prices = load_prices(settings.prices)
@@ -51,4 +61,4 @@ def assemble(
     )
     spare = SPARE_TURNS * turn
     desk = Desk(source, settings, ledger, clock, budget or Unlimited(), spare=spare, gate=gate)
-    return ModelAssessor(desk, settings, clock)
+    return ModelAssessor(desk, settings, clock, shelf, parks=parks)

@@ -101,7 +101,7 @@ class Desk:
                 delay = self._delay(retry, failure)
                 if delay is None:
                     self._circuit.lost(failure)
-                    raise _given_up(failure) from None
+                    raise given_up(failure) from None
             else:
                 self._circuit.succeeded()
                 return answer
@@ -202,7 +202,8 @@ def _unpaid(refusal: Refusal, clock: Clock) -> AssessmentFailedError:
     return AssessmentFailedError("day_budget", retryable=True, after_s=after)
 
 
-def _given_up(failure: CallFailedError) -> AssessmentFailedError:
+def given_up(failure: CallFailedError) -> AssessmentFailedError:
+    """Return what a failure that is not retried here means for the rating."""
     match failure.remedy:
         case Remedy.BANK:
             return AssessmentFailedError(failure.code, retryable=False)

@@ -23,6 +23,8 @@ class RatingRequest(Struct, frozen=True, kw_only=True):
     """The finished turns of this question, interviewer's and candidate's, in order."""
     confidence: Mapping[int, float] = {}
     """The mean confidence of voice-to-text by the turn's number, where it is known."""
+    deferrable: bool = False
+    """Whether nobody waits for it, so that it may go with others in a batch."""
 
 
 class AssessmentFailedError(Exception):
@@ -55,6 +57,7 @@ class Assessor(Protocol):
 
         Raises:
             AssessmentFailedError: no rating could be had that keeps the rule.
+            DeferredError: it may wait, and does.
         """
         ...
 
@@ -65,7 +68,7 @@ class Assessor(Protocol):
         None where the candidate said too little.
 
         Raises:
-            AssessmentFailedError: see `rate`.
+            AssessmentFailedError, DeferredError: see `rate`.
         """
         ...
 

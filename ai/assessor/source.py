@@ -3,18 +3,18 @@
 Provider-side storage is refused in so many words: both APIs may store by default.
 """
 
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
 from msgspec import Struct
-from openai import AsyncAPIResponse, omit
-from openai.types.shared_params import ResponseFormatJSONSchema
 
 from ai.assessor.replies import SCHEMA
 from ai.chunks import ChatUsage, ErrorBody, ResponsesUsage, Usage
 from ai.failures import CallFailedError, Remedy
-from ai.provider import Prompt, open_client
+from ai.provider import Opening, Prompt, open_client
 from ai.settings import AiSettings
+
+WholeApi = Literal["chat", "responses"]
 
 _T = TypeVar("_T")
 
@@ -68,63 +68,66 @@ class OpenAISource:
 
     async def complete(self, prompt: Prompt, *, sampled: bool) -> Completion:
         """See `Source.complete`."""
-        if self._settings.api == "chat":
-            return read_chat(await self._chat(prompt, sampled=sampled))
-        return read_responses(await self._respond(prompt, sampled=sampled))
+        ask = self._chat if self._settings.api == "chat" else self._respond
+        return read_body(await ask(prompt, sampled=sampled), self._settings.api)
 
     async def aclose(self) -> None:
         """See `Source.aclose`."""
         await self._client.close()
 
     async def _chat(self, prompt: Prompt, *, sampled: bool) -> bytes:
+        body = self._body(prompt, sampled=sampled)
+        create: Any = self._client.chat.completions.with_streaming_response.create
+        return await _whole(create(**body))
+
+    async def _respond(self, prompt: Prompt, *, sampled: bool) -> bytes:
+        body = self._body(prompt, sampled=sampled)
+        create: Any = self._client.responses.with_streaming_response.create
+        return await _whole(create(**body))
+
+    def _body(self, prompt: Prompt, *, sampled: bool) -> dict[str, Any]:
         settings = self._settings
-        form: ResponseFormatJSONSchema = {
-            "type": "json_schema",
-            "json_schema": {
-                "name": self._form.name,
-                "strict": True,
-                "schema": self._form.schema,
-            },
-        }
-        temperature = self._temperature(sampled=sampled)
-        async with self._client.chat.completions.with_streaming_response.create(
-            model=settings.assessor_model,
-            messages=[
+        return request_body(
+            settings, self._form, prompt, settings.api, settings.assessor_model, sampled=sampled
+        )
+
+
+def request_body(
+    settings: AiSettings,
+    form: Form,
+    prompt: Prompt,
+    api: WholeApi,
+    model: str,
+    *,
+    sampled: bool,
+) -> dict[str, Any]:
+    """Return what is sent, live or as a line of a batch."""
+    schema = {"name": form.name, "strict": True, "schema": form.schema}
+    most = prompt.output_tokens or settings.assessor_output_tokens
+    # 0 where a temperature may be given; samples that shall differ keep the configured one.
+    given = settings.temperature
+    warmth = {} if given is None else {"temperature": given if sampled else 0.0}
+    if api == "chat":
+        return {
+            "model": model,
+            "messages": [
                 {"role": "system", "content": prompt.instructions},
                 {"role": "user", "content": prompt.input},
             ],
-            response_format=form,
-            store=False,
-            max_completion_tokens=prompt.output_tokens or settings.assessor_output_tokens,
-            temperature=omit if temperature is None else temperature,
-        ) as response:
-            return await _whole(response)
-
-    async def _respond(self, prompt: Prompt, *, sampled: bool) -> bytes:
-        settings = self._settings
-        temperature = self._temperature(sampled=sampled)
-        async with self._client.responses.with_streaming_response.create(
-            model=settings.assessor_model,
-            instructions=prompt.instructions,
-            input=prompt.input,
-            text={
-                "format": {
-                    "type": "json_schema",
-                    "name": self._form.name,
-                    "strict": True,
-                    "schema": self._form.schema,
-                }
-            },
-            store=False,
-            max_output_tokens=prompt.output_tokens or settings.assessor_output_tokens,
-            temperature=omit if temperature is None else temperature,
-        ) as response:
-            return await _whole(response)
-
-    def _temperature(self, *, sampled: bool) -> float | None:
-        """Return 0 where one may be given; samples that shall differ keep the configured one."""
-        given = self._settings.temperature
-        return given if given is None or sampled else 0.0
+            "response_format": {"type": "json_schema", "json_schema": schema},
+            "store": False,
+            "max_completion_tokens": most,
+            **warmth,
+        }
+    return {
+        "model": model,
+        "instructions": prompt.instructions,
+        "input": prompt.input,
+        "text": {"format": {"type": "json_schema", **schema}},
+        "store": False,
+        "max_output_tokens": most,
+        **warmth,
+    }
 
 
 class _Message(Struct, frozen=True):
@@ -169,6 +172,15 @@ def _refused() -> CallFailedError:
     return CallFailedError("refused", Remedy.BANK)
 
 
+def read_body(body: bytes, api: WholeApi) -> Completion:
+    """Return what a body of ``api`` says.
+
+    Raises:
+        CallFailedError: it is none.
+    """
+    return read_chat(body) if api == "chat" else read_responses(body)
+
+
 def read_chat(body: bytes) -> Completion:
     """Return what a Chat Completions body says.
 
@@ -207,12 +219,13 @@ def read_responses(body: bytes) -> Completion:
     return Completion(text=text, cut=read.status == "incomplete", usage=usage)
 
 
-async def _whole(response: AsyncAPIResponse[Any]) -> bytes:
+async def _whole(opening: Opening) -> bytes:
     body = bytearray()
-    async for chunk in response.iter_bytes():
-        body += chunk
-        if len(body) > BODY_BYTES:
-            raise CallFailedError("malformed")
+    async with opening as response:
+        async for chunk in response.iter_bytes():
+            body += chunk
+            if len(body) > BODY_BYTES:
+                raise CallFailedError("malformed")
     return bytes(body)
 
 

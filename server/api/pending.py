@@ -13,12 +13,16 @@ SOON_S = 3
 LONGEST_S = 3_600
 """Nobody is told to stay away for longer: clocks are set, and budgets raised."""
 
-Reason = Literal["day_budget", "delayed"]
+BATCH_S = 600
+"""A batch takes hours."""
+
+Reason = Literal["day_budget", "delayed", "batch"]
 
 _DETAILS: dict[Reason, str] = {
     "day_budget": "The day's budget for the model is spent; the report is written when the next"
     " day of UTC has begun.",
     "delayed": "The report could not be written yet; that is tried again.",
+    "batch": "The ratings are made off-peak, in a group with others; that takes up to two days.",
 }
 
 
@@ -35,8 +39,14 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 PENDING = {202: ResponseSpec(Pending, generate_examples=False, description="It is being written.")}
 
 
-def pending(put_back: PutBack | None, now: int) -> Response[Pending]:
-    """Return 202; ``put_back`` is what the queue tells of the report's order."""
+def pending(put_back: PutBack | None, now: int, *, grouped: bool = False) -> Response[Pending]:
+    """Return 202; ``put_back`` is what the queue tells of the report's order.
+
+    ``grouped``: its ratings wait for a batch, of which nobody knows when it is back.
+    """
+    if grouped:
+        told = Pending(status="pending", reason="batch", detail=_DETAILS["batch"])
+        return _reply(told, BATCH_S)
     if put_back is None:
         return _reply(Pending(status="pending"), SOON_S)
     reason: Reason = "day_budget" if put_back.code == "day_budget" else "delayed"

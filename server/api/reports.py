@@ -114,7 +114,8 @@ async def _pending(deps: Deps, interview_id: str) -> Response[Pending]:
         put_back = await deps.orders.put_back(interview_id)
     except StorageError:
         put_back = None  # the queue is not needed to say that there is no report yet
-    return pending(put_back, deps.clock.now())
+    grouped = put_back is None and await deps.assessments.waits(interview_id)
+    return pending(put_back, deps.clock.now(), grouped=grouped)
 
 
 _NO_GUIDE = Guide(version="", questions=())

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import msgspec
 import structlog
 
-from ai.assessor import AssessmentFailedError, Assessor, RatingRequest
+from ai.assessor import AssessmentFailedError, Assessor, DeferredError, RatingRequest
 from protocol.assessment import Guide, GuideQuestion, Rating, Report, verified
 from protocol.events import RatingReady
 from protocol.machine import Input, Rated, Reported
@@ -87,8 +87,13 @@ class Desk:
         clock: Clock,
         reported: Callable[[str], None] = lambda _: None,
         wordings: Filler | None = None,
+        defers: bool = False,
     ) -> None:
-        """``reported`` is told the user whose reports changed; it may not block."""
+        """``reported`` is told the user whose reports changed; it may not block.
+
+        Where it ``defers``, answers of an assessment are rated when the interview is over: what
+        they may cost would be held for hours, and the interviewer needs it.
+        """
         self._archive = archive
         self._assessor = assessor
         self._sessions = sessions
@@ -96,12 +101,14 @@ class Desk:
         self._clock = clock
         self._reported = reported
         self._wordings = wordings
+        self._defers = defers
 
     async def do(self, order: Order) -> None:
         """Carry an order out.
 
         Raises:
             AssessmentFailedError: the assessor has no rating for it, now or ever.
+            DeferredError: it waits for ratings that may wait.
             MissingError, ErasedError: the interview is gone.
             StorageError: a backend does not answer; what was done so far is kept.
         """
@@ -111,7 +118,8 @@ class Desk:
                 await self._wordings.fill(material.session)
         elif isinstance(order, Rate):
             question = (material.session.guide or _NO_GUIDE).question(order.question_id)
-            if question is not None:
+            assesses = material.session.plan.mode == "assessment"
+            if question is not None and not (self._defers and assesses):
                 await self._tell(material, await self._rating(material, question, again=False))
         elif material.session.over:
             await self._report(material, again=order.again)
@@ -127,7 +135,7 @@ class Desk:
         if kept is not None and not again:
             return kept
         own = [turn for turn in material.turns if turn.question_id == question.question_id]
-        rating = await self._assessor.rate(_request(material, question, own))
+        rating = await self._assessor.rate(_request(material, question, own, again=again))
         await self._keep(material, rating, again=again)
         return rating
 
@@ -164,8 +172,7 @@ class Desk:
             nothing = Reported(code="nothing_to_report", at=self._clock.now())
             await self._sessions.apply(interview_id, nothing)
             return
-        ratings, failed = await self._ratings(material, again=again)
-        communication = await self._communication(material, again=again)
+        ratings, failed, communication = await self._all(material, again=again)
         report = compose_report(
             report_id=uuid7(self._clock.now()),
             session=material.session,
@@ -183,29 +190,46 @@ class Desk:
         self._reported(material.session.user_id)
         await self._announce(interview_id, report.report_id)
 
+    async def _all(
+        self, material: Material, *, again: bool
+    ) -> tuple[list[Rating], list[tuple[str, str]], Rating | None]:
+        """Return all ratings, and the questions that cannot be rated.
+
+        Raises:
+            DeferredError: some are waited for; all that may wait were parked.
+        """
+        ratings, failed, waits = await self._ratings(material, again=again)
+        communication = await self._communication(material, again=again)
+        if waits:
+            raise DeferredError
+        return ratings, failed, communication
+
     async def _ratings(
         self, material: Material, *, again: bool
-    ) -> tuple[list[Rating], list[tuple[str, str]]]:
-        """Return the ratings of what was asked, and the questions that cannot be rated."""
+    ) -> tuple[list[Rating], list[tuple[str, str]], bool]:
+        """Return the ratings of what was asked, what cannot be rated, and whether some wait."""
         guide = material.session.guide or _NO_GUIDE
         ratings: list[Rating] = []
         failed: list[tuple[str, str]] = []
+        waits = False
         for question in guide.questions[: material.session.question]:
             try:
                 ratings.append(await self._rating(material, question, again=again))
+            except DeferredError:
+                waits = True
             except AssessmentFailedError as error:
                 if error.retryable:
                     raise
                 failed.append((question.question_id, error.code))
                 _log.warning("rating failed", question=question.question_id, code=error.code)
-        return ratings, failed
+        return ratings, failed, waits
 
     async def _communication(self, material: Material, *, again: bool) -> Rating | None:
         kept = _find(material.ratings, COMMUNICATION)
         guide = material.session.guide
         if (kept is not None and not again) or guide is None or not guide.questions:
             return kept
-        request = _request(material, guide.questions[0], material.turns)
+        request = _request(material, guide.questions[0], material.turns, again=again)
         try:
             rating = await self._assessor.communication(request)
         except AssessmentFailedError as error:
@@ -225,8 +249,12 @@ def _find(ratings: Iterable[Rating], question_id: str) -> Rating | None:
     return next((rating for rating in ratings if rating.question_id == question_id), None)
 
 
-def _request(material: Material, question: GuideQuestion, turns: Sequence[Turn]) -> RatingRequest:
+def _request(
+    material: Material, question: GuideQuestion, turns: Sequence[Turn], *, again: bool
+) -> RatingRequest:
     session: Session = material.session
+    # Whoever has a report written again waits for it.
+    deferrable = session.over and session.plan.mode == "assessment" and not again
     return RatingRequest(
         interview_id=session.interview_id,
         user_id=session.user_id,
@@ -235,4 +263,5 @@ def _request(material: Material, question: GuideQuestion, turns: Sequence[Turn])
         question=question,
         turns=tuple(turns),
         confidence={t.turn: t.confidence for t in turns if t.confidence is not None},
+        deferrable=deferrable,
     )

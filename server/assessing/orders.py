@@ -87,6 +87,10 @@ class OrderBook:
         """Return until when the report's order is put back, and why; None where it is not."""
         return await self._jobs.put_back(_name(Write(interview_id)))
 
+    async def resume(self, interview_id: str) -> bool:
+        """Order the report again that waited for a batch; False where it is ordered already."""
+        return await self._place(Write(interview_id), "normal")
+
     async def word(self, interview_id: str) -> bool:
         """Order wordings; False where they are being made already."""
         return await self._place(Word(interview_id), "normal")

@@ -12,7 +12,7 @@ from typing import Protocol
 import msgspec
 import structlog
 
-from ai.assessor import AssessmentFailedError
+from ai.assessor import AssessmentFailedError, DeferredError
 from server.assessing.desk import Desk
 from server.assessing.orders import WORDS, Order, OrderBook, order_of
 from server.clock import Clock
@@ -49,7 +49,7 @@ class JobMeter(Protocol):
     """What is measured of orders."""
 
     def job_ended(self, kind: str, end: str) -> None:
-        """Count one that was ``done``, ``gone``, ``postponed``, ``dead`` or ``lost``."""
+        """Count one: ``done``, ``gone``, ``deferred``, ``postponed``, ``dead`` or ``lost``."""
 
     def jobs_waiting(self, waiting: int, dead: int) -> None:
         """Set how many wait, now or for later, and how many are dead."""
@@ -147,9 +147,11 @@ class Worker:
             with contextlib.suppress(StorageError):
                 await self._jobs.postpone(job, self._clock.now(), "released")
             raise
-        except (MissingError, ErasedError):
+        except (MissingError, ErasedError, DeferredError) as error:
+            # What waits is ordered again when its batch is back; PostgreSQL knows what that is.
             await self._jobs.finish(job)
-            self._meter.job_ended(_kind(job), "gone")
+            end = "deferred" if isinstance(error, DeferredError) else "gone"
+            self._meter.job_ended(_kind(job), end)
         except AssessmentFailedError as error:
             await self._failed(job, order, error)
         except BadDataError as error:

@@ -157,6 +157,9 @@ export class ReportPanel {
 }
 
 function waitWords({ reason, until }) {
+  if (reason === "batch") {
+    return "The answers are rated off-peak, together with others. That takes up to two days; you may leave and come back.";
+  }
   const when = dayWords(until);
   if (reason === "day_budget") {
     return `The day's budget for the model is spent. The report is written when the next one begins, on ${when}; you may leave and come back.`;

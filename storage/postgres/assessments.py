@@ -116,6 +116,10 @@ class Assessments:
             decisions=decoded(_decisions, decisions),
         )
 
+    async def waits(self, interview_id: str) -> bool:
+        """Whether some of an interview's ratings wait for a batch."""
+        return bool(await self._rows("find_waiting", _place(interview_id)))
+
     async def reports_of(self, user_id: str, limit: int = 100) -> tuple[Report, ...]:
         """Return the newest reports of a user, one an interview, the newest interview first."""
         rows = await self._rows("list_reports", {"user_id": user_id, "limit": limit})

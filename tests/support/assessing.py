@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from ai.assessor import Assessor, RatingRequest, build_assessor
 from ai.assessor.build import assemble
 from ai.assessor.source import Completion
+from ai.assessor.waiting import Shelf
 from ai.budget import Budget, Unlimited
 from ai.chunks import Usage
 from ai.provider import Prompt
@@ -113,11 +114,15 @@ def over(
     rows: Rows | None = None,
     *,
     budget: Budget | None = None,
+    shelf: Shelf | None = None,
+    parks: bool = False,
     **settings: Any,
 ) -> Assessor:
     """An assessor that asks a scripted source."""
     given = replace(SETTINGS, **settings)
-    return assemble(given, rows or Rows(), FixedClock(0.0), source, budget=budget)
+    return assemble(
+        given, rows or Rows(), FixedClock(0.0), source, budget=budget, shelf=shelf, parks=parks
+    )
 
 
 @asynccontextmanager

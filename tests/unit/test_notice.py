@@ -39,8 +39,17 @@ def test_storing_is_told_where_it_is_done(api: str, *, told: bool) -> None:
     assert any("api.openai.com stores" in point for point in points) == told
 
 
+def test_ratings_in_batches_are_told() -> None:
+    points = _notice(OPENAI_API_KEY="k", VIVA_RATINGS="batch").points
+    assert any("lie there until they are rated" in point for point in points)
+    assert not any("lie there" in point for point in _notice(OPENAI_API_KEY="k").points)
+    assert not any("lie there" in point for point in _notice(VIVA_RATINGS="batch").points)
+
+
 def test_each_wording_has_a_version_that_a_consent_may_carry() -> None:
+    grouped = {"OPENAI_API_KEY": "k", "VIVA_RATINGS": "batch"}
     told = [_notice(), _notice(OPENAI_API_KEY="k"), _notice(OPENAI_API_KEY="k", **BACKGROUND)]
+    told += [_notice(**grouped), _notice(**grouped, **BACKGROUND)]
     assert len({each.version for each in told}) == len(told)
     for each in told:
         msgspec.convert({"version": each.version, "at": 1}, Consent)

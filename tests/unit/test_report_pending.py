@@ -2,7 +2,7 @@
 
 import pytest
 
-from server.api.pending import LONGEST_S, SOON_S, pending
+from server.api.pending import BATCH_S, LONGEST_S, SOON_S, pending
 from storage.jobs import PutBack
 
 NOW = 1_780_000_000_000
@@ -36,3 +36,10 @@ def test_why_a_provider_failed_stays_here(code: str) -> None:
     reply = pending(PutBack(until=NOW + 20_000, code=code), NOW)
     assert (reply.content.reason, reply.headers["Retry-After"]) == ("delayed", "20")
     assert code not in (reply.content.detail or "")
+
+
+def test_ratings_in_a_batch_take_long_and_nobody_knows_until_when() -> None:
+    reply = pending(None, NOW, grouped=True)
+    assert reply.headers["Retry-After"] == str(BATCH_S)
+    assert (reply.content.reason, reply.content.until) == ("batch", None)
+    assert "off-peak" in (reply.content.detail or "")

@@ -63,6 +63,12 @@ WRONG = [
         for name in ("VIVA_FIRST_TOKEN_TIMEOUT_S", "VIVA_TOKEN_TIMEOUT_S")
         for value in ("0", "121", "-1", "nan", "inf", "soon", "1,5")
     ],
+    ("VIVA_RATINGS", "later"),
+    *[
+        ("VIVA_BATCH_HOURS", value)
+        for value in ("22", "6-6", "24-6", "0-25", "22-6h", "-1-5", "a-b", "22:00-6:00", "²-6")
+    ],
+    ("VIVA_BATCH_WAIT_S", "0"),
     ("VIVA_ASSESSOR_SAMPLES", "0"),
     ("VIVA_ASSESSOR_SAMPLES", "10"),
     ("VIVA_ASSESSOR_TIMEOUT_S", "0.9"),

@@ -27,6 +27,9 @@ WITH
     DELETE FROM decisions WHERE user_id IN (SELECT user_id FROM owner)
       AND created_at = %(created_at)s AND interview_id = %(interview_id)s
   ),
+  erased_parked AS (
+    DELETE FROM rating_requests WHERE interview_id = %(interview_id)s
+  ),
   erased_ledger AS (
     DELETE FROM ledger WHERE created_at = %(created_at)s AND interview_id = %(interview_id)s
   ),
