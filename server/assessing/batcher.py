@@ -23,8 +23,10 @@ from storage.budgets import Budgets, Caps
 from storage.errors import StorageError
 from storage.postgres.batches import Batch
 
-LEASE_S = 180.0
-"""How long a batch is one worker's; it stops working at it at two thirds of the time."""
+LEASE_S = 30.0
+"""How long a batch is a worker's that says no more of it; it is renewed at a third of the time."""
+WORK_S = 180.0
+"""How long one visit to a batch may take."""
 RETRY_CAP_S = 900.0
 TIDY_S = 3600.0
 
@@ -108,23 +110,41 @@ class Batcher:
                 pass
 
     async def _work(self, batch: Batch) -> None:
-        """Do what is to be done about a batch; an outage of the provider puts it off."""
+        """Do what is to be done about a batch while it is ours, and not for ever."""
+        try:
+            async with asyncio.timeout(WORK_S), asyncio.TaskGroup() as group:
+                keeping = group.create_task(self._keep(batch))
+                try:
+                    await self._do(batch)
+                finally:
+                    keeping.cancel()
+        except* (TimeoutError, StorageError, _LostError) as errors:
+            (error, *_) = errors.exceptions
+            name = type(error).__name__
+            _log.warning("batch left to its next worker", batch=batch.batch_id, error=name)
+
+    async def _keep(self, batch: Batch) -> None:
+        while True:
+            await asyncio.sleep(self._lease_s / 3)
+            if not await self._store.keep(batch, self._lease_s):
+                raise _LostError
+
+    async def _do(self, batch: Batch) -> None:
+        """Do it; an outage of the provider puts it off."""
         assert self._sender is not None and self._taker is not None  # noqa: S101, PT018 - or no batch
         try:
-            async with asyncio.timeout(self._lease_s * 2 / 3):
-                if batch.provider_id is None:
-                    await self._sender.send(batch)
-                elif not await self._taker.look(batch, batch.provider_id):
-                    return
-                await self._order(await self._store.ready(batch))
-                if batch.provider_id is not None and await self._store.end(batch, "taken"):
-                    self._meter.batch_ended("taken")
+            if batch.provider_id is None:
+                await self._sender.send(batch)
+            elif not await self._taker.look(batch, batch.provider_id):
+                return
+            await self._order(await self._store.ready(batch))
+            if batch.provider_id is not None and await self._store.end(batch, "taken"):
+                self._meter.batch_ended("taken")
         except DepotError as error:
             pause = min(RETRY_CAP_S, RETRY_S * 2 ** min(batch.tries - 1, 8))
+            pause = min(pause, 4 * self._pace.next_look_s(batch.age_s))
             _log.warning("batch put off", batch=batch.batch_id, code=error.code, seconds=pause)
-            await self._store.put_off(batch, min(pause, self._pace.next_look_s(batch.age_s) * 4))
-        except TimeoutError:
-            _log.warning("batch left to its next worker", batch=batch.batch_id)
+            await self._store.put_off(batch, pause)
 
     async def _order(self, interviews: Iterable[str]) -> None:
         for interview_id in interviews:
@@ -132,6 +152,10 @@ class Batcher:
 
     def _name(self) -> str:
         return uuid7(self._clock.now())
+
+
+class _LostError(Exception):
+    """Another worker has the batch by now."""
 
 
 def build_batcher(

@@ -22,6 +22,10 @@ class BatchStore(Protocol):
         """Take a batch that is due."""
         ...
 
+    async def keep(self, batch: Batch, lease_s: float) -> bool:
+        """Go on holding a batch; False where it is another's by now."""
+        ...
+
     async def requests(self, batch: Batch) -> tuple[Request, ...]:
         """Return the calls of whose end nothing is known, an interview's together."""
         ...

@@ -135,6 +135,10 @@ class Batches:
         row = await self._write("batch_claim", {"holder": holder, "lease_s": lease_s})
         return Batch(**dict(zip(Batch.__struct_fields__, row[0], strict=True))) if row else None
 
+    async def keep(self, batch: Batch, lease_s: float) -> bool:
+        """Go on holding a batch; False where it is another's by now."""
+        return bool(await self._write("batch_keep", {**_held(batch), "lease_s": lease_s}))
+
     async def requests(self, batch: Batch) -> tuple[Request, ...]:
         """Return the calls of whose end nothing is known, an interview's together."""
         names = Request.__struct_fields__

@@ -20,11 +20,11 @@ from server.assessing.batcher import Batcher
 from server.assessing.groups import Hours
 from storage.budgets import Caps, Payer
 from storage.postgres.batches import Batch, Batches
-from tests.support.batching import Night, night
+from tests.support.batching import PENDING, Night, night
 from tests.support.databases import flush_redis
 
 pytestmark = pytest.mark.anyio
-PENDING = "SELECT count(*) FROM rating_requests WHERE reply IS NULL AND code IS NULL"
+BATCH_ID = "0190f7c2-0000-7000-8000-000000000001"
 
 
 @pytest.fixture
@@ -38,6 +38,7 @@ async def scene(
 
 async def test_an_assessment_is_rated_by_a_batch_at_half_the_price(scene: Night) -> None:
     session = await scene.ended()
+    await scene.parked(3)
     async with scene.rating(workers=2, batchers=2):
         (report,) = await scene.reported(session.interview_id)
     turns = await scene.archive.transcript(session.interview_id)
@@ -106,7 +107,7 @@ async def test_nothing_is_sent_outside_of_the_hours(scene: Night) -> None:
     scene.hours = Hours((hour + 2) % 24, (hour + 4) % 24)
     session = await scene.ended()
     async with scene.rating():
-        await scene.until(PENDING, 2)
+        await scene.until(PENDING, 3)
         batcher = scene.batcher()
         for _ in range(3):
             await batcher.round()
@@ -158,6 +159,7 @@ async def test_what_a_batch_leaves_over_is_rated_live(
     scene.fake.batches.fate = fate
     session = await scene.ended(1)
     other = await scene.ended(1)
+    await scene.parked(2)
     async with scene.rating():
         reports = await scene.reported(session.interview_id, other.interview_id)
     assert [len(report.ratings) for report in reports] == [1, 1]
@@ -250,11 +252,16 @@ class Dying(Batches):
         return done
 
 
-async def rounds(batcher: Batcher) -> None:
+async def rounds_until_it_dies(batcher: Batcher) -> None:
+    died = False
     async with asyncio.timeout(20):
-        while True:
-            await batcher.round()
+        while not died:
+            try:
+                await batcher.round()
+            except* DyingError:
+                died = True
             await asyncio.sleep(0.02)
+    await batcher.aclose()
 
 
 @pytest.mark.parametrize("after", [False, True])
@@ -265,18 +272,35 @@ async def test_a_worker_that_dies_leaves_each_rating_once(
     after: bool,  # noqa: FBT001
 ) -> None:
     names = [(await scene.ended(2)).interview_id for _ in range(2)]
-    async with scene.rating(batchers=0):
-        await scene.until(PENDING, 6)
-        dying = scene.batcher(Dying(scene, at, after=after), lease_s=1.0)
-        with pytest.raises(DyingError):
-            await rounds(dying)
-        await dying.aclose()
+    await scene.parked(6)
+    await rounds_until_it_dies(scene.batcher(Dying(scene, at, after=after), lease_s=1.0))
     async with scene.rating(batchers=2):
         await scene.reported(*names)
     assert len(scene.fake.batches.batches) == 1 == scene.fake.batches.uploads
     assert len(scene.fake.bill.calls) == 6 == len(scene.ledger())
     assert scene.rows("SELECT count(*) FROM ratings") == [(6,)]
     assert scene.live.rows == []
+
+
+async def test_a_batch_is_held_for_as_long_as_somebody_works_at_it(scene: Night) -> None:
+    await scene.ended(1)
+    await scene.parked(1)
+    assert await scene.batches.seal(BATCH_ID, 5, lambda waiting: [each[0] for each in waiting])
+    first = await scene.batches.claim("first", 0.4)
+    assert first is not None
+    for _ in range(4):
+        await asyncio.sleep(0.15)
+        assert await scene.batches.keep(first, 0.4)
+        assert await scene.batches.claim("second", 5.0) is None
+    await asyncio.sleep(0.5)
+    second = await scene.batches.claim("second", 5.0)
+    assert second is not None
+    assert (second.tries, second.provider_id) == (2, None)
+    assert not await scene.batches.keep(first, 5.0)
+    assert not await scene.batches.sent(first, "batch_1")
+    assert not await scene.batches.end(first, "taken")
+    assert await scene.batches.sent(second, "batch_2")
+    assert not await scene.batches.sent(second, "batch_3"), "once"
 
 
 async def test_a_batch_whose_creation_was_not_answered_is_found(scene: Night) -> None:
@@ -292,12 +316,8 @@ async def test_whoever_took_too_long_cancels_what_nobody_waits_for(scene: Night)
     """Two have sent the same batch: the second one did not find the first one's."""
     session = await scene.ended(1)
     scene.fake.batches.fate = Fate(seconds=3600.0, unlisted=True)
-    async with scene.rating(batchers=0):
-        await scene.until(PENDING, 1)
-        slow = scene.batcher(Dying(scene, "sent", after=False), lease_s=0.5)
-        with pytest.raises(DyingError):
-            await rounds(slow)
-        await slow.aclose()
+    await scene.parked(1)
+    await rounds_until_it_dies(scene.batcher(Dying(scene, "sent", after=False), lease_s=0.5))
     async with scene.rating():
         await scene.until("SELECT count(*) FROM rating_batches WHERE provider_id IS NOT NULL", 1)
         scene.fake.batches.fate = Fate()
@@ -344,8 +364,7 @@ async def test_what_comes_late_for_an_erased_interview_brings_nothing_back(scene
 
 async def test_an_interview_that_is_erased_before_it_is_sent_is_not_sent(scene: Night) -> None:
     session = await scene.ended(1)
-    async with scene.rating(batchers=0):
-        await scene.until(PENDING, 1)
+    await scene.parked(1)
     await scene.archive.erase(session.interview_id, by="ann")
     async with scene.rating():
         later = await scene.ended(1)
@@ -357,13 +376,12 @@ async def test_an_interview_that_is_erased_before_it_is_sent_is_not_sent(scene: 
 async def test_each_call_gets_its_share_of_what_is_left(scene: Night) -> None:
     scene.caps = Caps(interview=60_000)
     session = await scene.ended(2)
-    async with scene.rating(batchers=0):
-        await scene.until(PENDING, 3)
-        scene.fake.batches.fate = Fate(seconds=3600.0)
-        batcher = scene.batcher()
-        await scene.until("SELECT min(now() - parked_at) > '1 s' FROM rating_requests", wanted=True)
-        await batcher.round()
-        await batcher.aclose()
+    await scene.parked(3)
+    scene.fake.batches.fate = Fate(seconds=3600.0)
+    await scene.until("SELECT max(parked_at) < now() - interval '0.3 s' FROM rating_requests", True)
+    batcher = scene.batcher()
+    await batcher.round()
+    await batcher.aclose()
     (file,) = scene.fake.batches.files.values()
     bodies = [msgspec.json.decode(each)["body"] for each in file.data.splitlines()]
     allowed = {body["max_completion_tokens"] for body in bodies}

@@ -39,6 +39,7 @@ from tests.support.parts import OneSpeaker
 from tests.support.speeches import Rows
 
 QUICK = Pace(0.2)
+PENDING = "SELECT count(*) FROM rating_requests WHERE reply IS NULL AND code IS NULL"
 LONG = "We were late. I cut the scope in two and told the client on the same day. It worked. " * 3
 """Enough words for communication to be rated, too."""
 
@@ -160,6 +161,11 @@ class Night:
         session = await ended(self.archive, self.clock.now(), mode=mode, answers=said)
         await self.book.consider(session)
         return session
+
+    async def parked(self, calls: int) -> None:
+        """Work until so many calls are parked."""
+        async with self.rating(batchers=0):
+            await self.until(PENDING, calls)
 
     async def reported(self, *interviews: str, seconds: float = 30) -> list[Report]:
         """Wait until all have their reports."""
