@@ -9,13 +9,13 @@ from ai.bank.compose import compose
 from ai.bank.loading import load_bank
 from ai.booking import Ledger
 from ai.budget import Budget, Unlimited
+from ai.circuits import Circuits
 from ai.errands import Errands
 from ai.gate import Gate
 from ai.interviewer import Interviewer
 from ai.ports import Clock, LedgerSink
 from ai.prices import load_prices
 from ai.provider import Completions, Provider
-from ai.retries import Circuit
 from ai.settings import AiSettings
 from ai.speech import TurnRequest
 from ai.voice import BankVoice, Pace, SharedVoice
@@ -30,6 +30,7 @@ def build_interviewer(
     *,
     gate: Gate | None = None,
     wordings: Wordings | None = None,
+    circuits: Circuits | None = None,
 ) -> Interviewer:
     """Return the interviewer that ``settings`` ask for; without a key it is the offline one.
 
@@ -50,6 +51,7 @@ def build_interviewer(
         gate=gate,
         wordings=wordings,
         others=others,
+        circuits=circuits,
     )
 
 
@@ -64,6 +66,7 @@ def assemble(
     gate: Gate | None = None,
     wordings: Wordings | None = None,
     others: Sequence[Completions] = (),
+    circuits: Circuits | None = None,
 ) -> Interviewer:
     """Return an interviewer over any source of completions, with ``compose`` as its bank.
 
@@ -72,6 +75,7 @@ def assemble(
     prices = load_prices(settings.prices)
     ledger = Ledger(sink, clock, settings.model, prices)
     errands = Errands()
+    known = circuits or Circuits(clock)
     pace = Pace(ledger, settings.bank_words_per_second)
 
     def model(place: int, name: str, source: Completions) -> Model:
@@ -80,7 +84,7 @@ def assemble(
             settings=replace(settings, model=name),
             ledger=Ledger(sink, clock, name, prices),
             budget=budget or Unlimited(),
-            circuit=Circuit(clock),
+            circuit=known.of("speak", name),
             clock=clock,
             abandon=lambda response_id: errands.run(source.forget(response_id)),
             gate=gate,

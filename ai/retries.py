@@ -1,5 +1,7 @@
 """When to call the model again, and when not to call it at all."""
 
+from collections.abc import Callable
+
 from ai.failures import CallFailedError, Remedy
 from ai.ports import Clock
 
@@ -29,10 +31,16 @@ class Circuit:
 
     Opened by failures that nobody's retry can mend, by a provider that asks for long patience, and
     by `OUTAGE_AFTER` turns in a row that were lost to the bank. Closes by itself.
+
+    ``opened`` is called with the code, the seconds, and whether the provider itself has told so:
+    that holds for everybody, while an outage may be this process's own. It may not block.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(
+        self, clock: Clock, opened: Callable[[str, float, bool], None] | None = None
+    ) -> None:
         self._clock = clock
+        self._opened = opened
         self._until = float("-inf")
         self._code = ""
         self._lost = 0
@@ -48,14 +56,24 @@ class Circuit:
     def lost(self, failure: CallFailedError) -> None:
         """Note that a turn went to the bank because of ``failure``."""
         if failure.remedy is Remedy.SHUN:
-            self._shut(failure.code, SHUN_S)
+            self._shut(failure.code, SHUN_S, told=True)
         elif (failure.retry_after_s or 0.0) > RETRY_AFTER_CAP_S:
-            self._shut(failure.code, min(failure.retry_after_s or 0.0, SHUN_S))
+            self._shut(failure.code, min(failure.retry_after_s or 0.0, SHUN_S), told=True)
         elif failure.remedy is Remedy.RETRY:
             self._lost += 1
             if self._lost >= OUTAGE_AFTER:
-                self._shut(failure.code, OUTAGE_S)
+                self._shut(failure.code, OUTAGE_S, told=False)
 
-    def _shut(self, code: str, seconds: float) -> None:
+    def heard(self, code: str, seconds: float) -> None:
+        """Note that another process was told so by the provider, for ``seconds`` from now on."""
+        self._keep_open(code, min(seconds, SHUN_S))
+
+    def _shut(self, code: str, seconds: float, *, told: bool) -> None:
+        was = self.open()
+        self._keep_open(code, seconds)
+        if self._opened is not None and not was:
+            self._opened(code, seconds, told)
+
+    def _keep_open(self, code: str, seconds: float) -> None:
         self._code = code
         self._until = max(self._until, self._clock.monotonic() + seconds)

@@ -105,6 +105,7 @@ def _deps(instance: Instance) -> Deps:
         clock=instance.clock,
         limits=instance.limits,
         checks=checks,
+        circuits=instance.circuits.states,
         draining=lambda: instance.drain.draining,
         interviewer="offline" if instance.interviewer.offline else "model",
         notice=notice(instance.settings),

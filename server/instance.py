@@ -30,6 +30,7 @@ from server.assessing.shelf import PostgresShelf
 from server.assessing.worker import Worker
 from server.budgetbook import BudgetBook
 from server.caching import Caching, lists_of, progress_of
+from server.circuits import CircuitBoard, account_of
 from server.clock import Clock, SystemClock
 from server.committer import Committer
 from server.connection import Backends
@@ -61,6 +62,7 @@ from storage.postgres.batches import Batches
 from storage.postgres.profiles import Profiles
 from storage.redis.budgets import RedisBudgets
 from storage.redis.cache import RedisCache
+from storage.redis.circuits import RedisCircuits
 from storage.redis.connect import connect
 from storage.redis.gate import RedisGate
 from storage.redis.jobs import RedisJobs
@@ -110,6 +112,12 @@ class Instance:
             self.clock,
             self.meters,
         )
+        self.circuits = CircuitBoard(
+            RedisCircuits(self.store),
+            self.clock,
+            self.meters,
+            account_of(settings.openai_base_url, settings.openai_api_key),
+        )
         self.jobs = RedisJobs(self.store)
         self.orders = OrderBook(self.jobs)
         self.wordings = self._wordings()
@@ -120,6 +128,7 @@ class Instance:
             self.budgets,
             gate=self.turnstile,
             wordings=self.wordings if settings.question_cache else None,
+            circuits=self.circuits.circuits,
         )
         self.sessions = Sessions(
             self.store,
@@ -158,6 +167,7 @@ class Instance:
             self.turnstile,
             shelf=PostgresShelf(self.batches, self.clock),
             parks=_in_batches(settings),
+            circuits=self.circuits.circuits,
         )
         self.batcher = self._batcher()
         self.worker = Worker(
@@ -210,7 +220,14 @@ class Instance:
         settings = _ai(self.settings)
         maker = None
         if settings.api_key is not None and self.settings.question_cache:
-            maker = build_maker(settings, self.book, self.clock, self.budgets, gate=self.turnstile)
+            maker = build_maker(
+                settings,
+                self.book,
+                self.clock,
+                self.budgets,
+                gate=self.turnstile,
+                circuits=self.circuits.circuits,
+            )
         return Wordings(
             self.cache,
             caching=self.caching,
@@ -284,6 +301,7 @@ class Instance:
             self.budgets.run(),
             self.caching.run(),
             self.turnstile.run(),
+            self.circuits.run(),
             self._partitions(),
             *assessing,
         )
@@ -301,6 +319,7 @@ class Instance:
             self.budgets.run(),
             self.caching.run(),
             self.turnstile.run(),
+            self.circuits.run(),
         )
         async with self._opened(tasks):
             yield

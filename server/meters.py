@@ -108,6 +108,18 @@ class Meters:
             buckets=SECONDS,
             registry=registry,
         )
+        self._circuit = Gauge(
+            "viva_model_circuit_open",
+            "1 where a model is left alone for a while",
+            ["task", "model"],
+            registry=registry,
+        )
+        self._circuit_openings = Counter(
+            "viva_model_circuit_openings",
+            "How often a model's calls here led to its being left alone",
+            ["task", "model", "code"],
+            registry=registry,
+        )
         self._cache_entries = Gauge(
             "viva_cache_entries", "Entries of all caches together", registry=registry
         )
@@ -194,6 +206,14 @@ class Meters:
         """See `GateMeter.gate_passed`."""
         self._gate.labels(how).inc()
         self._gate_s.observe(seconds)
+
+    def circuit_is(self, task: str, model: str, *, open_: bool) -> None:
+        """See `CircuitMeter.circuit_is`."""
+        self._circuit.labels(task, model).set(open_)
+
+    def circuit_opened(self, task: str, model: str, code: str) -> None:
+        """See `CircuitMeter.circuit_opened`."""
+        self._circuit_openings.labels(task, model, code).inc()
 
     def called(self, entry: LedgerEntry) -> None:
         """Count a model call by its ledger row."""

@@ -8,9 +8,11 @@ from ai.assessor.source import OpenAISource, Source
 from ai.assessor.waiting import Shelf
 from ai.booking import Ledger
 from ai.budget import Budget, Unlimited
+from ai.circuits import Circuits
 from ai.gate import Gate
 from ai.ports import Clock, LedgerSink
 from ai.prices import load_prices
+from ai.retries import Circuit
 from ai.settings import AiSettings
 
 SPARE_TURNS = 2
@@ -28,6 +30,7 @@ def build_assessor(
     *,
     shelf: Shelf | None = None,
     parks: bool = False,
+    circuits: Circuits | None = None,
 ) -> Assessor:
     """Return the assessor that ``settings`` ask for; without a key it is the offline one.
 
@@ -38,7 +41,15 @@ def build_assessor(
         return OfflineAssessor()
     source = OpenAISource(settings)
     return assemble(
-        settings, sink, clock, source, budget=budget, gate=gate, shelf=shelf, parks=parks
+        settings,
+        sink,
+        clock,
+        source,
+        budget=budget,
+        gate=gate,
+        circuit=circuits.of("rate", settings.assessor_model) if circuits else None,
+        shelf=shelf,
+        parks=parks,
     )
 
 
@@ -50,6 +61,7 @@ def assemble(
     *,
     budget: Budget | None = None,
     gate: Gate | None = None,
+    circuit: Circuit | None = None,
     shelf: Shelf | None = None,
     parks: bool = False,
 ) -> Assessor:
@@ -60,5 +72,14 @@ def assemble(
         TURN_TOKENS, settings.least_output_tokens
     )
     spare = SPARE_TURNS * turn
-    desk = Desk(source, settings, ledger, clock, budget or Unlimited(), spare=spare, gate=gate)
+    desk = Desk(
+        source,
+        settings,
+        ledger,
+        clock,
+        budget or Unlimited(),
+        spare=spare,
+        gate=gate,
+        circuit=circuit,
+    )
     return ModelAssessor(desk, settings, clock, shelf, parks=parks)

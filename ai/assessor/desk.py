@@ -63,6 +63,7 @@ class Desk:
         *,
         spare: int = 0,
         gate: Gate | None = None,
+        circuit: Circuit | None = None,
     ) -> None:
         self._source = source
         self._settings = settings
@@ -78,7 +79,7 @@ class Desk:
             gate=gate,
             urgent=False,
         )
-        self._circuit = Circuit(clock)
+        self._circuit = circuit or Circuit(clock)
         self._room = asyncio.Semaphore(CALLS_AT_ONCE)
         self._typical = 0.0
         """How many tokens a reply takes, on average lately."""

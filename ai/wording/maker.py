@@ -18,6 +18,7 @@ from ai.bank.loading import load_bank
 from ai.bank.templates import slots
 from ai.booking import Ledger
 from ai.budget import Budget
+from ai.circuits import Circuits
 from ai.gate import Gate
 from ai.ports import Clock, LedgerSink
 from ai.prices import load_prices
@@ -119,6 +120,7 @@ def build_maker(
     *,
     gate: Gate | None = None,
     source: Source | None = None,
+    circuits: Circuits | None = None,
 ) -> Maker:
     """Return the maker that ``settings`` ask for. Opens no connection."""
     given = replace(
@@ -129,7 +131,8 @@ def build_maker(
     )
     ledger = Ledger(sink, clock, settings.model, load_prices(settings.prices))
     asked = source or OpenAISource(given, FORM)
-    return Maker(Desk(asked, given, ledger, clock, budget, gate=gate))
+    circuit = circuits.of("word", settings.model) if circuits else None
+    return Maker(Desk(asked, given, ledger, clock, budget, gate=gate, circuit=circuit))
 
 
 def build_prompt(needs: Sequence[Need]) -> Prompt:

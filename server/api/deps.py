@@ -1,6 +1,6 @@
 """What the API's handlers are given."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Literal
 
 from msgspec import Struct
@@ -35,6 +35,8 @@ class Deps(Struct, frozen=True, kw_only=True):
     limits: UserLimits
     checks: dict[str, Callable[[], Awaitable[None]]]
     """By name: what raises `StorageError` where a dependency is down."""
+    circuits: Callable[[], Mapping[str, str]]
+    """By model, whether it is called: ``closed`` or, while it is left alone, ``open``."""
     draining: Callable[[], bool]
     interviewer: Literal["model", "offline"]
     notice: Notice

@@ -27,7 +27,8 @@ async def live() -> dict[str, str]:
 async def ready(deps: Deps) -> Response[dict[str, Any]]:
     """Name each dependency with its state; 503 where this instance should get no traffic.
 
-    PostgreSQL is named but not needed: live interviews go on without it.
+    PostgreSQL is named but not needed: live interviews go on without it. So they do without a
+    model: ``circuits`` names those that are left alone for a while (``open``).
     """
     names = list(deps.checks)
     states = await asyncio.gather(*(_state(deps, name) for name in names))
@@ -37,6 +38,7 @@ async def ready(deps: Deps) -> Response[dict[str, Any]]:
         "status": "draining" if deps.draining() else "ready" if fine else "unready",
         "dependencies": found,
         "interviewer": deps.interviewer,
+        "circuits": deps.circuits(),
     }
     return Response(body, status_code=200 if fine else 503, headers={"Cache-Control": "no-store"})
 

@@ -77,3 +77,27 @@ def test_a_bad_request_says_nothing_about_the_next_turn() -> None:
     for _ in range(10):
         circuit.lost(CallFailedError("refused", Remedy.BANK))
     assert circuit.open() == ""
+
+
+def test_it_is_told_once_that_the_circuit_opened_and_who_said_so() -> None:
+    clock, told = _Clock(), list[tuple[str, float, bool]]()
+    circuit = Circuit(clock, lambda code, seconds, said: told.append((code, seconds, said)))
+    for _ in range(2):  # calls that were under way fail as well
+        circuit.lost(CallFailedError("quota_exhausted", Remedy.SHUN))
+    assert told == [("quota_exhausted", SHUN_S, True)]
+    clock.time = SHUN_S
+    circuit.lost(CallFailedError("rate_limited", retry_after_s=10.0))
+    assert told[1:] == [("rate_limited", 10.0, True)]
+    clock.time += 10.0
+    for _ in range(OUTAGE_AFTER):
+        circuit.lost(CallFailedError("unreachable"))
+    assert told[2:] == [("unreachable", OUTAGE_S, False)]
+
+
+def test_what_others_were_told_opens_the_circuit_for_a_bounded_time_and_is_not_passed_on() -> None:
+    clock, told = _Clock(), list[tuple[str, float, bool]]()
+    circuit = Circuit(clock, lambda code, seconds, said: told.append((code, seconds, said)))
+    circuit.heard("quota_exhausted", 1e9)
+    assert circuit.open() == "quota_exhausted"
+    clock.time = SHUN_S
+    assert (circuit.open(), told) == ("", [])
