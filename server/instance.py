@@ -74,9 +74,6 @@ PARTITIONS_RETRY_S = 30.0
 
 Task = Coroutine[Any, Any, None]
 
-URGENT_CALLS = 2
-"""A renewal and an append: connections of their own."""
-
 _log = structlog.get_logger()
 
 
@@ -88,8 +85,7 @@ class Instance:
         self.clock = clock or SystemClock()
         self.meters = Meters(CollectorRegistry())
         self.client = connect(settings.redis_url)
-        self.urgent_client = connect(settings.redis_url, URGENT_CALLS)
-        self.store = RedisStore(self.client, urgent=self.urgent_client, max_log=settings.log_length)
+        self.store = RedisStore(self.client, max_log=settings.log_length)
         self.notifier = RedisNotifier(self.client)
         self.archive = Archive(settings.database_url, replica_url=settings.database_replica_url)
         self.cache_client = connect(settings.cache_url) if settings.cache_url else self.client
@@ -328,7 +324,6 @@ class Instance:
     async def _opened(self, tasks: Sequence[Task]) -> AsyncGenerator[None]:
         async with AsyncExitStack() as opened:  # each is closed, even where another cannot be
             opened.push_async_callback(self.client.aclose)
-            opened.push_async_callback(self.urgent_client.aclose)
             if self.cache_client is not self.client:
                 opened.push_async_callback(self.cache_client.aclose)
             opened.push_async_callback(self.archive.close)

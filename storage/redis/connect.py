@@ -8,7 +8,7 @@ import asyncio
 import re
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 import redis.asyncio as redis
@@ -18,21 +18,38 @@ from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
 from storage.errors import BackendDownError, BadDataError, OutOfMemoryError
+from storage.redis.wire import CALL_TIMEOUT_S, CONNECT_TIMEOUT_S, Wire
 
-CALL_TIMEOUT_S = 0.8
-CONNECT_TIMEOUT_S = 0.8
-POOL_SIZE = 64
-"""How many calls may be under way. Over a link of 100 ms, 16 were too few for 100 interviews."""
+POOL_SIZE = 4
+"""For what redis-py itself asks: whether Redis is there, which functions it has."""
 POOL_TIMEOUT_S = 1.0
 
-Client = redis.Redis
+
+class Client(redis.Redis):
+    """redis-py's client, and the wires that nearly all calls go over.
+
+    ``urgent`` is for those that must not wait behind others where Redis is slow: renewals, whose
+    turns lapse meanwhile, and appends.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        base: Any = super()  # redis-py's signatures are open-ended
+        base.__init__(**options)
+        self.wire = Wire(self.connection_pool)
+        self.urgent = Wire(self.connection_pool)
+
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:  # noqa: FBT001  # redis-py's signature
+        """Close every connection; what is under way fails."""
+        await self.wire.aclose()
+        await self.urgent.aclose()
+        await super().aclose(close_connection_pool)
 
 
-def connect(url: str, size: int = POOL_SIZE) -> Client:
+def connect(url: str) -> Client:
     """Return a client for ``redis://``, ``rediss://``, ``unix://`` or ``redis+sentinel://``.
 
     The last is ``redis+sentinel://[user:password@]host:port[,host:port…]/service[/db]``. Nothing is
-    opened yet. ``size`` bounds the connections; one too many waits.
+    opened yet.
 
     Raises:
         ValueError: the address cannot be read; the message says what it has to be, and nothing of
@@ -48,7 +65,7 @@ def connect(url: str, size: int = POOL_SIZE) -> Client:
         if scheme == "redis+sentinel":
             return _sentinel(urlsplit(url))
         if scheme in ("redis", "rediss", "unix"):
-            return _single(url, urlsplit(url), size)
+            return _single(url, urlsplit(url))
     except (ValueError, TypeError):  # redis-py meets an option it does not know by the latter
         raise ValueError(_FORMS.get(scheme, _FORMS["redis"])) from None
     raise ValueError(
@@ -67,19 +84,19 @@ _DATABASE = re.compile(r"/?|/[0-9]{1,5}")
 _MOST_PORT = 65_535
 
 
-def _single(url: str, parts: SplitResult, size: int) -> Client:
+def _single(url: str, parts: SplitResult) -> Client:
     if parts.scheme != "unix" and (parts.port == 0 or not _DATABASE.fullmatch(parts.path)):
         raise ValueError
     options = _options()
     if parts.scheme == "unix":
         del options["socket_keepalive"]  # TCP's alone
     pools: Any = redis.BlockingConnectionPool
-    pool = pools.from_url(url, max_connections=size, timeout=POOL_TIMEOUT_S, **options)
+    pool = pools.from_url(url, max_connections=POOL_SIZE, timeout=POOL_TIMEOUT_S, **options)
     pool.make_connection()  # opens nothing; an option that it does not know shows here
     database = parse_qs(parts.query).get("db", ["0"])[0]
     if not _DATABASE.fullmatch(f"/{database}"):
         raise ValueError
-    return redis.Redis.from_pool(pool)
+    return cast("Client", Client.from_pool(pool))
 
 
 @contextmanager
@@ -153,7 +170,7 @@ def _sentinel(parts: SplitResult) -> Client:
     sentinel: Any = Sentinel(
         [(host, int(port)) for host, _, port in nodes], sentinel_kwargs=_options(), **options
     )
-    return sentinel.master_for(service)
+    return sentinel.master_for(service, redis_class=Client)
 
 
 def _is_port(text: str) -> bool:

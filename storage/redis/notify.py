@@ -12,12 +12,13 @@ from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import hiredis
 import structlog
+from redis import exceptions
 
 from storage.errors import BackendDownError, StorageError
 from storage.live import Listener
 from storage.redis.connect import Client, translated
-from storage.redis.exchange import Replies
 from storage.redis.keys import interview_keys
 
 WATCH_S = 4.0
@@ -30,6 +31,9 @@ BATCH = 512
 _BACKOFF_S = 0.05
 _BACKOFF_CAP_S = 1.0
 _GRACE_S = 0.25
+
+_CHUNK = 65_536
+_MORE = object()
 
 _log = structlog.get_logger()
 
@@ -129,7 +133,7 @@ class RedisNotifier:
             task.result()
 
     async def _read(self, connection: Any, listener: Listener) -> None:
-        replies = Replies(connection)
+        replies = _Replies(connection)
         with translated():
             while True:
                 for message in await replies.some():
@@ -213,3 +217,33 @@ def _deliver(listener: Listener, interview_id: str, content: bytes) -> None:
         # Not written by this program. Waking is always right.
         _log.warning("notification unreadable", interview=interview_id)
         listener(interview_id, "")
+
+
+class _Replies:
+    """What a connection sends, read without redis-py's layers: four coroutines a reply."""
+
+    def __init__(self, connection: Any) -> None:
+        self._stream: Any = connection._reader  # noqa: SLF001  # see above
+        if self._stream is None:
+            raise exceptions.ConnectionError("not connected")
+        self._parser = hiredis.Reader(
+            protocolError=exceptions.InvalidResponse,
+            replyError=exceptions.ResponseError,
+            notEnoughData=_MORE,
+        )
+
+    async def some(self) -> list[Any]:
+        """Return the next replies, errors among them; none where only part of one came.
+
+        Raises:
+            redis.exceptions.ConnectionError: the connection is gone.
+            redis.exceptions.InvalidResponse: the server sent what is no reply.
+        """
+        chunk = await self._stream.read(_CHUNK)
+        if not chunk:
+            raise exceptions.ConnectionError("closed by the server")
+        self._parser.feed(chunk)
+        replies: list[Any] = []
+        while (reply := self._parser.gets()) is not _MORE:
+            replies.append(reply)
+        return replies

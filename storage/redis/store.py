@@ -1,6 +1,5 @@
 """`storage.live.LiveStore` over Redis Functions."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Literal
@@ -15,8 +14,7 @@ from storage.answers import read_answer
 from storage.commits import presence_of
 from storage.errors import BadDataError
 from storage.redis import keys, library, replies, resp
-from storage.redis.connect import CALL_TIMEOUT_S, Client, translate, translated
-from storage.redis.exchange import exchange
+from storage.redis.connect import Client, translate, translated
 
 _pack = msgspec.msgpack.Encoder().encode
 
@@ -27,17 +25,12 @@ _LIBRARIES = 8
 
 
 class RedisStore:
-    """The live sessions in Redis. It owns no connection: the clients come from the lifespan.
+    """The live sessions in Redis. It owns no connection: the client comes from the lifespan."""
 
-    ``urgent`` has the connections of those calls that must not queue behind others where Redis is
-    slow: renewals, whose turns lapse meanwhile, and appends. One of each is under way at a time.
-    """
-
-    def __init__(
-        self, client: Client, *, urgent: Client | None = None, max_log: int = live.LOG_LENGTH
-    ) -> None:
+    def __init__(self, client: Client, *, max_log: int = live.LOG_LENGTH) -> None:
         self._client: Any = client  # redis-py's signatures are open-ended
-        self._urgent: Any = urgent or client
+        self._wire = client.wire
+        self._urgent = client.urgent
         self._max_log = max_log
 
     async def prepare(self) -> None:
@@ -325,14 +318,8 @@ class RedisStore:
         return await self._command(*_args(name, 10, interview_id, *arguments))
 
     async def _command(self, *arguments: Any) -> Any:
-        with translated():
-            try:
-                return await self._client.execute_command(*arguments)
-            except exceptions.ResponseError as error:
-                if not _unloaded(error):
-                    raise
-            await self._load_library()
-            return await self._client.execute_command(*arguments)
+        (reply,) = await self._pipeline([resp.command(arguments)])
+        return reply
 
     async def _pipeline(self, calls: Sequence[bytes], *, urgent: bool = False) -> list[Any]:
         """Make packed calls in one round trip. The first error is raised; all can be repeated.
@@ -340,12 +327,13 @@ class RedisStore:
         Of ``urgent`` ones a refusal stands in for the reply: an interview whose keys are damaged
         must not stop the others.
         """
-        client = self._urgent if urgent else self._client
-        answers = await _send(client, calls)
+        wire = self._urgent if urgent else self._wire
+        with translated():
+            answers = await wire.send(calls)
         if any(isinstance(reply, Exception) and _unloaded(reply) for reply in answers):
             with translated():
                 await self._load_library()
-            answers = await _send(client, calls)
+                answers = await wire.send(calls)
         for reply in answers:
             if isinstance(reply, Exception):
                 error = translate(reply)
@@ -368,20 +356,6 @@ class RedisStore:
         except exceptions.ResponseError as error:
             if "already exists" not in str(error):
                 raise
-
-
-async def _send(client: Any, calls: Sequence[bytes]) -> list[Any]:
-    with translated():
-        pool = client.connection_pool
-        connection = await pool.get_connection()
-        try:
-            async with asyncio.timeout(CALL_TIMEOUT_S):
-                return await exchange(connection, calls)
-        except BaseException:
-            await connection.disconnect(nowait=True)  # replies may still come
-            raise
-        finally:
-            await pool.release(connection)
 
 
 @lru_cache(maxsize=8)

@@ -1,0 +1,202 @@
+"""Any number of calls under way over one connection to Redis; replies come in the calls' order.
+
+A pool lends each call a connection for as long as it takes. Over a slow link that lets few calls
+pass, those that wait overtake each other, and each costs a task's way through redis-py. Here what
+is called in one turn of the loop is one write, and what comes back wakes just those who wait.
+Setting a connection up (TLS, passwords, Sentinel) stays redis-py's; the bytes after that are ours.
+
+Source: Redis documentation, "Redis pipelining"; it runs functions one at a time in any case, so
+that a call behind others on the connection waits no longer than on one of its own.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import hiredis
+from redis import exceptions
+
+CALL_TIMEOUT_S = 0.8
+CONNECT_TIMEOUT_S = 0.8
+MOST_CALLS = 8_192
+"""So many may be under way; Redis is as good as down where more wait."""
+MOST_BYTES = 32 * 1024 * 1024
+"""So much may wait to be sent."""
+
+_MORE = object()
+_DEMOTED = "READONLY"
+"""What a primary says that a failover has made a replica."""
+
+
+class Wire:
+    """Calls over a connection that is made when one is needed, and anew where it was lost.
+
+    ``pool`` is redis-py's: it knows how a connection is set up, and lends none here.
+    """
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+        self._link: _Link | None = None
+        self._attempt: asyncio.Task[_Link] | None = None
+
+    async def send(self, calls: Sequence[bytes]) -> list[Any]:
+        """Send packed calls; return their replies, an error standing in for that of a refused call.
+
+        Who is cancelled meanwhile does not take the call back; its reply goes to nobody.
+
+        Raises:
+            redis.exceptions.ConnectionError: there is no connection, or it was lost.
+            redis.exceptions.TimeoutError: no reply came in `CALL_TIMEOUT_S`.
+            redis.exceptions.InvalidResponse: the server sent what is no reply, or one too many.
+            OSError, TimeoutError: a connection could not be made.
+        """
+        if not calls:
+            return []
+        link = self._link
+        if link is None or link.lost:
+            link = await self._connected()
+        return await link.send(calls)
+
+    async def aclose(self) -> None:
+        """Close the connection; what is under way fails."""
+        if self._attempt is not None:
+            self._attempt.cancel()
+            await asyncio.wait((self._attempt,))
+        if self._link is not None:
+            self._link.lose(exceptions.ConnectionError("closed"))
+
+    async def _connected(self) -> "_Link":
+        """Wait for the one attempt to connect: who waits shares its outcome."""
+        if self._attempt is None:
+            self._attempt = asyncio.create_task(self._connect())
+            self._attempt.add_done_callback(self._attempted)
+        attempt = self._attempt
+        await asyncio.wait((attempt,))  # whoever is cancelled here leaves it to the others
+        if attempt.cancelled():
+            raise exceptions.ConnectionError("closed while it was set up")
+        return attempt.result()
+
+    def _attempted(self, attempt: "asyncio.Task[_Link]") -> None:
+        self._attempt = None
+        if not attempt.cancelled() and attempt.exception() is None:
+            self._link = attempt.result()
+
+    async def _connect(self) -> "_Link":
+        connection = self._pool.make_connection()
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S + CALL_TIMEOUT_S):
+                await connection.connect()
+            return _Link(connection)
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+
+
+class _Call:
+    """Calls that were sent together, and their replies so far."""
+
+    __slots__ = ("count", "due", "future", "replies")
+
+    def __init__(self, count: int, due: float, future: "asyncio.Future[list[Any]]") -> None:
+        self.count = count
+        self.due = due
+        self.future = future
+        self.replies: list[Any] = []
+
+
+class _Link(asyncio.Protocol):
+    """One connection, taken over from redis-py when it was set up."""
+
+    def __init__(self, connection: Any) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._connection = connection
+        reader, writer = connection._reader, connection._writer  # noqa: SLF001  # see above
+        if reader is None or reader.at_eof() or writer.transport.is_closing():
+            raise exceptions.ConnectionError("closed while it was set up")
+        self._transport: asyncio.Transport = writer.transport
+        self._parser = hiredis.Reader(
+            protocolError=exceptions.InvalidResponse,
+            replyError=exceptions.ResponseError,
+            notEnoughData=_MORE,
+        )
+        self._waiting: deque[_Call] = deque()
+        self._unsent: list[bytes] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self.lost = False
+        self._transport.set_protocol(self)
+
+    async def send(self, calls: Sequence[bytes]) -> list[Any]:
+        """See `Wire.send`."""
+        room = MOST_BYTES - self._transport.get_write_buffer_size()
+        if len(self._waiting) >= MOST_CALLS or room < 0:
+            raise exceptions.ConnectionError("too many calls wait")
+        if not self._unsent:
+            self._loop.call_soon(self._flush)
+        self._unsent.extend(calls)
+        due = self._loop.time() + CALL_TIMEOUT_S
+        call = _Call(len(calls), due, self._loop.create_future())
+        self._waiting.append(call)
+        if self._timer is None:
+            self._timer = self._loop.call_at(due, self._look)
+        return await call.future
+
+    def lose(self, error: Exception) -> None:
+        """Give the connection up: replies may still come, and are nobody's."""
+        if self.lost:
+            return
+        self.lost = True
+        self._transport.abort()
+        self._connection._close()  # noqa: SLF001  # what it does when it is dropped, without the warning
+        if self._timer is not None:
+            self._timer.cancel()
+        for call in self._waiting:
+            if not call.future.done():
+                call.future.set_exception(type(error)(*error.args))
+        self._waiting.clear()
+        self._unsent.clear()
+
+    def data_received(self, data: bytes) -> None:
+        """Hand replies to those who wait for them."""
+        if self.lost:
+            return
+        self._parser.feed(data)
+        try:
+            while (reply := self._parser.gets()) is not _MORE:
+                if not isinstance(reply, hiredis.PushNotification):
+                    self._take(reply)
+        except exceptions.InvalidResponse as error:
+            self.lose(error)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Fail what is under way."""
+        del exc  # its text is the system's; who waits needs to know only that it is gone
+        self.lose(exceptions.ConnectionError("closed by the server"))
+
+    def _take(self, reply: Any) -> None:
+        if not self._waiting:
+            raise exceptions.InvalidResponse("more replies than calls")
+        call = self._waiting[0]
+        call.replies.append(reply)
+        if len(call.replies) == call.count:
+            self._waiting.popleft()
+            if not call.future.done():
+                call.future.set_result(call.replies)
+        if isinstance(reply, exceptions.ResponseError) and str(reply).startswith(_DEMOTED):
+            self.lose(exceptions.ConnectionError("the server is a replica now"))
+
+    def _flush(self) -> None:
+        if self._unsent:
+            self._transport.write(b"".join(self._unsent))
+            self._unsent.clear()
+
+    def _look(self) -> None:
+        """One timer for all: the calls come due in their order."""
+        self._timer = None
+        if not self._waiting:
+            return
+        due = self._waiting[0].due
+        if due <= self._loop.time():
+            self.lose(exceptions.TimeoutError("no reply came in time"))
+        else:
+            self._timer = self._loop.call_at(due, self._look)
