@@ -133,7 +133,10 @@ class ClientSession:
         Raises:
             UndecodableError, MismatchError: it is no message of the contract.
         """
-        message = decode_server(frame, self._encoding)
+        return self.take(decode_server(frame, self._encoding))
+
+    def take(self, message: e.ServerMessage) -> Received:
+        """Take a message that was decoded already."""
         misled: Misled | None = None
         try:
             self._take(message)

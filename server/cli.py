@@ -205,14 +205,34 @@ def _talk(sub: argparse.ArgumentParser) -> None:
 
 
 def _load(sub: argparse.ArgumentParser) -> None:
-    _url(sub)
     sub.add_argument(
-        "--candidates",
-        type=_count,
-        default=100,
-        metavar="N",
-        help="interviews at the same time (default: %(default)s)",
+        "scenario",
+        nargs="?",
+        default="smoke",
+        metavar="SCENARIO",
+        help="one that comes with viva (`list` names them), or a TOML file; or `compare`"
+        " (default: %(default)s)",
     )
+    sub.add_argument(
+        "results", nargs="*", type=Path, metavar="RESULT", help="two results to compare"
+    )
+    sub.add_argument(
+        "--url",
+        action="append",
+        help="load the viva that is served there; repeat it for several instances"
+        " (default: servers of its own)",
+    )
+    sub.add_argument(
+        "--secret", help="that signs users in there (default: VIVA_JWT_SECRET, which `ps` hides)"
+    )
+    sub.add_argument("--token", help="a JWT for all, instead of a secret (default: VIVA_TOKEN)")
+    sub.add_argument("--users", type=_count, metavar="N", help="so many, instead of the scenario's")
+    sub.add_argument(
+        "--seconds", type=float, metavar="S", help="for so long, instead of the scenario's time"
+    )
+    sub.add_argument("--seed", type=int, help="instead of the scenario's")
+    sub.add_argument("--html", type=Path, metavar="FILE", help="write a page with charts there")
+    sub.add_argument("--json", type=Path, metavar="FILE", help="write the result there")
 
 
 def _chaos(sub: argparse.ArgumentParser) -> None:
@@ -300,7 +320,9 @@ COMMANDS = (
     Command("token", "print a JWT signed with VIVA_JWT_SECRET", _token),
     Command("bank", "check a question bank and show how its questions are spread", _bank),
     Command("talk", "have an interview in the terminal", _talk),
-    Command("load", "simulate candidates and report what they saw", _load, "loadtest.commands"),
+    Command(
+        "load", "simulate users in numbers and measure what they see", _load, "loadtest.commands"
+    ),
     Command(
         "chaos", "kill instances under load and count what was lost", _chaos, "loadtest.commands"
     ),

@@ -7,6 +7,7 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    ProcessCollector,
     disable_created_metrics,
 )
 
@@ -36,6 +37,7 @@ class Meters:
     def __init__(self, registry: CollectorRegistry) -> None:
         disable_created_metrics()  # a gauge of birth times beside every counter, which nobody reads
         self.registry = registry
+        ProcessCollector(registry=registry)  # CPU, memory and open files, read when asked for
         self._sockets = Gauge("viva_sockets", "Open sockets", ["role"], registry=registry)
         self._closes = Counter(
             "viva_socket_closes", "Sockets closed, by code", ["code"], registry=registry

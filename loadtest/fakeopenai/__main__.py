@@ -19,7 +19,9 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=40, help="mean length of a reply")
     parser.add_argument("--tokens-per-second", type=float, default=30.0, help="0: at once")
     parser.add_argument("--first-token-s", type=float, default=0.1)
-    parser.add_argument("--script", choices=("words", "interviewer", "unruly"), default="words")
+    parser.add_argument(
+        "--script", choices=("words", "stamps", "interviewer", "unruly"), default="words"
+    )
     args = parser.parse_args()
     options = Options(
         seed=args.seed,

@@ -1,6 +1,6 @@
 """What was consumed, call by call."""
 
-from collections import deque
+from collections import Counter, deque
 from typing import Literal
 
 from msgspec import Struct
@@ -40,3 +40,14 @@ class Bill:
     def running(self) -> int:
         """How many calls generate now."""
         return sum(call.outcome == "running" for call in self.calls)
+
+    def totals(self) -> dict[str, int]:
+        """Return the sums of all calls that are kept."""
+        outcomes = Counter(call.outcome for call in self.calls)
+        return {
+            **outcomes,
+            "calls": len(self.calls),
+            "refused": self.refused,
+            "prompt_tokens": sum(call.prompt_tokens for call in self.calls),
+            "tokens": sum(call.tokens for call in self.calls),
+        }

@@ -2,6 +2,11 @@
 
 import random
 
+from loadtest.stamps import stamp
+
+STAMP = "<stamp>"
+"""A token that becomes a stamp when it is sent."""
+
 _OPENINGS = (
     "Tell me about a time when",
     "Walk me through how",
@@ -21,3 +26,8 @@ def tokens_of(seed: int, call: int, length: int) -> list[str]:
     draw = random.Random(f"{seed} {call}")
     words = [draw.choice(_OPENINGS).split()[0], *(draw.choice(_WORDS) for _ in range(length - 1))]
     return [word if place == 0 else f" {word}" for place, word in enumerate(words)]
+
+
+def said(token: str) -> str:
+    """Return a token as it is sent."""
+    return stamp() if token is STAMP else token

@@ -16,9 +16,11 @@ from loadtest.fakeopenai import chat, interviewer, rater, whole, worder
 from loadtest.fakeopenai.batches import Batches
 from loadtest.fakeopenai.bill import Bill, Call
 from loadtest.fakeopenai.faults import Fault, Faults
+from loadtest.fakeopenai.quick import Stream
 from loadtest.fakeopenai.responses import Response
-from loadtest.fakeopenai.script import tokens_of
+from loadtest.fakeopenai.script import STAMP, tokens_of
 from loadtest.fakeopenai.speech import Broken, Pace, speak
+from loadtest.fakeopenai.wheel import Wheel
 
 KEPT = 10_000
 """Stored responses; the oldest are forgotten."""
@@ -30,14 +32,15 @@ _STATUS_CODES = {429: "rate_limit_exceeded", 401: "invalid_api_key"}
 class Options(Struct, frozen=True, kw_only=True):
     """How the model speaks. ``tokens`` is the mean length of a reply; times in seconds.
 
-    ``script``: words that mean nothing, an interviewer who does its task, or an unruly one.
+    ``script``: words that mean nothing, stamps (:mod:`loadtest.stamps`), an interviewer who does
+    its task, or an unruly one.
     """
 
     seed: int = 7
     tokens: int = 40
     tokens_per_second: float = 30.0
     first_token_s: float = 0.1
-    script: Literal["words", "interviewer", "unruly"] = "words"
+    script: Literal["words", "stamps", "interviewer", "unruly"] = "words"
 
 
 class FakeOpenAI:
@@ -53,6 +56,7 @@ class FakeOpenAI:
         self._draw = random.Random(self.options.seed)
         self._stored: dict[str, Response] = {}
         self._group: asyncio.TaskGroup | None = None
+        self._wheel: Wheel | None = None
 
     @property
     def url(self) -> str:
@@ -67,6 +71,7 @@ class FakeOpenAI:
         site = web.TCPSite(runner, "127.0.0.1", port, backlog=1024)
         await site.start()
         self.port = runner.addresses[0][1]
+        self._wheel = Wheel()
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
@@ -76,6 +81,7 @@ class FakeOpenAI:
                         response.task.cancel()
         finally:
             await runner.cleanup()
+            self._wheel.stop()
 
     def _app(self) -> web.Application:
         app = web.Application(middlewares=[_authorised], client_max_size=UPLOAD_BYTES)
@@ -87,6 +93,7 @@ class FakeOpenAI:
                 web.post("/v1/responses/{id}/cancel", self._cancel),
                 web.delete("/v1/responses/{id}", self._delete),
                 web.get("/_control/bill", self._show_bill),
+                web.get("/_control/totals", self._show_totals),
                 web.post("/_control/faults", self._set_faults),
                 web.get("/_control/health", _healthy),
                 *self.batches.routes(),
@@ -107,7 +114,8 @@ class FakeOpenAI:
         reply = web.StreamResponse(headers=_SSE)
         try:
             await reply.prepare(request)
-            async for piece in self._chat_chunks(call, tokens, fault, asked):
+            quick = self._quick(request, call, tokens) if fault is None else None
+            async for piece in self._chat_chunks(call, tokens, fault, asked, quick):
                 await reply.write(piece)
             await reply.write_eof()
         except Broken as broken:
@@ -119,14 +127,22 @@ class FakeOpenAI:
         return reply
 
     async def _chat_chunks(
-        self, call: Call, tokens: list[str], fault: Fault | None, asked: dict[str, Any]
+        self,
+        call: Call,
+        tokens: list[str],
+        fault: Fault | None,
+        asked: dict[str, Any],
+        quick: Stream | None,
     ) -> AsyncIterator[bytes]:
         yield chat.chunk(call, {"role": "assistant", "content": ""})
         finish = "length" if len(tokens) == _limit(asked) else "stop"
         try:
-            async for token in self._speak(tokens, fault):
-                _count(call, token)
-                yield chat.chunk(call, {"content": token})
+            if quick is not None:
+                await quick.run()  # past this generator, straight to the socket
+            else:
+                async for token in self._speak(tokens, fault):
+                    _count(call, token)
+                    yield chat.chunk(call, {"content": token})
         except Broken as broken:
             call.outcome = "failed"
             match broken.how:
@@ -147,6 +163,14 @@ class FakeOpenAI:
         yield chat.DONE
         if call.outcome == "running":
             call.outcome = "completed"
+
+    def _quick(self, request: web.Request, call: Call, tokens: list[str]) -> Stream | None:
+        """Return the stream that spares a task per token, where nothing is in its way."""
+        transport, pace = request.transport, self._pace
+        if transport is None or not pace.tokens_per_second:
+            return None
+        assert self._wheel is not None  # noqa: S101 - routes are served while it runs
+        return Stream(call, tokens, pace, self._draw, transport=transport, wheel=self._wheel)
 
     # --- Responses ---
 
@@ -276,6 +300,8 @@ class FakeOpenAI:
     def _tokens(self, asked: dict[str, Any], number: int) -> list[str]:
         options = self.options
         length = max(1, round(self._draw.uniform(0.5, 1.5) * options.tokens))
+        if options.script == "stamps":
+            return [STAMP] * length
         if options.script == "words":
             return tokens_of(options.seed, number, length)
         said = interviewer.speak(asked, options.seed, unruly=options.script == "unruly")
@@ -321,12 +347,19 @@ class FakeOpenAI:
         return None
 
     def _speak(self, tokens: list[str], fault: Fault | None) -> AsyncIterator[str]:
-        pace = Pace(self.options.tokens_per_second, self.options.first_token_s)
-        return speak(tokens, pace, fault, self._draw)
+        return speak(tokens, self._pace, fault, self._draw)
+
+    @property
+    def _pace(self) -> Pace:
+        return Pace(self.options.tokens_per_second, self.options.first_token_s)
 
     async def _show_bill(self, _request: web.Request) -> web.Response:
         body = {"calls": list(self.bill.calls), "refused": self.bill.refused}
         return web.Response(body=msgspec.json.encode(body), content_type="application/json")
+
+    async def _show_totals(self, _request: web.Request) -> web.Response:
+        body = {**self.bill.totals(), "faults": dict(self.faults.applied)}
+        return web.json_response(body)
 
     async def _set_faults(self, request: web.Request) -> web.Response:
         try:

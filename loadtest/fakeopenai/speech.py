@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from msgspec import Struct
 
 from loadtest.fakeopenai.faults import Fault
+from loadtest.fakeopenai.script import said
 
 
 class Broken(Exception):  # noqa: N818 - how a stream ends, as its fault has it
@@ -50,6 +51,6 @@ async def speak(
                     yield "\x00"
                 case _:
                     pass
-        yield token
+        yield said(token)
         if pace.tokens_per_second:
             await asyncio.sleep(draw.uniform(0.5, 1.5) / pace.tokens_per_second)

@@ -1,0 +1,82 @@
+"""`viva load`: simulated users in numbers, and what they saw."""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from loadtest.load import scenario as scenarios
+from loadtest.load.generators import Run
+from loadtest.load.keys import Keys
+from loadtest.load.progress import Progress
+from loadtest.load.result import Result, ResultError, write
+from loadtest.load.scenario import Scenario, ScenarioError, changed
+from loadtest.load.summary import told
+from loadtest.load.target import Target, started
+from loadtest.processes import ProcessError
+
+HELD, BROKEN, UNUSABLE = 0, 1, 2
+_EXIT = {"held": HELD, "broken": BROKEN, "void": UNUSABLE}
+
+
+class WrongError(Exception):
+    """An option cannot be followed; the message says why."""
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run it; 0 where every threshold held, 1 where one broke, 2 where the run says nothing."""
+    try:
+        result = asyncio.run(_run(args))
+    except (WrongError, ScenarioError, ResultError) as error:
+        sys.stderr.write(f"{error}\n")
+        return UNUSABLE
+    except (ProcessError, ExceptionGroup) as error:
+        sys.stderr.write(f"the run failed: {_cause(error)}\n")
+        return UNUSABLE
+    if args.json:
+        write(result, args.json)
+    sys.stdout.write(told(result))
+    return _EXIT[result.verdict]
+
+
+def _cause(error: Exception) -> Exception:
+    inner: tuple[Exception, ...] = getattr(error, "exceptions", ())
+    return _cause(inner[0]) if inner else error
+
+
+async def _run(args: argparse.Namespace) -> Result:
+    scenario = _scenario(args)
+    async with _target(args, scenario) as target:
+        return await Run(Path(args.scenario).stem, scenario, target, Progress()).result()
+
+
+def _scenario(args: argparse.Namespace) -> Scenario:
+    scenario = scenarios.load(args.scenario)
+    if args.users is not None:
+        scenario = changed(scenario, "users", count=args.users, per_second=0.0)
+    if args.seed is not None:
+        scenario = replace(scenario, seed=args.seed)
+    if args.seconds is not None:
+        scenario = replace(scenario, duration_s=args.seconds)
+    return scenario
+
+
+@contextlib.asynccontextmanager
+async def _target(args: argparse.Namespace, scenario: Scenario) -> AsyncGenerator[Target]:
+    if args.url:
+        secret = args.secret or os.environ.get("VIVA_JWT_SECRET", "")
+        token = args.token or os.environ.get("VIVA_TOKEN", "")
+        if not (secret or token):
+            raise WrongError("--url needs VIVA_JWT_SECRET, to sign users in, or a --token.")
+        urls = [url.rstrip("/") for url in args.url]
+        yield Target(keys=Keys(urls=urls, secret=secret, token=token))
+        return
+    with tempfile.TemporaryDirectory(prefix="viva-load-") as name:
+        async with started(scenario, Path(name)) as target:
+            yield target

@@ -1,0 +1,1 @@
+"""`viva load`: simulated users in numbers, and what they saw, as figures."""

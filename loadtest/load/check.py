@@ -1,0 +1,58 @@
+"""Whether a stored transcript keeps what its candidate saw and was promised."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from protocol import commands as c
+from protocol import events as e
+from protocol.text import sha256
+
+
+class Fault(NamedTuple):
+    """What is wrong: the figure that counts it, and a sentence."""
+
+    figure: str
+    told: str
+
+
+def faults(
+    seen: Sequence[e.TurnView],
+    accepted: Mapping[str, c.DurableCommand],
+    stored: Sequence[Mapping[str, Any]],
+) -> Iterator[Fault]:
+    """Give what is wrong with ``stored``, the turns of the transcript.
+
+    ``seen`` are the turns that the candidate saw to their end and that are known to be stored.
+    """
+    numbers = [turn["turn"] for turn in stored]
+    if numbers != list(range(1, len(stored) + 1)):
+        yield Fault("corrupt", f"the transcript has turns {numbers}")
+    for turn in stored:
+        if sha256(turn["text"]) != turn["sha256"]:
+            yield Fault("corrupt", f"turn {turn['turn']} is not what its digest says")
+    kept = {turn["turn"]: turn for turn in stored}
+    for turn in seen:
+        found = kept.get(turn.turn)
+        if found is None:
+            yield Fault("lost", f"turn {turn.turn} was seen and stored, and is not there")
+        elif (found["text"], found["outcome"]) != (turn.text, turn.outcome):
+            yield Fault("corrupt", f"turn {turn.turn} is not what was seen")
+    answers = [turn["text"] for turn in stored if turn["speaker"] == "candidate"]
+    yield from _answers(answers, accepted)
+
+
+def _answers(answers: Sequence[str], accepted: Mapping[str, c.DurableCommand]) -> Iterator[Fault]:
+    """Every accepted answer that has been submitted stands in the transcript, once."""
+    submitted = {name for name, given in accepted.items() if isinstance(given, c.AnswerSubmit)}
+    for name, given in accepted.items():
+        match given:
+            case c.AnswerSubmit(text=str(text)):
+                found = answers.count(text)
+            case c.SpeechFinal(text=text) if name.partition("-")[0] in submitted:
+                found = sum(answer.count(text) for answer in answers)
+            case _:
+                continue
+        if found == 0:
+            yield Fault("lost", f"{name} was accepted, and is not in the transcript")
+        elif found > 1:
+            yield Fault("doubled", f"{name} is in the transcript {found} times")

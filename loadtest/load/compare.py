@@ -1,0 +1,73 @@
+"""Two results side by side: what became better, what worse, and whether they can be compared."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import msgspec
+
+from loadtest.load.figures import COUNTS, LATENCIES, RATES, SERVER
+from loadtest.load.result import Result
+
+_MORE_IS_BETTER = frozenset(
+    (*RATES, "interviews", "turns", "answers", "transcripts", "tokens", "requests")
+)
+_PARTS = ("p50_ms", "p95_ms", "p99_ms")
+NOISE = 0.1
+"""A change within this is told as none: two runs of the same differ by as much."""
+
+
+class Row(NamedTuple):
+    """One figure of both; ``ratio`` is b to a, None where a is 0."""
+
+    figure: str
+    a: float
+    b: float
+    ratio: float | None
+    told: str
+
+
+def rows(a: Result, b: Result) -> Iterator[Row]:
+    """Give the figures that both have."""
+    for name in LATENCIES:
+        for part in _PARTS:
+            if name in a.latencies and name in b.latencies:
+                yield _row(f"{name}.{part}", a.latencies[name][part], b.latencies[name][part])
+    for name in (*SERVER, *RATES, *COUNTS):
+        if name in a.figures and name in b.figures:
+            yield _row(name, a.figures[name], b.figures[name])
+
+
+def differences(a: Result, b: Result) -> Iterator[str]:
+    """Give what speaks against a comparison: other scenarios, void runs."""
+    parts = zip(
+        msgspec.structs.asdict(a.scenario).items(), msgspec.structs.asdict(b.scenario).items()
+    )
+    differing = [name for (name, one), (_, other) in parts if one != other]
+    if differing:
+        yield f"the scenarios differ in {', '.join(differing)}"
+    for which, result in (("A", a), ("B", b)):
+        for reason in result.void:
+            yield f"{which} is void: {reason}"
+
+
+def told(a: Result, b: Result) -> str:
+    """Return the comparison as lines."""
+    lines = [f"A  {_named(a)}", f"B  {_named(b)}"]
+    lines += [f"!  {difference}" for difference in differences(a, b)]
+    for row in rows(a, b):
+        ratio = f"{row.ratio:7.2f}" if row.ratio is not None else "      –"
+        lines.append(f"{row.figure:<28}{row.a:>14,.2f}{row.b:>14,.2f}  B/A{ratio}  {row.told}")
+    return "\n".join(lines) + "\n"
+
+
+def _named(result: Result) -> str:
+    return f"{result.name}, seed {result.scenario.seed}, on {result.target}: {result.verdict}"
+
+
+def _row(figure: str, a: float, b: float) -> Row:
+    ratio = b / a if a else None
+    if a == b or (ratio is not None and abs(ratio - 1) <= NOISE):
+        word = ""
+    else:
+        word = "better" if (b > a) == (figure in _MORE_IS_BETTER) else "worse"
+    return Row(figure, a, b, ratio, word)

@@ -1,0 +1,91 @@
+"""What all users of a generator process share: the clock, the counts, and who is there."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from loadtest.load.scenario import Scenario
+from loadtest.load.tally import Tally
+
+
+class Guest(Protocol):
+    """Who is in an interview."""
+
+    finished: bool
+
+    @property
+    def settled(self) -> bool:
+        """Whether everything that was given and seen is stored."""
+        ...
+
+    def settle(self) -> None:
+        """Leave as soon as may be."""
+
+    def finish(self) -> None:
+        """Leave now."""
+
+    def stall(self, *, stalled: bool) -> None:
+        """Stop reading, or read on."""
+
+    def silent_since(self, now: float) -> float:
+        """Return for how long the interviewer has owed words."""
+        ...
+
+
+class Crowd:
+    """The shared state of one process. Times are the loop's, which is the machine's monotonic."""
+
+    def __init__(self, scenario: Scenario, begin: float) -> None:
+        self.scenario = scenario
+        self.begin = begin
+        self.tally = Tally()
+        self.added = self.tally.latencies.many("added")
+        self.ending = False
+        """Whether nothing new is begun any more."""
+        self.stalling = False
+        """Whether those who stall do so now."""
+        self.guests: set[Guest] = set()
+        self._loop = asyncio.get_running_loop()
+        self.now = time.monotonic  # the loop's own is the same clock, but uvloop reads it rarely
+        self._streaming: set[Guest] = set()
+
+    def at(self, when: float, call: Callable[[], object]) -> asyncio.TimerHandle:
+        """Call it at ``when``."""
+        return self._loop.call_at(when, call)
+
+    def later(self, after_s: float, call: Callable[[], object]) -> asyncio.TimerHandle:
+        """Call it in a while."""
+        return self._loop.call_later(after_s, call)
+
+    def streams(self, guest: Guest, *, more: bool) -> None:
+        """Note whether a guest is being spoken to."""
+        if more:
+            self._streaming.add(guest)
+        else:
+            self._streaming.discard(guest)
+        self.tally.streaming = len(self._streaming)
+
+    def excused(self) -> bool:
+        """Whether connections may break now: an instance was killed on purpose."""
+        strike = self.scenario.strike
+        return strike is not None and self.now() - self.begin >= strike.at_s
+
+    def stall(self, *, stalled: bool) -> None:
+        """Have those who stall stop reading, or read on."""
+        self.stalling = stalled
+        for guest in self.guests:
+            guest.stall(stalled=stalled)
+
+    def settle(self) -> None:
+        """Begin nothing new, and let everyone leave."""
+        self.ending = True
+        for guest in tuple(self.guests):
+            guest.settle()
+
+    def close(self) -> None:
+        """Send everyone away."""
+        for guest in tuple(self.guests):
+            if not guest.settled:
+                self.tally.wrong("unchecked", "not stored, or not answered, in time")
+            guest.finish()

@@ -1,0 +1,233 @@
+"""One run against a target: generator processes, what they saw, and what the servers told."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Callable
+
+import msgspec
+
+from loadtest.load import machine
+from loadtest.load.course import Course
+from loadtest.load.judge import bounds, verdict, void
+from loadtest.load.latencies import percentiles
+from loadtest.load.result import Result
+from loadtest.load.scenario import Scenario
+from loadtest.load.scrape import Reading, Scraper
+from loadtest.load.tally import Tick
+from loadtest.load.target import Target
+from loadtest.load.worker import LAST_WORDS_S, Job
+from loadtest.processes import ProcessError, environment
+
+BEGIN_S = 1.0
+"""From the start of the processes to the first second: they import, and compute the schedule."""
+USERS_PER_WORKER = 1_500
+_LINE = 64 * 2**20
+_SCRAPE_S = 2.0
+_SPARE_S = 10.0
+
+Progress = Callable[[Scenario, Course], None]
+
+
+def workers_of(scenario: Scenario) -> int:
+    """Return how many generator processes there are to be."""
+    expected = scenario.users.count or scenario.users.per_second * 60
+    wanted = 1 + int(expected / USERS_PER_WORKER) + int(scenario.rest.per_second / 1_000)
+    return scenario.workers or max(1, min(wanted, os.cpu_count() or 1))
+
+
+class Run:
+    """One run of a scenario."""
+
+    def __init__(self, name: str, scenario: Scenario, target: Target, tell: Progress) -> None:
+        self._name = name
+        self._scenario = scenario
+        self._target = target
+        self._tell = tell
+        self._course = Course(scenario)
+        self._begin = 0.0
+        self._cores: dict[str, float] = {}
+        self._readings: list[Reading] = []
+
+    async def result(self) -> Result:
+        """Run it.
+
+        Raises:
+            ProcessError: a generator process failed.
+        """
+        workers = workers_of(self._scenario)
+        self._begin = time.monotonic() + BEGIN_S
+        began = time.time()
+        async with asyncio.TaskGroup() as group:
+            watching = [
+                group.create_task(each) for each in (self._scrape(), self._measure(), self._watch())
+            ]
+            if self._scenario.strike is not None and self._target.served:
+                watching.append(group.create_task(self._strike()))
+            async with asyncio.TaskGroup() as generators:
+                for number in range(workers):
+                    job = Job(
+                        scenario=self._scenario,
+                        keys=self._target.keys,
+                        begin=self._begin,
+                        worker=number,
+                        workers=workers,
+                    )
+                    generators.create_task(self._generate(job))
+            for task in watching:
+                task.cancel()
+        return self._result(began, await self._target.bill())
+
+    async def _generate(self, job: Job) -> None:
+        """Run one generator process and take in what it tells."""
+        scenario = self._scenario
+        async with _process() as process:
+            assert process.stdin is not None  # noqa: S101 - both were asked for
+            assert process.stdout is not None  # noqa: S101
+            process.stdin.write(msgspec.json.encode(job))
+            process.stdin.close()
+            longest = scenario.ends_s + scenario.settle_s + LAST_WORDS_S + _SPARE_S
+            async with asyncio.timeout(longest):
+                async for line in process.stdout:
+                    tick = msgspec.json.decode(line, type=Tick)
+                    self._course.add(tick)
+                    if tick.over:
+                        return
+            raise ProcessError(f"a generator process ended by itself ({await process.wait()})")
+
+    async def _until(self, second: float) -> None:
+        await asyncio.sleep(max(0.0, self._begin + second - time.monotonic()))
+
+    async def _watch(self) -> None:
+        """Note the machine's CPU each second, and tell how far it is."""
+        before, second = machine.cpu(), 0
+        while True:
+            await self._until(second + 1)
+            now = machine.cpu()
+            if now is not None and before is not None:
+                point = self._course.at(second)
+                point.busy, point.stolen = now.busy_since(before), now.stolen_since(before)
+            before, second = now, second + 1
+            self._tell(self._scenario, self._course)
+
+    async def _scrape(self) -> None:
+        """Read `/metrics` now and then; each point has what the reading behind it says."""
+        scraper = Scraper(self._target.keys.urls)
+        before, at = await scraper.read(), time.monotonic()
+        try:
+            while True:
+                await asyncio.sleep(_SCRAPE_S)
+                now = await scraper.read()
+                if now.answered:
+                    self._note(before, now, time.monotonic() - at)
+                before, at = now, time.monotonic()
+        finally:
+            scraper.close()
+
+    def _note(self, before: Reading, now: Reading, passed_s: float) -> None:
+        second = int(time.monotonic() - self._begin)
+        if second < 0:
+            return
+        self._readings.append(now)
+        for place in range(max(0, second - int(_SCRAPE_S) + 1), second + 1):
+            point = self._course.at(place)
+            point.server_memory_mb, point.server_files = now.memory_mb, now.files
+            if now.answered == before.answered:  # a counter left with an instance that was killed
+                point.server_cpu = max(0.0, now.cpu_s - before.cpu_s) / passed_s
+
+    async def _measure(self) -> None:
+        """Take the CPU of the run's own processes, by name, over the measured time."""
+        await self._until(self._scenario.begins_s)
+        names = machine.processes_of(self._target.mark) if self._target.mark else {}
+        names |= {pid: name for name, pid in self._target.pids.items()}
+        names |= {one.pid: "instances" for one in self._target.served if one.pid}
+        before, began = {pid: machine.cpu_of(pid) for pid in names}, time.monotonic()
+        await self._until(self._scenario.ends_s)
+        passed_s = time.monotonic() - began
+        used: defaultdict[str, float] = defaultdict(float)
+        for pid, name in names.items():
+            used[name] += max(0.0, machine.cpu_of(pid) - before[pid])
+        self._cores = {name: seconds / passed_s for name, seconds in used.items()}
+
+    async def _strike(self) -> None:
+        """Kill an instance, and start it again where that is asked for."""
+        strike = self._scenario.strike
+        assert strike is not None  # noqa: S101 - it was looked at
+        await self._until(strike.at_s)
+        self._target.served[0].kill()
+        if strike.again_s:
+            await asyncio.sleep(strike.again_s)
+            await self._target.served[0].start()
+
+    def _result(self, began: float, bill: dict[str, int]) -> Result:
+        course, scenario = self._course, self._scenario
+        course.complete()
+        held = course.histograms()
+        latencies = {name: percentiles(one) for name, one in held.items()}
+        figures = course.figures() | self._told_by_servers()
+        measured = course.measured
+        cores = self._cores | {
+            "generator": sum(p.generator_cpu for p in measured) / max(1, len(measured)),
+        }
+        busy = [point.busy for point in measured if point.busy is not None]
+        if busy:
+            cores["machine"] = sum(busy) / len(busy) * (os.cpu_count() or 1)
+        tokens = sum(point.counts.get("tokens", 0) for point in measured)
+        if tokens:
+            figures["generator_cpu_us_per_token"] = (
+                1e6 * sum(p.generator_cpu for p in measured) / tokens
+            )
+        judged = bounds(scenario, figures, latencies)
+        reasons = list(void(scenario.machine, measured, latencies))
+        return Result(
+            name=self._name,
+            scenario=scenario,
+            started_at=began,
+            target="own servers" if self._target.served else ", ".join(self._target.keys.urls),
+            verdict=verdict(reasons, judged),
+            void=reasons,
+            bounds=judged,
+            figures=figures,
+            latencies=latencies,
+            histograms={name: one.encode().decode() for name, one in held.items()},
+            errors=dict(course.errors.most_common()),
+            samples=course.samples,
+            closes=dict(course.closes),
+            points=course.points,
+            cores=cores,
+            provider=bill,
+        )
+
+    def _told_by_servers(self) -> dict[str, float]:
+        """Return the 95th percentiles of the servers' own histograms, by their buckets."""
+        if len(self._readings) < 2:
+            return {}
+        first, last = self._readings[0], self._readings[-1]
+        found: dict[str, float] = {}
+        for name in last.edges:
+            p95 = last.p95_since(first, name)
+            if p95 is not None:
+                found[f"{name}_p95_ms"] = p95 * 1000
+        return found
+
+
+@contextlib.asynccontextmanager
+async def _process() -> AsyncGenerator[asyncio.subprocess.Process]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "loadtest.load.worker"),
+        env=environment({}),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        limit=_LINE,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGKILL)
+            await process.wait()

@@ -1,0 +1,289 @@
+"""One simulated candidate in one interview: what arrives is checked, answers are given in time.
+
+Everything happens in callbacks of the socket and of timers; the only task is the one that connects.
+Latencies count from when something was due, so that a server that is slow cannot slow its clock.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from loadtest.load.crowd import Crowd
+from loadtest.load.speech import Step, answer
+from loadtest.load.view import StreamView
+from loadtest.load.wire import Socket
+from loadtest.stamps import MARK, ages_us, now_us
+from protocol import commands as c
+from protocol import events as e
+from protocol.client import ClientSession
+from protocol.codec import Encoding
+from protocol.ids import parse_event_id
+from protocol.view import GapError
+
+RETRY_S = 0.3
+SILENCE_S = 60.0
+"""So long an interviewer may be silent who has the word."""
+_CONSENT = c.Consent(version="2026-01", at=1_795_000_000_000)
+_json = msgspec.json.Decoder[e.ServerMessage](e.ServerMessage)
+_msgpack = msgspec.msgpack.Decoder[e.ServerMessage](e.ServerMessage)
+
+
+class Interview:
+    """The client of one interview, over all its connections."""
+
+    def __init__(self, crowd: Crowd, draw: random.Random, *, quiet: bool, stalls: bool) -> None:
+        users = crowd.scenario.users
+        self.encoding: Encoding = "msgpack" if draw.random() < users.msgpack else "json"
+        self.view = StreamView()
+        self.session = ClientSession(self.encoding)
+        self.session.view = self.view
+        self.accepted: dict[str, c.DurableCommand] = {}
+        self.stalls = stalls
+        self.finished = False
+        """Whether it wants no further connection."""
+        self.gone: asyncio.Future[int] | None = None
+        self.joined: Callable[[], None] = lambda: None
+        """Called when it has caught up on a connection."""
+        self._crowd = crowd
+        self._tally = crowd.tally
+        self._draw = draw
+        self._quiet = quiet
+        self._voice = draw.random() < users.voice
+        self._decode = (_json if self.encoding == "json" else _msgpack).decode
+        self._added = None if stalls else crowd.added
+        self._socket: Socket | None = None
+        self._given: dict[str, tuple[c.DurableCommand, float]] = {}
+        self._answers = 0
+        self._steps: Iterator[Step] | None = None
+        self._began = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._beat: asyncio.TimerHandle | None = None
+        self._asked = 0.0
+        """Since when the interviewer's words are awaited; 0 while they are not."""
+        self._covered = 0
+        """What PostgreSQL has to hold before the transcript is read."""
+        self._repeats = 0
+
+    @property
+    def settled(self) -> bool:
+        """Whether everything that was given and seen is stored."""
+        return not self.session.unanswered and self.session.stored.seq >= self._covered
+
+    @property
+    def unanswered(self) -> list[str]:
+        """Commands without an answer."""
+        return self.session.unanswered
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is something to read in a transcript."""
+        return bool(self.accepted)
+
+    # --- what the task that connects uses ---
+
+    def attach(self, socket: Socket, ticket: str | None) -> None:
+        """Speak over a socket that is open."""
+        self._socket = socket
+        self.gone = asyncio.get_running_loop().create_future()
+        self._post(self.session.connection_opened(ticket))
+
+    def hang_up(self) -> None:
+        """Break the connection, as a network does."""
+        if self._socket is not None:
+            self._socket.abort()
+
+    def settle(self) -> None:
+        """Say nothing more, and leave once everything is stored."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._steps = None
+        self._leave()
+
+    def finish(self) -> None:
+        """Leave now."""
+        self.finished = True
+        for timer in (self._timer, self._beat):
+            if timer is not None:
+                timer.cancel()
+        if self._socket is not None and self._socket.open:
+            self._socket.close()
+
+    def stall(self, *, stalled: bool) -> None:
+        """Stop reading, or read on."""
+        if self._socket is not None and self.stalls:
+            self._socket.stall(stalled=stalled)
+
+    def silent_since(self, now: float) -> float:
+        """Return for how long the interviewer has owed words."""
+        return now - self._asked if self._asked and not self.stalls else 0.0
+
+    # --- what the socket calls ---
+
+    def closed(self, code: int) -> None:
+        """See `loadtest.load.wire.Owner`."""
+        if self._beat is not None:
+            self._beat.cancel()
+        self._streams(more=False)
+        if self.gone is not None and not self.gone.done():
+            self.gone.set_result(code)
+
+    def received(self, payload: bytes) -> None:
+        """See `loadtest.load.wire.Owner`. This is the path of every token."""
+        try:
+            message = self._decode(payload)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            self._tally.error("undecodable", "a frame is no message of the contract")
+            return
+        if type(message) is e.TurnDelta:
+            now = now_us()
+            try:
+                self.view.hear(message)
+            except GapError:
+                self._told(message)
+            else:
+                self._words(message.text, now)
+            return
+        self._told(message)
+
+    def _words(self, text: str, now: int) -> None:
+        """Count a piece of the interviewer's words, and how long its tokens were under way."""
+        counts = self._tally.counts
+        if MARK in text:
+            ages = ages_us(text, now)
+            counts["tokens"] += len(ages)
+            if self._added is not None and self.session.live:  # not what was missed while away
+                self._added += ages
+        elif self.view.open is not None and self.view.open.speaker == "interviewer":
+            counts["tokens"] += 1
+        if self._asked and self.view.open is not None and self.view.open.speaker == "interviewer":
+            self._tally.latencies.record("first_words", self._crowd.now() - self._asked)
+            self._asked = 0.0
+
+    def _told(self, message: e.ServerMessage) -> None:
+        received = self.session.take(message)
+        if received.misled is not None:
+            kind = "corrupt" if isinstance(message, e.TurnCompleted) else "gaps"
+            self._tally.wrong(kind, received.misled.reason)
+            self.hang_up()
+            return
+        self._count_repeats()
+        match message:
+            case e.Accepted():
+                self._accept(message)
+            case e.Rejected():
+                self._reject(message)
+            case e.TurnStarted():
+                self._streams(more=message.speaker == "interviewer")
+                self._consider()
+            case e.TurnCompleted():
+                self._covered = parse_event_id(message.id).seq
+                self._tally.counts["turns"] += 1
+                self._streams(more=False)
+            case e.InterviewEnded():
+                self._covered = parse_event_id(message.id).seq
+            case e.Live():
+                self._live()
+            case e.Error(code=code):
+                self._tally.error(f"error {code}", message.message)
+            case _:
+                pass
+        self._post(received.frames)
+        self._leave()
+
+    def _count_repeats(self) -> None:
+        if self.view.repeats > self._repeats:
+            self._repeats = self.view.repeats
+            self._tally.wrong("repeats", f"an event up to {self.view.head} came again")
+
+    def _accept(self, message: e.Accepted) -> None:
+        given = self._given.pop(message.command_id, None)
+        if given is None:
+            return
+        command, due = given
+        self.accepted[message.command_id] = command
+        self._tally.latencies.record("accepted", self._crowd.now() - due)
+        if isinstance(command, c.AnswerSubmit):
+            self._tally.counts["answers"] += 1
+
+    def _reject(self, message: e.Rejected) -> None:
+        if message.retryable:
+            self._tally.counts["retried"] += 1
+            self._crowd.later(RETRY_S, lambda: self._post(self.session.again(message.command_id)))
+        elif self._given.pop(message.command_id, None) is not None:
+            self._asked = 0.0
+            self._tally.error(f"rejected {message.code}", message.message)
+
+    def _live(self) -> None:
+        self.joined()
+        heartbeat_s = self.session.heartbeat_s
+        self._pulse(self._draw.random() * heartbeat_s)
+        opened = self.view.open
+        self._streams(more=opened is not None and opened.speaker == "interviewer")
+        if self.view.status == "created" and not self._quiet and not self._given:
+            self._asked = self._crowd.now()
+            self._give(c.InterviewStart(id="start", consent=_CONSENT), self._asked)
+        self._consider()
+
+    def _pulse(self, after_s: float) -> None:
+        def beat() -> None:
+            self._post(self.session.send(c.Ping(nonce="beat")))
+            self._pulse(self.session.heartbeat_s)
+
+        if self._beat is not None:
+            self._beat.cancel()
+        self._beat = self._crowd.later(after_s, beat)
+
+    def _streams(self, *, more: bool) -> None:
+        self._crowd.streams(self, more=more and not self.finished)
+
+    # --- what it says ---
+
+    def _consider(self) -> None:
+        """Begin an answer where the candidate has the word, or end the interview."""
+        opened = self.view.open
+        if opened is None or opened.speaker != "candidate" or self._steps is not None:
+            return
+        if self._crowd.ending or self.view.over or "end" in self._given:
+            return
+        if self._answers >= self._crowd.scenario.script.answers:
+            self._give(c.InterviewEnd(id="end"), self._crowd.now())
+            return
+        self._answers += 1
+        script = self._crowd.scenario.script
+        self._steps = answer(script, self._draw, self._answers, voice=self._voice)
+        self._began = self._crowd.now()
+        self._next()
+
+    def _next(self) -> None:
+        step = next(self._steps, None) if self._steps is not None else None
+        if step is None:
+            self._steps = None
+            return
+        due = self._began + step.at_s
+        self._timer = self._crowd.at(due, lambda: self._say(step.command, due))
+
+    def _say(self, command: c.Command, due: float) -> None:
+        if isinstance(command, c.DurableCommand):
+            if isinstance(command, c.AnswerSubmit):
+                self._asked = due
+            self._give(command, due)
+        else:
+            self._post(self.session.send(command))
+        self._next()
+
+    def _give(self, command: c.DurableCommand, due: float) -> None:
+        self._given[command.id] = (command, due)
+        self._post(self.session.send(command))
+
+    def _post(self, frames: list[bytes]) -> None:
+        if self._socket is not None:
+            for frame in frames:
+                self._socket.send(frame)
+
+    def _leave(self) -> None:
+        """Leave, where nothing more is to come."""
+        over = self._crowd.ending or self.view.over
+        if over and not self.finished and self.settled:
+            self.finish()

@@ -1,0 +1,70 @@
+"""Whether the thresholds held, and whether the run says anything about the server at all."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from loadtest.load.result import Bound, Point, Verdict
+from loadtest.load.scenario import Machine, Scenario, flat
+
+WINDOW = 10
+"""So many seconds in a row are looked at together: one busy second voids nothing."""
+LAG_MS = 100.0
+"""A generator that is later than this at its 99th percentile measures itself."""
+
+
+def bounds(
+    scenario: Scenario,
+    figures: Mapping[str, float],
+    latencies: Mapping[str, Mapping[str, float]],
+) -> list[Bound]:
+    """Hold each threshold against what there was. What was not measured did not hold."""
+    judged: list[Bound] = []
+    for at_most, given in ((True, scenario.at_most), (False, scenario.at_least)):
+        for figure, bound in flat(given).items():
+            name, _, part = figure.partition(".")
+            found = latencies.get(name, {}).get(part) if part else figures.get(figure)
+            held = found is not None and (found <= bound if at_most else found >= bound)
+            judged.append(
+                Bound(figure=figure, at_most=at_most, bound=bound, found=found, held=held)
+            )
+    return judged
+
+
+def void(
+    machine: Machine, points: Sequence[Point], latencies: Mapping[str, Mapping[str, float]]
+) -> Iterator[str]:
+    """Give the reasons for which a run is void. ``points`` are those of the measured time."""
+    busy = _worst([point.busy for point in points])
+    if busy is not None and busy > machine.busy:
+        yield (
+            f"the machine's CPU was {busy:.0%} busy for {min(WINDOW, len(points))} s;"
+            f" {machine.busy:.0%} is the most at which latencies are the server's"
+        )
+    stolen = _worst([point.stolen for point in points])
+    if stolen is not None and stolen > machine.stolen:
+        yield f"the machine's host took {stolen:.1%} of its CPU away"
+    lag = latencies.get("lag", {}).get("p99_ms", 0.0)
+    if lag > LAG_MS:
+        yield f"the generator was {lag:.0f} ms late at p99: give it more workers or less to do"
+
+
+def verdict(reasons: Sequence[str], judged: Sequence[Bound]) -> Verdict:
+    """Return what a run comes to; correctness that broke is broken on a busy machine, too."""
+    wrong = [bound for bound in judged if not bound.held]
+    if any(bound.figure in _ALWAYS for bound in wrong):
+        return "broken"
+    if reasons:
+        return "void"
+    return "broken" if wrong else "held"
+
+
+_ALWAYS = frozenset(("gaps", "repeats", "corrupt", "lost", "doubled"))
+
+
+def _worst(values: Sequence[float | None]) -> float | None:
+    """Return the highest mean of `WINDOW` values in a row."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    window = min(WINDOW, len(known))
+    means = (sum(known[i : i + window]) / window for i in range(len(known) - window + 1))
+    return max(means)

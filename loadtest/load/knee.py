@@ -1,0 +1,69 @@
+"""The knee: how much load a deployment takes before the thresholds break."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from loadtest.load.result import Result, Step
+from loadtest.load.scenario import Knee, Scenario, changed
+
+Attempt = Callable[[Scenario], Awaitable[Result]]
+
+
+def at(scenario: Scenario, load: float) -> Scenario:
+    """Return the scenario with so many users, or arrivals a second."""
+    if scenario.users.count:
+        return changed(scenario, "users", count=max(1, round(load)))
+    return changed(scenario, "users", per_second=load)
+
+
+async def climb(scenario: Scenario, knee: Knee, attempt: Attempt) -> tuple[Result, list[Step]]:
+    """Return the run at the highest load that held (else the first one), and every step.
+
+    Loads grow by a factor until one does not hold, then the gap is halved. A step in which the
+    machine was too busy did not hold: who has no CPU left is behind the knee.
+    """
+    steps: list[Step] = []
+    best: Result | None = None
+    first: Result | None = None
+    async for load, result in _attempts(scenario, knee, attempt, steps):
+        first = first or result
+        if result.verdict == "held" and (best is None or load > _load(best)):
+            best = result
+    chosen = best or first
+    assert chosen is not None  # noqa: S101 - a knee has one step at least
+    return chosen, steps
+
+
+async def _attempts(
+    scenario: Scenario, knee: Knee, attempt: Attempt, steps: list[Step]
+) -> AsyncIterator[tuple[float, Result]]:
+    held, broke, load, halved = 0.0, 0.0, knee.start, 0
+    while len(steps) < knee.steps if not broke else held and halved < knee.finer:
+        if broke:
+            load, halved = (held + broke) / 2, halved + 1
+        result = await attempt(at(scenario, load))
+        steps.append(_step(load, result))
+        yield load, result
+        if result.verdict == "held":
+            held = load
+            load *= knee.factor
+        else:
+            broke = load
+
+
+def _load(result: Result) -> float:
+    users = result.scenario.users
+    return float(users.count or users.per_second)
+
+
+def _step(load: float, result: Result) -> Step:
+    return Step(
+        load=load,
+        verdict=result.verdict,
+        figures=result.figures
+        | {
+            f"added.{part}": result.latencies["added"][part]
+            for part in ("p50_ms", "p99_ms")
+            if "added" in result.latencies
+        },
+        broken=[bound.figure for bound in result.bounds if not bound.held],
+    )

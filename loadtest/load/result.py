@@ -1,0 +1,101 @@
+"""What a run showed: figures, verdict and course, as they are written to a file and read again."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct, field
+
+from loadtest.load.scenario import Scenario
+
+VERSION = 1
+Verdict = Literal["held", "broken", "void"]
+
+
+class ResultError(Exception):
+    """A file holds no result; the message says why."""
+
+
+class Bound(Struct, frozen=True, kw_only=True):
+    """One threshold and what there was; ``found`` is None where nothing was measured."""
+
+    figure: str
+    at_most: bool
+    bound: float
+    found: float | None
+    held: bool
+
+
+class Point(Struct, kw_only=True):
+    """One second of the run. Latencies in milliseconds, memory in MB, CPU in cores."""
+
+    second: int
+    counts: dict[str, int] = {}
+    errors: dict[str, int] = {}
+    latencies: dict[str, dict[str, float]] = {}
+    connected: int = 0
+    streaming: int = 0
+    users: int = 0
+    generator_cpu: float = 0.0
+    server_cpu: float | None = None
+    server_memory_mb: float | None = None
+    server_files: float | None = None
+    busy: float | None = None
+    stolen: float | None = None
+
+
+class Step(Struct, kw_only=True):
+    """One step of a search for the knee."""
+
+    load: float
+    verdict: Verdict
+    figures: dict[str, float]
+    broken: list[str]
+
+
+class Result(Struct, kw_only=True):
+    """A whole run."""
+
+    version: int = VERSION
+    name: str
+    scenario: Scenario
+    started_at: float
+    target: str
+    verdict: Verdict
+    void: list[str] = field(default_factory=list[str])
+    """Why it says nothing about the server."""
+    bounds: list[Bound] = field(default_factory=list[Bound])
+    figures: dict[str, float] = field(default_factory=dict[str, float])
+    latencies: dict[str, dict[str, float]] = field(default_factory=dict[str, dict[str, float]])
+    histograms: dict[str, str] = field(default_factory=dict[str, str])
+    """The HdrHistograms of the measured time, in their own encoding, in microseconds."""
+    errors: dict[str, int] = field(default_factory=dict[str, int])
+    samples: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    closes: dict[str, int] = field(default_factory=dict[str, int])
+    points: list[Point] = field(default_factory=list[Point])
+    cores: dict[str, float] = field(default_factory=dict[str, float])
+    """Cores in use on average in the measured time: of each kind of process, and of all."""
+    provider: dict[str, Any] = field(default_factory=dict[str, Any])
+    steps: list[Step] = field(default_factory=list[Step])
+
+
+def write(result: Result, path: Path) -> None:
+    """Write it as JSON."""
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
+
+
+def read(path: Path) -> Result:
+    """Read what `write` wrote.
+
+    Raises:
+        ResultError: it is none.
+    """
+    try:
+        result = msgspec.json.decode(path.read_bytes(), type=Result)
+    except OSError as error:
+        raise ResultError(f"{path} cannot be read: {error.strerror}") from None
+    except msgspec.DecodeError as error:
+        raise ResultError(f"{path} is no result of viva load: {error}") from None
+    if result.version != VERSION:
+        raise ResultError(f"{path} is of version {result.version}, not {VERSION}")
+    return result

@@ -1,0 +1,62 @@
+"""A result in a few lines, for people at a terminal."""
+
+from collections.abc import Iterator
+
+from loadtest.load.figures import LATENCIES
+from loadtest.load.result import Bound, Result
+
+_HEADS = {
+    "held": "every threshold held",
+    "broken": "broken",
+    "void": "void: the run says nothing about the server",
+}
+
+
+def told(result: Result) -> str:
+    """Return the lines."""
+    return "\n".join(_lines(result)) + "\n"
+
+
+def _lines(result: Result) -> Iterator[str]:
+    yield f"{result.name}, seed {result.scenario.seed}: {_HEADS[result.verdict]}"
+    for reason in result.void:
+        yield f"  void    {reason}"
+    for bound in result.bounds:
+        if not bound.held:
+            yield f"  BROKEN  {sentence(bound)}"
+    for kind, count in result.errors.items():
+        sample = (result.samples.get(kind) or [""])[0]
+        yield f"  error   {count:,} of {kind}{f': {sample}' if sample else ''}"
+    figures = result.figures
+    yield (
+        f"  {figures['interviews']:,.0f} interviews, {figures['answers']:,.0f} answers,"
+        f" {figures['turns']:,.0f} turns, {figures['reconnects']:,.0f} reconnects,"
+        f" {figures['transcripts']:,.0f} transcripts held against what was seen"
+    )
+    yield (
+        f"  {figures['tokens_per_second']:,.0f} tokens/s, {figures['requests_per_second']:,.0f}"
+        f" requests/s, {figures['streaming']:,.0f} streaming, {figures['connected']:,.0f}"
+        " connected at the least"
+    )
+    for name in (*LATENCIES, *sorted(set(result.latencies) - set(LATENCIES))):
+        if name in result.latencies:
+            yield f"  {_latency(name, result.latencies[name])}"
+    cores = ", ".join(f"{name} {used:.2f}" for name, used in sorted(result.cores.items()))
+    yield f"  cores   {cores}"
+    for name in ("server_cpu_us_per_token", "generator_cpu_us_per_token", "server_memory_mb"):
+        if name in figures:
+            yield f"  {name} {figures[name]:,.1f}"
+
+
+def _latency(name: str, found: dict[str, float]) -> str:
+    return (
+        f"{name:<16} p50 {found['p50_ms']:9.1f}  p95 {found['p95_ms']:9.1f}"
+        f"  p99 {found['p99_ms']:9.1f}  max {found['max_ms']:9.1f} ms  ({found['count']:,.0f})"
+    )
+
+
+def sentence(bound: Bound) -> str:
+    """Return a threshold and what there was."""
+    side = "at most" if bound.at_most else "at least"
+    found = "was not measured" if bound.found is None else f"was {bound.found:,.4g}"
+    return f"{bound.figure} {found}, {side} {bound.bound:,.4g} is allowed"
