@@ -214,7 +214,7 @@ def _load(sub: argparse.ArgumentParser) -> None:
         " (default: %(default)s)",
     )
     sub.add_argument(
-        "results", nargs="*", type=Path, metavar="RESULT", help="two results to compare"
+        "results", nargs="*", default=[], type=Path, metavar="RESULT", help="two results to compare"
     )
     sub.add_argument(
         "--url",

@@ -12,10 +12,13 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from loadtest.load import scenario as scenarios
+from loadtest.load.compare import told as compared
 from loadtest.load.generators import Run
 from loadtest.load.keys import Keys
+from loadtest.load.knee import climb
+from loadtest.load.page import page
 from loadtest.load.progress import Progress
-from loadtest.load.result import Result, ResultError, write
+from loadtest.load.result import Result, ResultError, read, write
 from loadtest.load.scenario import Scenario, ScenarioError, changed
 from loadtest.load.summary import told
 from loadtest.load.target import Target, started
@@ -32,6 +35,8 @@ class WrongError(Exception):
 def run(args: argparse.Namespace) -> int:
     """Run it; 0 where every threshold held, 1 where one broke, 2 where the run says nothing."""
     try:
+        if args.scenario in _WORDS:
+            return _WORDS[args.scenario](args)
         result = asyncio.run(_run(args))
     except (WrongError, ScenarioError, ResultError) as error:
         sys.stderr.write(f"{error}\n")
@@ -41,8 +46,27 @@ def run(args: argparse.Namespace) -> int:
         return UNUSABLE
     if args.json:
         write(result, args.json)
+    if args.html:
+        args.html.write_text(page(result), encoding="utf-8")
     sys.stdout.write(told(result))
     return _EXIT[result.verdict]
+
+
+def _list(_: argparse.Namespace) -> int:
+    for name, about in scenarios.shipped().items():
+        sys.stdout.write(f"{name:<18}{about}\n")
+    return HELD
+
+
+def _compare(args: argparse.Namespace) -> int:
+    if len(args.results) != 2:
+        raise WrongError("viva load compare takes two results, as --json wrote them.")
+    a, b = map(read, args.results)
+    sys.stdout.write(compared(a, b))
+    return HELD
+
+
+_WORDS = {"list": _list, "compare": _compare}
 
 
 def _cause(error: Exception) -> Exception:
@@ -52,8 +76,18 @@ def _cause(error: Exception) -> Exception:
 
 async def _run(args: argparse.Namespace) -> Result:
     scenario = _scenario(args)
+    name, progress = Path(args.scenario).stem, Progress()
     async with _target(args, scenario) as target:
-        return await Run(Path(args.scenario).stem, scenario, target, Progress()).result()
+
+        async def attempt(tried: Scenario) -> Result:
+            result = await Run(name, tried, target, progress).result()
+            progress.end()
+            return result
+
+        if scenario.knee is None:
+            return await attempt(scenario)
+        result, steps = await climb(scenario, scenario.knee, attempt)
+        return replace(result, steps=steps)
 
 
 def _scenario(args: argparse.Namespace) -> Scenario:
@@ -74,6 +108,8 @@ async def _target(args: argparse.Namespace, scenario: Scenario) -> AsyncGenerato
         token = args.token or os.environ.get("VIVA_TOKEN", "")
         if not (secret or token):
             raise WrongError("--url needs VIVA_JWT_SECRET, to sign users in, or a --token.")
+        if scenario.strike is not None:
+            raise WrongError(f"{args.scenario} kills an instance, so it starts them itself.")
         urls = [url.rstrip("/") for url in args.url]
         yield Target(keys=Keys(urls=urls, secret=secret, token=token))
         return

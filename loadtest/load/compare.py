@@ -39,10 +39,8 @@ def rows(a: Result, b: Result) -> Iterator[Row]:
 
 def differences(a: Result, b: Result) -> Iterator[str]:
     """Give what speaks against a comparison: other scenarios, void runs."""
-    parts = zip(
-        msgspec.structs.asdict(a.scenario).items(), msgspec.structs.asdict(b.scenario).items()
-    )
-    differing = [name for (name, one), (_, other) in parts if one != other]
+    one, other = msgspec.structs.asdict(a.scenario), msgspec.structs.asdict(b.scenario)
+    differing = [name for name, part in one.items() if part != other[name]]
     if differing:
         yield f"the scenarios differ in {', '.join(differing)}"
     for which, result in (("A", a), ("B", b)):
@@ -55,7 +53,7 @@ def told(a: Result, b: Result) -> str:
     lines = [f"A  {_named(a)}", f"B  {_named(b)}"]
     lines += [f"!  {difference}" for difference in differences(a, b)]
     for row in rows(a, b):
-        ratio = f"{row.ratio:7.2f}" if row.ratio is not None else "      –"
+        ratio = f"{row.ratio:7.2f}" if row.ratio is not None else "      -"
         lines.append(f"{row.figure:<28}{row.a:>14,.2f}{row.b:>14,.2f}  B/A{ratio}  {row.told}")
     return "\n".join(lines) + "\n"
 

@@ -182,7 +182,7 @@ class Run:
                 1e6 * sum(p.generator_cpu for p in measured) / tokens
             )
         judged = bounds(scenario, figures, latencies)
-        reasons = list(void(scenario.machine, measured, latencies))
+        reasons = list(void(scenario.machine, measured, latencies, _others(cores)))
         return Result(
             name=self._name,
             scenario=scenario,
@@ -213,6 +213,13 @@ class Run:
             if p95 is not None:
                 found[f"{name}_p95_ms"] = p95 * 1000
         return found
+
+
+def _others(cores: dict[str, float]) -> float | None:
+    """Return the cores that are none of the run's, where it knows of all that are."""
+    if "machine" not in cores or "instances" not in cores:
+        return None
+    return max(0.0, 2 * cores["machine"] - sum(cores.values()))
 
 
 @contextlib.asynccontextmanager

@@ -7,8 +7,6 @@ from loadtest.load.scenario import Machine, Scenario, flat
 
 WINDOW = 10
 """So many seconds in a row are looked at together: one busy second voids nothing."""
-LAG_MS = 100.0
-"""A generator that is later than this at its 99th percentile measures itself."""
 
 
 def bounds(
@@ -30,20 +28,27 @@ def bounds(
 
 
 def void(
-    machine: Machine, points: Sequence[Point], latencies: Mapping[str, Mapping[str, float]]
+    machine: Machine,
+    points: Sequence[Point],
+    latencies: Mapping[str, Mapping[str, float]],
+    others: float | None = None,
 ) -> Iterator[str]:
-    """Give the reasons for which a run is void. ``points`` are those of the measured time."""
+    """Give the reasons for which a run is void. ``points`` are those of the measured time.
+
+    ``others`` is how many cores processes took that are no part of the run, where that is known.
+    """
     busy = _worst([point.busy for point in points])
     if busy is not None and busy > machine.busy:
+        foreign = f", {others:.1f} cores of it with what is no part of the run" if others else ""
         yield (
-            f"the machine's CPU was {busy:.0%} busy for {min(WINDOW, len(points))} s;"
+            f"the machine's CPU was {busy:.0%} busy for {min(WINDOW, len(points))} s{foreign};"
             f" {machine.busy:.0%} is the most at which latencies are the server's"
         )
     stolen = _worst([point.stolen for point in points])
     if stolen is not None and stolen > machine.stolen:
         yield f"the machine's host took {stolen:.1%} of its CPU away"
     lag = latencies.get("lag", {}).get("p99_ms", 0.0)
-    if lag > LAG_MS:
+    if lag > machine.late_ms:
         yield f"the generator was {lag:.0f} ms late at p99: give it more workers or less to do"
 
 

@@ -113,6 +113,8 @@ class Machine(_Part, frozen=True, kw_only=True):
 
     busy: Share = 0.9
     stolen: Share = 0.02
+    late_ms: Positive = 100.0
+    """A generator that is later than this at its 99th percentile measures itself."""
 
 
 class Knee(_Part, frozen=True, kw_only=True):

@@ -75,7 +75,7 @@ def test_the_options_of_the_contract(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIVA_URL", "http://elsewhere:1")
     assert _parse("talk").url == "http://elsewhere:1"
     assert _parse("talk", "--url", "http://here:2").url == "http://here:2"
-    assert _parse("load", "--candidates", "5").candidates == 5
+    assert _parse("load", "steady", "--users", "5").users == 5
     chaos = _parse("chaos", "--kills", "200", "--seed", "7")
     assert (chaos.kills, chaos.seed) == (200, 7)
     assert chaos.command.module == "loadtest.commands.chaos"

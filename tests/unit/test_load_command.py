@@ -1,0 +1,44 @@
+from pathlib import Path
+
+import pytest
+
+from server.cli import main
+
+DISCARD = "http://127.0.0.1:9"
+
+
+def ended(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+    code = main(["load", *arguments])
+    return code, "".join(capsys.readouterr())
+
+
+def test_the_scenarios_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    code, told = ended(capsys, "list")
+    assert code == 0
+    assert "peak-5000" in told
+    assert "steady" in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("nothing",), "There is no scenario nothing"),
+        (("smoke", "--url", DISCARD), "--url needs VIVA_JWT_SECRET"),
+        (("reconnect-storm", "--url", DISCARD, "--secret", "s"), "kills an instance"),
+        (("compare", "one.json"), "takes two results"),
+        (("compare", "one.json", "two.json"), "one.json cannot be read"),
+    ],
+)
+def test_what_cannot_be_done_is_told_and_ends_with_2(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    arguments: tuple[str, ...],
+    told: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("VIVA_JWT_SECRET", "VIVA_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    code, said = ended(capsys, *arguments)
+    assert code == 2
+    assert told in said

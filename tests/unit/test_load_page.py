@@ -1,0 +1,163 @@
+import re
+from collections import deque
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from loadtest.load import charts, knee
+from loadtest.load.charts import Chart, drawn
+from loadtest.load.compare import differences, rows, told
+from loadtest.load.course import Course
+from loadtest.load.page import page
+from loadtest.load.progress import line
+from loadtest.load.result import Bound, Point, Result, ResultError, Verdict, read, write
+from loadtest.load.scenario import Knee, Scenario, Users
+from loadtest.load.summary import told as summary
+from loadtest.load.tally import Tick
+
+FIGURES = {
+    "errors": 3.0, "interviews": 2.0, "answers": 4.0, "turns": 9.0, "reconnects": 1.0,
+    "transcripts": 2.0, "tokens_per_second": 120.0, "requests_per_second": 5.0, "streaming": 4.0,
+    "connected": 2.0, "server_cpu": 0.5,
+}  # fmt: skip
+ADDED = {"p50_ms": 3.0, "p90_ms": 5.0, "p95_ms": 6.0, "p99_ms": 9.0, "max_ms": 12.0, "count": 99.0}
+
+
+def result(verdict: Verdict = "broken", users: int = 2, **changes: object) -> Result:
+    made = Result(
+        name="mine",
+        scenario=Scenario(duration_s=3, users=Users(count=users, ramp_s=1)),
+        started_at=1_795_000_000.0,
+        target="own servers",
+        verdict=verdict,
+        figures=dict(FIGURES),
+        latencies={"added": dict(ADDED)},
+        bounds=[Bound(figure="errors", at_most=True, bound=0, found=3, held=False)],
+        errors={"http 503": 3},
+        samples={"http 503": ["<script>alert(1)</script>"]},
+        points=[
+            Point(second=n, counts={"tokens": 100 + n}, connected=2, errors={"http 503": 1},
+                  latencies={"added": ADDED}, server_cpu=0.5, server_memory_mb=90.0, busy=0.4)
+            for n in range(5)
+        ],
+    )  # fmt: skip
+    return msgspec.structs.replace(made, **changes)
+
+
+def test_the_page_stands_alone_and_shows_every_chart() -> None:
+    text = page(result())
+    assert text.count("<svg width") >= 7
+    for part in ("A threshold broke", "http 503", "errors", "mine", "own servers"):
+        assert part in text
+    assert "<script" not in text
+    assert not re.search(r"(?:src|href)=", text)
+
+
+def test_a_void_run_says_so() -> None:
+    text = page(result("void", void=["the machine was busy"]))
+    assert "says nothing about the server" in text
+    assert "the machine was busy" in text
+    assert "void    the machine was busy" in summary(result("void", void=["the machine was busy"]))
+
+
+def test_the_summary_names_what_broke() -> None:
+    text = summary(result())
+    assert "BROKEN  errors was 3, at most 0 is allowed" in text
+    assert "3 of http 503" in text
+
+
+def test_a_line_is_broken_where_nothing_is_known() -> None:
+    chart = drawn(Chart(series={"x": [1.0, 2.0, None, 4.0]}, measured=(1.0, 3.0)))
+    assert chart.count("<polyline") == 2
+    assert chart.count("<rect") == 2
+    assert "Nothing was measured" in drawn(Chart(series={"x": [None]}))
+
+
+@pytest.mark.parametrize("logarithmic", [False, True])
+def test_lines_stay_within_the_chart(logarithmic: bool) -> None:  # noqa: FBT001
+    values = [0.0, 0.004, 3.0, 1234.5]
+    chart = drawn(Chart(series={"x": values}, logarithmic=logarithmic))
+    (points,) = re.findall(r'points="([^"]+)"', chart)
+    heights = [float(point.split(",")[1]) for point in points.split()]
+    assert all(0 <= height <= 1 for height in heights)
+    assert heights == sorted(heights, reverse=True)
+    assert charts.HEIGHT > 100
+
+
+def test_a_result_is_read_as_it_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    write(result(), path)
+    assert read(path) == result()
+
+
+@pytest.mark.parametrize("text", ["{}", "no JSON", '{"version": 1'])
+def test_what_is_no_result_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    path.write_text(text)
+    with pytest.raises(ResultError, match="is no result of viva load"):
+        read(path)
+    with pytest.raises(ResultError, match="cannot be read"):
+        read(tmp_path / "absent.json")
+
+
+def test_a_comparison_tells_better_from_worse() -> None:
+    faster = {"added": {**ADDED, "p99_ms": 4.0}}
+    b = result(latencies=faster, figures={**FIGURES, "tokens_per_second": 60.0, "errors": 3.0})
+    words = {row.figure: row.told for row in rows(result(), b)}
+    assert words["added.p99_ms"] == "better"
+    assert words["tokens_per_second"] == "worse"
+    assert words["errors"] == words["added.p50_ms"] == ""
+    assert "added.p99_ms" in told(result(), b)
+
+
+def test_what_cannot_be_compared_is_named() -> None:
+    found = list(differences(result(), result("void", users=9, void=["busy"])))
+    assert found == ["the scenarios differ in users", "B is void: busy"]
+    assert list(differences(result(), result())) == []
+
+
+def test_progress_is_one_line() -> None:
+    course = Course(Scenario(duration_s=60, users=Users(count=2, ramp_s=5)))
+    for second in range(3):
+        course.add(Tick(second=second, counts={"tokens": 7}, connected=2, users=2))
+    text = line(Scenario(duration_s=60, users=Users(count=2, ramp_s=5)), course)
+    assert "\n" not in text
+    assert text.startswith("0:03 of 1:05 · 2 users · 2 connected")
+
+
+# --- the knee ---
+
+
+async def climbed(held: list[bool], told: Knee) -> tuple[Result, list[float]]:
+    answers = deque(held)
+
+    async def attempt(scenario: Scenario) -> Result:
+        verdict: Verdict = "held" if answers.popleft() else "broken"
+        return result(verdict, users=scenario.users.count)
+
+    scenario = Scenario(users=Users(count=1))
+    best, steps = await knee.climb(scenario, told, attempt)
+    assert not answers, "every step was made"
+    return best, [step.load for step in steps]
+
+
+@pytest.mark.anyio
+async def test_loads_grow_until_one_breaks_and_the_gap_is_halved() -> None:
+    told = Knee(start=100, factor=2, steps=9, finer=2)
+    best, loads = await climbed([True, True, False, True, False], told)
+    assert loads == [100, 200, 400, 300, 350]
+    assert (best.verdict, best.scenario.users.count) == ("held", 300)
+
+
+@pytest.mark.anyio
+async def test_where_nothing_breaks_the_steps_end() -> None:
+    best, loads = await climbed([True, True, True], Knee(start=10, factor=1.5, steps=3))
+    assert loads == [10, 15, 22.5]
+    assert best.scenario.users.count == 22
+
+
+@pytest.mark.anyio
+async def test_where_the_first_breaks_it_is_shown_as_broken() -> None:
+    best, loads = await climbed([False], Knee(start=10, factor=2, steps=9))
+    assert (loads, best.verdict) == ([10], "broken")
