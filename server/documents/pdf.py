@@ -15,7 +15,7 @@ from protocol.scalars import Count
 from server.documents.faults import UnreadableError
 
 CHILD = Path(__file__).with_name("child.py")
-WALL_S = 20.0
+WALL_S = 30.0
 """More than the seconds of CPU that the process has: the machine may be busy."""
 MOST_BYTES = 1024 * 1024
 """What the process may say; a plan's worth of text is a small part of it."""
