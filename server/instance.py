@@ -115,7 +115,7 @@ class Instance:
             account_of(settings.openai_base_url, settings.openai_api_key),
         )
         self.jobs = RedisJobs(self.store)
-        self.orders = OrderBook(self.jobs)
+        self.orders = OrderBook(self.jobs, defers=_in_batches(settings))
         self.wordings = self._wordings()
         self.interviewer = build_interviewer(
             _ai(settings),
@@ -177,7 +177,6 @@ class Instance:
                 clock=self.clock,
                 reported=lambda user: self.caching.stale((progress_of(user),)),
                 wordings=self.wordings,
-                defers=_in_batches(settings),
             ),
             archive=self.assessments,
             clock=self.clock,

@@ -3,6 +3,7 @@
 A batch is done when its time is up and somebody looks: nothing runs meanwhile.
 """
 
+import asyncio
 import itertools
 import json
 import time
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import msgspec
-from aiohttp import web
+from aiohttp import BodyPartReader, web
 from msgspec import Struct
 
 KEPT = 10_000
@@ -27,6 +28,7 @@ class Fate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     ``absent``: there is no Batch API. ``status``: how they end. ``lost``: so many creations take
     effect, and then the connection breaks. ``unlisted``: they are not found by looking for them.
+    ``reply_s``: how long each reply takes, when the request has taken effect.
     """
 
     seconds: float = 0.0
@@ -35,6 +37,7 @@ class Fate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     absent: bool = False
     lost: int = 0
     unlisted: bool = False
+    reply_s: float = 0.0
 
 
 class File(Struct, frozen=True, kw_only=True):
@@ -120,6 +123,7 @@ class Batches:
             if self.fate.absent:
                 return _missing("Unknown request URL.")
             reply: web.StreamResponse = await handler(request)
+            await asyncio.sleep(self.fate.reply_s)
             return reply
 
         return handle
@@ -127,13 +131,19 @@ class Batches:
     # --- files ---
 
     async def _upload(self, request: web.Request) -> web.StreamResponse:
-        form = await request.post()
-        given = form.get("file")
-        if not isinstance(given, web.FileField):
+        # In memory: a client that is killed would leave a temporary file open.
+        name, data, purpose = "", None, ""
+        async for part in await request.multipart():
+            if not isinstance(part, BodyPartReader):
+                return _bad("A part is no body.")
+            if part.name == "file":
+                name, data = part.filename or "", bytes(await part.read())
+            elif part.name == "purpose":
+                purpose = await part.text()
+        if data is None:
             return _bad("A file is missing.")
         self.uploads += 1
-        file = self._keep(given.filename, str(form.get("purpose")), given.file.read())
-        return web.json_response(file.shown())
+        return web.json_response(self._keep(name, purpose, data).shown())
 
     async def _list_files(self, request: web.Request) -> web.StreamResponse:
         wanted = request.query.get("purpose")

@@ -87,13 +87,8 @@ class Desk:
         clock: Clock,
         reported: Callable[[str], None] = lambda _: None,
         wordings: Filler | None = None,
-        defers: bool = False,
     ) -> None:
-        """``reported`` is told the user whose reports changed; it may not block.
-
-        Where it ``defers``, answers of an assessment are rated when the interview is over: what
-        they may cost would be held for hours, and the interviewer needs it.
-        """
+        """``reported`` is told the user whose reports changed; it may not block."""
         self._archive = archive
         self._assessor = assessor
         self._sessions = sessions
@@ -101,7 +96,6 @@ class Desk:
         self._clock = clock
         self._reported = reported
         self._wordings = wordings
-        self._defers = defers
 
     async def do(self, order: Order) -> None:
         """Carry an order out.
@@ -118,8 +112,7 @@ class Desk:
                 await self._wordings.fill(material.session)
         elif isinstance(order, Rate):
             question = (material.session.guide or _NO_GUIDE).question(order.question_id)
-            assesses = material.session.plan.mode == "assessment"
-            if question is not None and not (self._defers and assesses):
+            if question is not None:
                 await self._tell(material, await self._rating(material, question, again=False))
         elif material.session.over:
             await self._report(material, again=order.again)

@@ -63,14 +63,20 @@ class Orders(Protocol):
 class OrderBook:
     """Puts orders in the queue. ``placed`` is set when one was, for the workers in this process."""
 
-    def __init__(self, jobs: Jobs) -> None:
+    def __init__(self, jobs: Jobs, *, defers: bool = False) -> None:
+        """Where it ``defers``, an assessment is rated when it is over, and not before.
+
+        What a batch may cost is held for hours, and the interviewer needs it.
+        """
         self._jobs = jobs
+        self._defers = defers
         self.placed = asyncio.Event()
 
     async def consider(self, session: Session) -> None:
         """See `Orders.consider`."""
         practice = session.plan.mode == "practice"
-        for number in range(1, session.question + 1):
+        done = 0 if self._defers and not practice else session.question
+        for number in range(1, done + 1):
             name = f"core-{number}"
             if session.done_with(number) and name not in session.rated and not session.over:
                 await self._place(

@@ -9,12 +9,16 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from loadtest.fakeopenai import FakeOpenAI, Options
+from loadtest.fakeopenai.batches import Fate
 from loadtest.processes import SECRET, environment, migrate
+from protocol.scalars import Mode
+from protocol.session import Session
 from server.assessing.orders import OrderBook
 from storage.postgres.archive import Archive
 from storage.redis.connect import connect
@@ -25,6 +29,11 @@ from tests.support.interviews import opened, rows_of
 
 pytestmark = pytest.mark.anyio
 
+IN_BATCHES = {
+    "VIVA_RATINGS": "batch",
+    "VIVA_BATCH_HOURS": "0-24",
+    "VIVA_BATCH_WAIT_S": "0.5",
+}
 SEED = int(os.environ.get("VIVA_KILLS_SEED", "11"))
 
 
@@ -75,7 +84,13 @@ class _Workers:
 
 
 async def _run(
-    redis_url: str, database_url: str, directory: Path, *, interviews: int, kills: int
+    redis_url: str,
+    database_url: str,
+    directory: Path,
+    *,
+    interviews: int,
+    kills: int,
+    batches: bool = False,
 ) -> None:
     print(f"VIVA_KILLS_SEED={SEED}")  # noqa: T201
     draw = random.Random(SEED)
@@ -89,17 +104,25 @@ async def _run(
             # What a killed worker has reserved is held for a while: that is tested elsewhere.
             "VIVA_BUDGET_INTERVIEW_USD": "10",
             "VIVA_BUDGET_USER_DAY_USD": "0",
+            **(IN_BATCHES if batches else {}),
         }
+        # Slow enough that most kills come in the middle of a call to it.
+        fake.batches.fate = Fate(seconds=1.0, reply_s=0.4)
         await migrate({"DATABASE_URL": database_url})
         client = connect(redis_url)
         jobs = RedisJobs(RedisStore(client))
         async with opened(database_url) as archive:
-            names = await _ordered(archive, OrderBook(jobs), interviews)
+            sessions = await _ended(archive, interviews, "assessment" if batches else "practice")
+        names = [session.interview_id for session in sessions]
+        # One batch would hold all of them, so they come by and by.
+        wave = -(-interviews // (kills + 1)) if batches else interviews
+        await _order(jobs, sessions[:wave])
         workers = _Workers(settings, directory)
         try:
             for number in range(kills):
                 await asyncio.sleep(draw.uniform(2.0, 4.0))
                 workers.kill_one(number % 2)
+                await _order(jobs, sessions[wave * (number + 1) :][:wave])
             async with asyncio.timeout(240):
                 while len(_reports(database_url)) < interviews:  # noqa: ASYNC110 - in others' hands
                     await asyncio.sleep(0.5)
@@ -110,21 +133,31 @@ async def _run(
             await asyncio.to_thread(workers.stop)
             await client.aclose()
         paid = len(fake.bill.calls)
+        sent = len(fake.batches.batches)
     rated = Counter(rows_of(database_url, "SELECT interview_id::text FROM ratings"))
-    print(f"{kills} kills, {interviews} interviews, {paid} calls paid")  # noqa: T201
+    print(f"{kills} kills, {interviews} interviews, {paid} calls paid, {sent} batches")  # noqa: T201
     assert {name for (name,) in rated} == set(names)
     assert set(rated.values()) == {2}, "each answer once"
     assert Counter(_reports(database_url)) == Counter(names)
+    if batches:
+        assert sent > 1
+        assert paid == 2 * interviews, "each answer once, and none live"
+        rows = rows_of(database_url, "SELECT count(*), count(DISTINCT id), min(api) FROM ledger")
+        assert rows == [(paid, paid, "batch")]
 
 
-async def _ordered(archive: Archive, book: OrderBook, interviews: int) -> list[str]:
-    at, names = 1_795_000_000_000, list[str]()
+async def _ended(archive: Archive, interviews: int, mode: Mode) -> list[Session]:
+    at, sessions = 1_795_000_000_000, list[Session]()
+    answers = (f"{ANSWER} quality:strong", f"{ANSWER} quality:middling")
     for number in range(interviews):
-        answers = (f"{ANSWER} quality:strong", f"{ANSWER} quality:middling")
-        session = await ended(archive, at + number, answers=answers)
+        sessions.append(await ended(archive, at + number, mode=mode, answers=answers))
+    return sessions
+
+
+async def _order(jobs: RedisJobs, sessions: Sequence[Session]) -> None:
+    book = OrderBook(jobs)
+    for session in sessions:
         await book.consider(session)
-        names.append(session.interview_id)
-    return names
 
 
 async def _idle(jobs: RedisJobs) -> bool:
@@ -150,3 +183,14 @@ async def test_a_killed_workers_orders_are_done_by_another(
 @pytest.mark.torture
 async def test_fifty_kills(redis_url: str, database_url: str, tmp_path: Path) -> None:
     await _run(redis_url, database_url, tmp_path, interviews=150, kills=50)
+
+
+async def test_a_killed_workers_batches_are_gone_on_with_by_another(
+    redis_url: str, database_url: str, tmp_path: Path
+) -> None:
+    await _run(redis_url, database_url, tmp_path, interviews=8, kills=3, batches=True)
+
+
+@pytest.mark.torture
+async def test_fifty_kills_among_batches(redis_url: str, database_url: str, tmp_path: Path) -> None:
+    await _run(redis_url, database_url, tmp_path, interviews=150, kills=50, batches=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from ai.chunks import Usage
 from ai.prices import load_prices
@@ -18,10 +19,12 @@ from protocol.scalars import Mode
 from server.assessing import worker as working
 from server.assessing.batcher import Batcher
 from server.assessing.groups import Hours
+from server.assessing.orders import OrderBook
 from storage.budgets import Caps, Payer
 from storage.postgres.batches import Batch, Batches
 from tests.support.batching import PENDING, Night, night
 from tests.support.databases import flush_redis
+from tests.support.ended import ended
 
 pytestmark = pytest.mark.anyio
 BATCH_ID = "0190f7c2-0000-7000-8000-000000000001"
@@ -90,6 +93,19 @@ async def test_what_somebody_waits_for_is_rated_live(scene: Night, mode: Mode) -
     assert batched == (3 if mode == "assessment" else 0)
     assert len(scene.live.rows) == (3 if mode == "assessment" else 6)
     assert len(scene.ledger()) == batched
+
+
+async def test_an_assessment_is_not_rated_before_it_is_over(scene: Night) -> None:
+    async def ordered(book: OrderBook, mode: Mode) -> int:
+        over = await ended(scene.archive, scene.clock.now(), mode=mode)
+        live = replace(over, status="live", phase="wrap_up", ended_at=None)
+        await book.consider(live)
+        backlog = await scene.jobs.backlog()
+        return sum(backlog.waiting.values())
+
+    assert await ordered(scene.book, "assessment") == 0
+    assert await ordered(scene.book, "practice") == 2
+    assert await ordered(OrderBook(scene.jobs), "assessment") == 4
 
 
 async def test_many_interviews_share_a_batch(scene: Night) -> None:

@@ -83,7 +83,7 @@ class Night:
         """Rows of calls that were made live."""
         self.meter = Meter()
         self.jobs = RedisJobs(store)
-        self.book = OrderBook(self.jobs)
+        self.book = OrderBook(self.jobs, defers=True)
         self.budgets = RedisBudgets(store)
         self.assessments = Assessments(archive.database)
         self.batches = Batches(archive.database)
@@ -115,7 +115,6 @@ class Night:
             sessions=self.sessions,
             publisher=self.store,
             clock=self.clock,
-            defers=self.parks,
         )
         return Worker(
             jobs=self.jobs,
