@@ -20,6 +20,7 @@ from ai.bank.echo import clean, quote
 from ai.bank.entries import Probe, Question
 from ai.bank.loading import STEM, load_bank
 from ai.bank.templates import fill, slots
+from ai.bank.uptake import uptake
 from ai.lacks import read_answer
 from ai.prompts import question_number
 from ai.speech import TurnRequest
@@ -60,7 +61,8 @@ class _Choice(NamedTuple):
     """What the bank says, before its slots are filled.
 
     ``keys`` name the entries it takes, ``question`` is the one it asks, ``near`` is where the
-    answer has what it follows up on, if that is one place.
+    answer has what it follows up on, if that is one place, ``echo`` what is said back, if that is
+    chosen.
     """
 
     template: str
@@ -68,6 +70,7 @@ class _Choice(NamedTuple):
     question: Question | None = None
     topic: str = ""
     near: int | None = None
+    echo: str = ""
 
 
 class _Retelling:
@@ -119,7 +122,8 @@ class _Retelling:
         values = {"role": self._role, "topic": choice.topic}
         values["kind"] = self._phrases.kinds[self._plan.type]
         if "echo" in slots(choice.template):
-            values["echo"] = quote(self._answer, choice.near, self._phrases.words)
+            found = quote(self._answer, choice.near, self._phrases.words)
+            values["echo"] = choice.echo or found
         text = fill(choice.template, values)
         return text if self._noted else f"{self._phrases.language_note} {text}"
 
@@ -161,7 +165,8 @@ class _Retelling:
         unused = (question for question in self._agenda if question.id not in self._used)
         question = next(unused, self._agenda[number % len(self._agenda)])
         lead = self._lead(turn, number)
-        return _Choice(f"{lead.template} {question.text}", (question.id, *lead.keys), question)
+        template, keys = f"{lead.template} {question.text}", (question.id, *lead.keys)
+        return _Choice(template, keys, question, echo=lead.echo)
 
     def _lead(self, turn: int, number: int) -> _Choice:
         if number == 1:
@@ -169,6 +174,9 @@ class _Retelling:
         planned = self._planned(f"core-{number - 1}")
         if recovers(read_answer(self._plan, planned, self._answer)):
             return self._phrase(turn, "onward_blank", self._phrases.onward_blank)
+        taken_up = uptake(self._interview_id, number, self._plan, planned, self._answer)
+        if taken_up is not None:
+            return _Choice(taken_up.template, (), echo=taken_up.echo)
         return self._phrase(turn, "onward", self._phrases.onward)
 
     def _probe(self, turn: int, question_id: str | None, intent: Intent | None) -> _Choice:

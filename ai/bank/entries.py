@@ -109,6 +109,7 @@ class Phrases(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     warmup: Annotated[tuple[Sentence, ...], Meta(min_length=4)]
     into_core: Variants
     onward: Variants
+    onward_echo: Annotated[tuple[Sentence, ...], Meta(min_length=4)]
     onward_blank: Variants
     again: Variants
     blank_probes: Variants

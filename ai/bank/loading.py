@@ -151,6 +151,8 @@ class _Reading:
                 _check_probes(phrases.probes)
             with self._noting(page, "kinds"):
                 _check_kinds(phrases)
+            with self._noting(page, "onward_echo"):
+                _check_uptake(phrases)
             with self._noting(page, "closing"):
                 _check_closing(phrases)
         return phrases
@@ -217,6 +219,7 @@ def _sections(phrases: Phrases) -> Iterator[tuple[str, tuple[str, ...], frozense
     yield "warmup", phrases.warmup, frozenset({"role", "kind"})
     yield "closing", phrases.closing, frozenset({"role", "topic"})
     yield "language_note", (phrases.language_note,), _ROLE
+    yield "onward_echo", phrases.onward_echo, frozenset({"echo"})
     for section in (
         "into_core",
         "onward",
@@ -238,6 +241,12 @@ def _check_kinds(phrases: Phrases) -> None:
     missing = set(get_args(InterviewType)) - phrases.kinds.keys()
     if missing:
         raise _Wrong(f"lacks {', '.join(sorted(missing))} - at `$.kinds`")
+
+
+def _check_uptake(phrases: Phrases) -> None:
+    silent = next((text for text in phrases.onward_echo if "echo" not in slots(text)), None)
+    if silent is not None:
+        raise _Wrong(f"lacks {{echo}} in {silent!r}", silent)
 
 
 def _check_closing(phrases: Phrases) -> None:

@@ -1,6 +1,7 @@
 """Which words of an interview are nobody's, so that all interviews may share them.
 
-A main question's turn is a lead ("Thank you, let us go on") and the question that was planned. Both
+A main question's turn is a lead ("Thank you, let us go on") and the question that was planned. Some
+leads quote the answer before them: these are put together here, each for its interview. The others
 are made without the interview: of the bank's text, the interview's type and the language. The
 role's title is free text, so it stays a slot and is filled in where the words are spoken. With a
 job description or a résumé a question is to be tied to these, and nothing of it is shared.
@@ -15,6 +16,7 @@ from ai.bank.answers import is_blank
 from ai.bank.echo import clean
 from ai.bank.loading import load_bank
 from ai.bank.templates import fill
+from ai.bank.uptake import uptake
 from ai.prompts import question_number
 from ai.speech import TurnRequest
 from protocol.guide import Guide, GuideQuestion
@@ -108,9 +110,19 @@ def lines_of(request: TurnRequest) -> tuple[Line, ...]:
     line = None if planned is None else _question(request.plan, language, planned)
     if line is None:
         return ()
-    blank = is_blank(answer, load_bank().phrases.words)
-    occasion: Occasion = "into" if number == 1 else "onward_blank" if blank else "onward"
-    return (Line(Need(occasion=occasion, language=language)), line)
+    return (_lead(request, number, language, answer), line)
+
+
+def _lead(request: TurnRequest, number: int, language: str, answer: str) -> Line:
+    if number == 1:
+        return Line(Need(occasion="into", language=language))
+    if is_blank(answer, load_bank().phrases.words):
+        return Line(Need(occasion="onward_blank", language=language))
+    before = request.guide.question(f"core-{number - 1}") if request.guide else None
+    found = uptake(request.interview_id, number, request.plan, before, answer)
+    if found is not None:  # it is this interview's, and needs neither the cache nor a model
+        return Line(text=fill(found.template, {"echo": found.echo}))
+    return Line(Need(occasion="onward", language=language))
 
 
 def shared_language(plan: Plan, guide: Guide | None) -> str | None:

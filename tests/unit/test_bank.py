@@ -303,6 +303,16 @@ def test_every_fault_of_a_folder_is_told(tmp_path: Path) -> None:
     }
 
 
+def test_a_lead_that_is_to_quote_has_a_place_for_it(tmp_path: Path) -> None:
+    file = copied(tmp_path) / "phrases.toml"
+    text = file.read_text(encoding="utf-8")
+    lead = load_bank().phrases.onward_echo[0]
+    file.write_text(text.replace(lead, lead.replace("{echo}", "that")), encoding="utf-8")
+    line = text[: text.index(lead)].count("\n") + 1
+    with pytest.raises(BankError, match=rf"phrases.toml:{line}: onward_echo: lacks {{echo}}"):
+        read_bank(tmp_path)
+
+
 def test_an_id_is_used_once(tmp_path: Path) -> None:
     twin = (copied(tmp_path) / "technical_easy.toml").read_text(encoding="utf-8")
     (tmp_path / "technical_easy2.toml").write_text(twin, encoding="utf-8")

@@ -518,7 +518,11 @@ def twins(one: int, other: int) -> list[Recording]:
 
 def again(*, other: bool) -> list[Recording]:
     second = good(user="ann")
-    return named([good(user="ann"), other_questions(second) if other else second])
+    pair = [good(user="ann"), other_questions(second) if other else second]
+    for r in pair:  # a lead that quotes the same words is not the same question
+        lead = "You said “I cut the scope in two and told the client”, thank you."
+        r.turns = [replace(t, text=f"{lead} {t.text}") if is_main(t) else t for t in r.turns]
+    return named(pair)
 
 
 def leaking() -> list[Recording]:

@@ -29,6 +29,11 @@ PLAN = Plan(
     duration_minutes=30,
 )
 ANSWER = turn(2, "candidate", "answer", f"I am {SECRET}, I built queues.", question_id="warmup")
+SPARSE = turn(2, "candidate", "answer", "I built queues.", question_id="warmup")
+"""Too little to be said back."""
+TOLD = (
+    "The queue kept failing at night, so I moved it to a server of its own. It worked since then."
+)
 
 
 def asking(question_id: str | None = "core-1", *, plan: Plan = PLAN, **fields: Any) -> TurnRequest:
@@ -250,7 +255,7 @@ def test_a_reply_of_no_use_is_refused(completion: Completion, code: str) -> None
 
 
 def test_a_turn_is_its_lead_and_its_question_and_the_same_everywhere() -> None:
-    request = asking("core-2")
+    request = asking("core-2", turns=(SPARSE,))
     text = spoken(request)
     assert text == spoken(replace(request, attempt=2))
     assert request.guide is not None
@@ -265,20 +270,39 @@ def test_the_roles_title_is_filled_in_where_it_is_spoken() -> None:
 
 
 def test_no_lead_is_heard_twice_while_another_is_left() -> None:
-    turns = [ANSWER]
+    turns = [SPARSE]
     heard: list[str] = []
     for number in range(VARIANTS["onward"]):
         request = asking("core-2", turns=tuple(turns))
         text = spoken(replace(request, turn=2 * number + 3))
         heard.append(text.split(" thanks")[0])
-        turns += [turn(2 * number + 3, "interviewer", "question", text), ANSWER]
+        turns += [turn(2 * number + 3, "interviewer", "question", text), SPARSE]
     assert len(set(heard)) == VARIANTS["onward"]
     assert spoken(replace(asking("core-2", turns=tuple(turns)), turn=99)), "then one comes again"
 
 
 @pytest.mark.parametrize("lacking", ["onward", "question"])
 def test_what_lacks_a_line_is_not_spoken_from_the_cache(lacking: str) -> None:
-    assert spoken(asking("core-2"), lacking) == ""
+    assert spoken(asking("core-2", turns=(SPARSE,)), lacking) == ""
+
+
+def test_a_lead_that_quotes_the_answer_is_put_together_here_and_shared_with_nobody() -> None:
+    told = turn(2, "candidate", "answer", TOLD)
+    found = {
+        number: lines_of(asking(f"core-{number}", turns=(told,)))
+        for number in range(2, len(plan_guide(INTERVIEW, PLAN).questions) + 1)
+    }
+    quoting = [lines for lines in found.values() if lines[0].need is None]
+    assert quoting, "of several leads one quotes"
+    for lead, question in quoting:
+        assert "I moved it to a server of its own" in lead.text
+        assert question.need is not None
+        assert "moved" not in question.need.key + question.need.text
+    assessed = replace(PLAN, mode="assessment")
+    for number in found:
+        lead, *_ = lines_of(asking(f"core-{number}", plan=assessed, turns=(told,)))
+        assert lead.need is not None
+        assert lead.need.occasion == "onward"
 
 
 def test_what_cannot_be_shared_is_not_looked_for() -> None:

@@ -185,5 +185,9 @@ def _same_question(one: str, other: str) -> bool:
 
 
 def _sentences(text: str) -> list[str]:
-    """Return the longer sentences of a turn: short ones lead from one question to another."""
-    return [part.strip() for part in re.split(r"(?<=[.?!])\s+", text) if len(part.split()) >= 9]
+    """Return the longer sentences of a turn: short ones lead from one question to another.
+
+    What a lead says back of an answer makes it longer, and is no part of a question.
+    """
+    own = re.sub(r"“[^”]*”", "", text)
+    return [part.strip() for part in re.split(r"(?<=[.?!])\s+", own) if len(part.split()) >= 9]
