@@ -99,6 +99,8 @@ class Sender:
             if error.absent:
                 self.absent = True
                 _log.warning("the provider has no Batch API: ratings are made live")
+            else:
+                _log.warning("batch refused", batch=batch.batch_id, code=error.code)
             await self._give_up(batch, calls, error.code)
             return
         if await self._sent(batch, sent):
