@@ -72,6 +72,14 @@ class Interview:
         return not self.session.unanswered and self.session.stored.seq >= self._covered
 
     @property
+    def _awaits_answer(self) -> bool:
+        """Whether this turn's last word was said, though perhaps not heard: it is sent again."""
+        return any(
+            isinstance(command, c.AnswerSubmit | c.InterviewEnd)
+            for command, _ in self._given.values()
+        )
+
+    @property
     def unanswered(self) -> list[str]:
         """Commands without an answer."""
         return self.session.unanswered
@@ -162,6 +170,7 @@ class Interview:
             self._asked = 0.0
 
     def _told(self, message: e.ServerMessage) -> None:
+        held = self.view.head.seq
         received = self.session.take(message)
         if received.misled is not None:
             kind = "corrupt" if isinstance(message, e.TurnCompleted) else "gaps"
@@ -183,6 +192,8 @@ class Interview:
                 self._streams(more=False)
             case e.InterviewEnded():
                 self._covered = parse_event_id(message.id).seq
+            case e.Welcome(recovered=False) if held:
+                self._tally.counts["snapshots"] += 1
             case e.Live():
                 self._live()
             case e.Error(code=code):
@@ -214,6 +225,7 @@ class Interview:
         elif self._given.pop(message.command_id, None) is not None:
             self._asked = 0.0
             self._tally.error(f"rejected {message.code}", message.message)
+            self._consider()
 
     def _live(self) -> None:
         self.joined()
@@ -245,7 +257,7 @@ class Interview:
         opened = self.view.open
         if opened is None or opened.speaker != "candidate" or self._steps is not None:
             return
-        if self._crowd.ending or self.view.over or "end" in self._given:
+        if self._crowd.ending or self.view.over or self._awaits_answer:
             return
         if self._answers >= self._crowd.scenario.script.answers:
             self._give(c.InterviewEnd(id="end"), self._crowd.now())

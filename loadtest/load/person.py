@@ -18,6 +18,8 @@ CONNECT_S = 20.0
 LIVE_S = 30.0
 """So long a socket may take until it is `live`."""
 AGAIN_S = 1.0
+NEVER = 0
+"""In place of a close code: nobody was there, which was counted as what it was."""
 _STALLED = frozenset((Close.TOO_SLOW, Close.HEARTBEAT_LOST, GONE))
 
 
@@ -91,8 +93,9 @@ class Person:
             lost_at = self._crowd.now()
             if interview.finished:
                 break
-            self._tally.closes[str(code)] += 1
-            decided = interview.session.connection_closed(code, self._draw.random())
+            if code:
+                self._tally.closes[str(code)] += 1
+            decided = interview.session.connection_closed(code or GONE, self._draw.random())
             if not isinstance(decided, Reconnect):
                 if code != Close.OVER:
                     self._tally.error(f"closed {code}", "and is not to come back")
@@ -106,12 +109,12 @@ class Person:
             self._dropped = False
             return self._draw.uniform(0, 2 * self._scenario.users.away_s)
         stalled = interview.stalls and code in _STALLED
-        if not (stalled or self._crowd.excused() or code == Close.DRAINING):
+        if code and not (stalled or self._crowd.excused() or code == Close.DRAINING):
             self._tally.error(f"closed {code}")
         return after_s
 
     async def _connection(self, interview: Interview, path: str) -> int:
-        """Have one connection, and return with which code it ended."""
+        """Have one connection; with which code it ended, `NEVER` where there was none."""
         ticket = None
         try:
             if interview.session.resume_token is None:
@@ -121,7 +124,7 @@ class Person:
         except (ApiError, HandshakeError, OSError, TimeoutError) as error:
             if not isinstance(error, ApiError) and not self._crowd.excused():
                 self._tally.error("connect", f"{type(error).__name__}: {error}")
-            return GONE
+            return NEVER
         self._tally.connected += 1
         interview.attach(socket, ticket)
         late = self._crowd.later(LIVE_S, lambda: self._late(interview, socket))

@@ -1,0 +1,211 @@
+"""A simulated candidate, without a network: what it gives, and what it counts."""
+
+import asyncio
+import random
+import time
+from typing import cast
+
+import msgspec
+import pytest
+
+from loadtest.load.crowd import Crowd
+from loadtest.load.interview import Interview
+from loadtest.load.scenario import Scenario, Script, Users
+from loadtest.load.wire import Socket
+from loadtest.stamps import stamp
+from protocol import events as e
+from protocol.client import ClientSession
+from protocol.limits import LIMITS
+from protocol.text import sha256
+
+pytestmark = pytest.mark.anyio
+
+SCENARIO = Scenario(
+    users=Users(count=1, voice=0, msgpack=0),
+    script=Script(think_s=0, words=1, words_per_second=1e6, answers=2),
+)
+SNAPSHOT = e.Snapshot(
+    status="created",
+    mode="practice",
+    phase="lobby",
+    clock=e.ClockView(elapsed_ms=0, remaining_ms=1, running=False),
+    plan=e.PlanView(type="behavioral", role="r", duration_minutes=15),
+    turns=(),
+)
+
+
+class Line:
+    """In place of a socket: keeps what is sent."""
+
+    open = True
+
+    def __init__(self) -> None:
+        self.sent: list[dict[str, object]] = []
+
+    def send(self, payload: bytes) -> None:
+        self.sent.append(msgspec.json.decode(payload))
+
+    def close(self) -> None:
+        self.open = False
+
+    def abort(self) -> None:
+        self.open = False
+
+    def of(self, kind: str) -> list[dict[str, object]]:
+        return [message for message in self.sent if message["type"] == kind]
+
+
+class Stage:
+    """An interview, and the server's part in it."""
+
+    def __init__(self) -> None:
+        self.crowd = Crowd(SCENARIO, time.monotonic())
+        self.interview = Interview(self.crowd, random.Random(1), quiet=False, stalls=False)
+        self.session: ClientSession = self.interview.session
+        self.seq = 0
+        self.line = Line()
+        self.connect()
+
+    def connect(self, *, recovered: bool = False) -> None:
+        self.line = Line()
+        self.interview.attach(cast("Socket", self.line), None if recovered else "ticket")
+        head = f"{self.seq}-{self.seq}"
+        snapshot = None if recovered else SNAPSHOT
+        self.tell(
+            e.Welcome(
+                interview_id="i", role="candidate", recovered=recovered, head=head,
+                resume_token="t", heartbeat_ms=15_000, limits=LIMITS, snapshot=snapshot,
+            )
+        )  # fmt: skip
+        self.tell(e.Live(id=head))
+
+    def tell(self, message: e.ServerMessage) -> None:
+        if isinstance(message, e.Event):
+            self.seq += 1
+            msgspec.structs.force_setattr(message, "id", f"{self.seq}-{self.seq}")
+        self.interview.received(msgspec.json.encode(message))
+
+    def accept(self, name: object) -> None:
+        head = f"{self.seq}-{self.seq}"
+        self.tell(e.Accepted(command_id=str(name), id=head, duplicate=False))
+
+    def ask(self, turn: int = 1) -> None:
+        """Have the interviewer say something, and open the answer."""
+        self.tell(e.TurnStarted(turn=turn, attempt=1, speaker="interviewer", kind="question", at=1))
+        text = stamp()
+        self.tell(e.TurnDelta(turn=turn, attempt=1, offset=0, text=text))
+        self.tell(
+            e.TurnCompleted(
+                turn=turn, attempt=1, length=len(text), sha256=sha256(text), outcome="final",
+                source="model", at=1,
+            )
+        )  # fmt: skip
+        self.tell(e.TurnStarted(turn=turn + 1, attempt=1, speaker="candidate", kind="answer", at=1))
+
+    async def says(self, kind: str, count: int = 1) -> list[dict[str, object]]:
+        for _ in range(200):
+            if len(self.line.of(kind)) >= count:
+                break
+            await asyncio.sleep(0.005)
+        return self.line.of(kind)
+
+
+async def test_it_starts_and_answers_and_counts_what_it_hears() -> None:
+    stage = Stage()
+    (start,) = stage.line.of("interview.start")
+    stage.accept(start["id"])
+    stage.ask()
+    (submit,) = await stage.says("answer.submit")
+    assert str(submit["text"]).startswith("[a1] ")
+    counts = stage.crowd.tally.counts
+    assert (counts["tokens"], counts["turns"], counts["answers"]) == (1, 1, 0)
+    stage.accept(submit["id"])
+    assert counts["answers"] == 1
+    assert set(stage.interview.accepted) == {"start", "a1"}
+    assert set(stage.crowd.tally.latencies.take()) >= {"added", "accepted", "first_words"}
+    assert not stage.crowd.tally.errors
+
+
+async def test_an_answer_on_its_way_is_sent_again_and_no_other_given_in_its_place() -> None:
+    stage = Stage()
+    stage.ask()
+    (submit,) = await stage.says("answer.submit")
+    stage.connect(recovered=True)
+    (again,) = await stage.says("answer.submit")
+    assert again == submit
+    for _ in range(20):
+        await asyncio.sleep(0.005)
+    assert stage.line.of("answer.submit") == [submit]
+
+
+async def test_what_it_missed_while_away_is_not_a_latency() -> None:
+    stage = Stage()
+    stage.session.live = False
+    stage.ask()
+    assert "added" not in stage.crowd.tally.latencies.take()
+    assert stage.crowd.tally.counts["tokens"] == 1
+
+
+async def test_a_gap_is_counted_and_ends_the_connection() -> None:
+    stage = Stage()
+    stage.ask()
+    stage.seq += 1
+    stage.tell(e.Notice(code="time_low", message="soon"))
+    assert stage.crowd.tally.counts["gaps"] == 1
+    assert not stage.line.open
+
+
+async def test_a_repeated_event_is_counted() -> None:
+    stage = Stage()
+    stage.ask()
+    stage.seq -= 1
+    stage.tell(e.Notice(code="time_low", message="soon"))
+    assert stage.crowd.tally.counts["repeats"] == 1
+
+
+async def test_a_false_digest_is_counted() -> None:
+    stage = Stage()
+    stage.tell(e.TurnStarted(turn=1, attempt=1, speaker="interviewer", kind="question", at=1))
+    stage.tell(e.TurnDelta(turn=1, attempt=1, offset=0, text="Why?"))
+    stage.tell(
+        e.TurnCompleted(
+            turn=1,
+            attempt=1,
+            length=4,
+            sha256=sha256("Who?"),
+            outcome="final",
+            source="model",
+            at=1,
+        )
+    )
+    assert stage.crowd.tally.counts["corrupt"] == 1
+
+
+async def test_a_snapshot_in_place_of_what_was_missed_is_counted() -> None:
+    stage = Stage()
+    stage.ask()
+    assert stage.crowd.tally.counts["snapshots"] == 0
+    stage.seq = 0
+    stage.connect()
+    assert stage.crowd.tally.counts["snapshots"] == 1
+
+
+async def test_it_leaves_when_what_it_saw_is_stored() -> None:
+    stage = Stage()
+    (start,) = stage.line.of("interview.start")
+    stage.accept(start["id"])
+    stage.ask()
+    stage.crowd.ending = True
+    stage.interview.settle()
+    assert not stage.interview.finished
+    stage.tell(e.Stored(id=f"{stage.seq}-{stage.seq}"))
+    assert stage.interview.finished
+    assert not stage.line.open
+
+
+async def test_a_rejection_is_an_error_unless_it_may_be_sent_again() -> None:
+    stage = Stage()
+    stage.tell(e.Rejected(command_id="start", code="rate_limited", message="m", retryable=True))
+    assert not stage.crowd.tally.errors
+    stage.tell(e.Rejected(command_id="start", code="wrong_state", message="m", retryable=False))
+    assert stage.crowd.tally.errors == {"rejected wrong_state": 1}
