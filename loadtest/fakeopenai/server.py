@@ -118,6 +118,8 @@ class FakeOpenAI:
             async for piece in self._chat_chunks(call, tokens, fault, asked, quick):
                 await reply.write(piece)
             await reply.write_eof()
+        except ConnectionResetError:
+            pass  # who asked has left
         except Broken as broken:
             if broken.how == "cut" and request.transport is not None:
                 request.transport.abort()
