@@ -233,7 +233,8 @@ class Interview:
         self._pulse(self._draw.random() * heartbeat_s)
         opened = self.view.open
         self._streams(more=opened is not None and opened.speaker == "interviewer")
-        if self.view.status == "created" and not self._quiet and not self._given:
+        new = self.view.status == "created" and not self._given
+        if new and not self._quiet and not self._crowd.ending:
             self._asked = self._crowd.now()
             self._give(c.InterviewStart(id="start", consent=_CONSENT), self._asked)
         self._consider()

@@ -125,6 +125,9 @@ class Person:
             if not isinstance(error, ApiError) and not self._crowd.excused():
                 self._tally.error("connect", f"{type(error).__name__}: {error}")
             return NEVER
+        if interview.finished:  # the run ended meanwhile
+            socket.abort()
+            return NEVER
         self._tally.connected += 1
         interview.attach(socket, ticket)
         late = self._crowd.later(LIVE_S, lambda: self._late(interview, socket))

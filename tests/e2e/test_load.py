@@ -17,14 +17,14 @@ pytestmark = pytest.mark.anyio
 CALM = "machine = { busy = 1.0, stolen = 1.0, late_ms = 100_000 }\n"
 """Other tests run beside this one: how busy they make the machine does not matter here."""
 BRIEF = """
-duration_s = 3
+duration_s = 4
 settle_s = 20
 users = { count = 6, ramp_s = 1, voice = 0.5, msgpack = 0, drops_per_minute = 6, away_s = 0.3 }
 script = { answers = 1, think_s = 0.1, words = 8, words_per_second = 20 }
 rest = { per_second = 5, users = 1, interviews = 1 }
 provider = { tokens = 15, tokens_per_second = 60, first_token_s = 0.05 }
 at_most = { errors = 0, gaps = 0, repeats = 0, corrupt = 0, lost = 0, doubled = 0, unchecked = 0 }
-at_least = { interviews = 6, answers = 6, transcripts = 6, tokens = 90, requests = 5 }
+at_least = { interviews = 4, answers = 3, transcripts = 3, tokens = 45, requests = 3 }
 """
 
 

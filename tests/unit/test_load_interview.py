@@ -58,8 +58,9 @@ class Line:
 class Stage:
     """An interview, and the server's part in it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, ending: bool = False) -> None:
         self.crowd = Crowd(SCENARIO, time.monotonic())
+        self.crowd.ending = ending
         self.interview = Interview(self.crowd, random.Random(1), quiet=False, stalls=False)
         self.session: ClientSession = self.interview.session
         self.seq = 0
@@ -199,6 +200,13 @@ async def test_it_leaves_when_what_it_saw_is_stored() -> None:
     stage.interview.settle()
     assert not stage.interview.finished
     stage.tell(e.Stored(id=f"{stage.seq}-{stage.seq}"))
+    assert stage.interview.finished
+    assert not stage.line.open
+
+
+async def test_who_comes_when_the_run_is_over_begins_nothing_and_leaves() -> None:
+    stage = Stage(ending=True)
+    assert stage.line.of("interview.start") == []
     assert stage.interview.finished
     assert not stage.line.open
 
