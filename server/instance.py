@@ -5,7 +5,6 @@ it opened. A task that fails ends the instance: others, and its successor, take 
 """
 
 import asyncio
-import math
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -16,20 +15,17 @@ from prometheus_client import CollectorRegistry
 from ai.assessor import build_assessor
 from ai.build import build_interviewer
 from ai.lacks import read_answer
-from ai.prices import Price, load_prices, price_of
-from ai.settings import AiSettings
 from ai.wording.maker import build_maker
 from protocol.closes import Close
-from protocol.session import Session
 from server.api.limits import UserLimits
 from server.assessing.batcher import Batcher, build_batcher
 from server.assessing.desk import Desk
 from server.assessing.groups import Hours, Pace
-from server.assessing.orders import OrderBook, Orders
+from server.assessing.orders import OrderBook
 from server.assessing.shelf import PostgresShelf
 from server.assessing.worker import Worker
 from server.budgetbook import BudgetBook
-from server.caching import Caching, lists_of, progress_of
+from server.caching import Caching, progress_of
 from server.circuits import CircuitBoard, account_of
 from server.clock import Clock, SystemClock
 from server.committer import Committer
@@ -38,11 +34,13 @@ from server.credentials import Credentials
 from server.documents.reading import Documents
 from server.drain import Drain
 from server.expiry import Expiry
+from server.followers import Following, Stored
 from server.hub import Hub
 from server.joining import Door
 from server.leases import Leases
 from server.ledgerbook import LedgerBook
 from server.meters import Meters
+from server.model_settings import ai_of, caps_of, in_batches, tell_unpriced
 from server.presence import Presence
 from server.runner import TurnRunner
 from server.sessions import Sessions
@@ -53,7 +51,6 @@ from server.turn import TurnWork
 from server.turnstile import Turnstile
 from server.wordings import Wordings
 from server.writer import Writer
-from storage.budgets import Caps
 from storage.errors import StorageError, UnmigratedError
 from storage.gate import Limits
 from storage.postgres.archive import Archive
@@ -99,7 +96,7 @@ class Instance:
         idle_ms = int(settings.idle_s * 1000)
         self.book = LedgerBook(self.store, self.clock, self.meters)
         self.budgets = BudgetBook(
-            RedisBudgets(self.store), _caps(settings), self.clock, self.meters
+            RedisBudgets(self.store), caps_of(settings), self.clock, self.meters
         )
         grace_ms = int(settings.grace_s * 1000)
         self.turnstile = Turnstile(
@@ -115,10 +112,10 @@ class Instance:
             account_of(settings.openai_base_url, settings.openai_api_key),
         )
         self.jobs = RedisJobs(self.store)
-        self.orders = OrderBook(self.jobs, defers=_in_batches(settings))
+        self.orders = OrderBook(self.jobs, defers=in_batches(settings))
         self.wordings = self._wordings()
         self.interviewer = build_interviewer(
-            _ai(settings),
+            ai_of(settings),
             self.book,
             self.clock,
             self.budgets,
@@ -156,13 +153,13 @@ class Instance:
         self.assessments = Assessments(self.archive.database)
         self.batches = Batches(self.archive.database)
         self.assessor = build_assessor(
-            _ai(settings),
+            ai_of(settings),
             self.book,
             self.clock,
             self.budgets,
             self.turnstile,
             shelf=PostgresShelf(self.batches, self.clock),
-            parks=_in_batches(settings),
+            parks=in_batches(settings),
             circuits=self.circuits.circuits,
         )
         self.batcher = self._batcher()
@@ -212,7 +209,7 @@ class Instance:
         self.on_failure: Callable[[], None] = _nothing
 
     def _wordings(self) -> Wordings:
-        settings = _ai(self.settings)
+        settings = ai_of(self.settings)
         maker = None
         if settings.api_key is not None and self.settings.question_cache:
             maker = build_maker(
@@ -235,16 +232,16 @@ class Instance:
     def _batcher(self) -> Batcher:
         settings = self.settings
         return build_batcher(
-            _ai(settings),
+            ai_of(settings),
             store=self.batches,
             ledger=self.archive,
             budgets=RedisBudgets(self.store),
-            caps=_caps(settings),
+            caps=caps_of(settings),
             book=self.orders,
             clock=self.clock,
             meter=self.meters,
             pace=Pace(settings.batch_wait_s),
-            hours=Hours(*settings.batch_hours) if _in_batches(settings) else None,
+            hours=Hours(*settings.batch_hours) if in_batches(settings) else None,
         )
 
     @property
@@ -331,7 +328,7 @@ class Instance:
             opened.push_async_callback(self.batcher.aclose)
             opened.push_async_callback(self.wordings.aclose)
             await self.archive.open()
-            _tell_unpriced(self.settings)
+            tell_unpriced(self.settings)
             work = asyncio.create_task(_all(tasks))
             work.add_done_callback(self._ended)
             opened.push_async_callback(_cancelled, work)
@@ -368,39 +365,6 @@ async def _all(tasks: Sequence[Task]) -> None:
             group.create_task(task)
 
 
-class Following:
-    """Acts on what was committed or swept; see `server.sessions.Followers`."""
-
-    def __init__(self, runner: TurnRunner, writer: Writer) -> None:
-        self._runner = runner
-        self._writer = writer
-
-    def run(self, interview_id: str) -> None:
-        """See `Followers.run`."""
-        self._runner.start(interview_id)
-
-    def stop(self, interview_id: str) -> None:
-        """See `Followers.stop`."""
-        self._runner.stop(interview_id)
-
-    def store(self, partition: int) -> None:
-        """See `Followers.store`."""
-        self._writer.notice(partition)
-
-
-class Stored:
-    """Is told what the writer stored; see `server.assessing.orders.Orders`."""
-
-    def __init__(self, orders: Orders, caching: Caching) -> None:
-        self._orders = orders
-        self._caching = caching
-
-    async def consider(self, session: Session) -> None:
-        """See `Orders.consider`; the user's lists show another state now."""
-        self._caching.stale((lists_of(session.user_id),))
-        await self._orders.consider(session)
-
-
 async def _cancelled(work: asyncio.Task[None]) -> None:
     work.cancel()
     await asyncio.gather(work, return_exceptions=True)
@@ -408,56 +372,3 @@ async def _cancelled(work: asyncio.Task[None]) -> None:
 
 def _nothing() -> None:
     """Nobody is to be told."""
-
-
-def _caps(settings: Settings) -> Caps:
-    return Caps(
-        interview=_micro_usd(settings.budget_interview_usd),
-        user_day=_micro_usd(settings.budget_user_day_usd),
-        day=_micro_usd(settings.budget_day_usd),
-        soft=settings.budget_soft,
-    )
-
-
-def _in_batches(settings: Settings) -> bool:
-    return settings.ratings == "batch" and settings.openai_api_key is not None
-
-
-def _micro_usd(usd: float) -> int:
-    return math.ceil(round(usd * 1_000_000, 3))
-
-
-def _tell_unpriced(settings: Settings) -> None:
-    """Warn of models that budgets count by the highest price known."""
-    if settings.openai_api_key is None:
-        return
-    for model in dict.fromkeys(
-        (settings.model, *settings.fallback_models, settings.assessor_model)
-    ):
-        if price_of(model, load_prices(_prices(settings))) is None:
-            _log.warning(
-                "no price known: budgets count it like the dearest model; see VIVA_PRICES",
-                model=model,
-            )
-
-
-def _prices(settings: Settings) -> dict[str, Price]:
-    return {model: Price(*figures) for model, figures in settings.prices.items()}
-
-
-def _ai(settings: Settings) -> AiSettings:
-    return AiSettings(
-        api_key=settings.openai_api_key,
-        base_url=settings.openai_base_url,
-        model=settings.model,
-        fallback_models=settings.fallback_models,
-        prices=_prices(settings),
-        api=settings.api,
-        background=settings.background,
-        first_token_timeout_s=settings.first_token_timeout_s,
-        token_timeout_s=settings.token_timeout_s,
-        bank_words_per_second=settings.bank_pace,
-        assessor_model=settings.assessor_model,
-        assessor_samples=settings.assessor_samples,
-        assessor_timeout_s=settings.assessor_timeout_s,
-    )

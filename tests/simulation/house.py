@@ -11,8 +11,8 @@ from protocol.codec import Encoding
 from server.committer import Committer
 from server.connection import Backends, Connection
 from server.credentials import Credentials
+from server.followers import Following
 from server.hub import Hub
-from server.instance import Following
 from server.joining import Door
 from server.leases import Leases
 from server.presence import Presence
