@@ -39,7 +39,7 @@ def drawn(chart: Chart) -> str:
     )
     parts = [
         f'<svg width="100%" height="{HEIGHT}" role="img" aria-label="{escape(told)}">',
-        *(_mark(scale, value, chart.unit) for value in scale.marks),
+        *(_mark(scale, value) for value in scale.marks),
         *_seconds(seconds),
         _plane(seconds),
         _shade(chart.measured, seconds),
@@ -49,7 +49,7 @@ def drawn(chart: Chart) -> str:
         ),
         "</svg></svg>",
     ]
-    return "".join(parts) + _legend(known)
+    return "".join(parts) + _legend(known, chart.unit)
 
 
 class _Scale:
@@ -98,9 +98,9 @@ def _known(values: Values) -> list[float]:
     return [value for value in values if value is not None]
 
 
-def _mark(scale: _Scale, value: float, unit: str) -> str:
+def _mark(scale: _Scale, value: float) -> str:
     y = _TOP + (HEIGHT - _TOP - _BOTTOM) * scale.height(value)
-    label = f"{_number(value)} {unit}".strip() if value == scale.marks[-1] else _number(value)
+    label = f"{value / 1000:g}k" if value >= 1000 else _number(value)  # there is little room
     return (
         f'<line x1="{_LEFT}%" x2="100%" y1="{y:.1f}" y2="{y:.1f}" stroke="var(--line)"/>'
         f'<text x="{_LEFT - 0.8:.1f}%" y="{y + 4:.1f}" text-anchor="end">{escape(label)}</text>'
@@ -147,9 +147,11 @@ def _line(scale: _Scale, values: Values, colour: str) -> str:
     )
 
 
-def _legend(series: Mapping[str, Values]) -> str:
+def _legend(series: Mapping[str, Values], unit: str) -> str:
+    told = f" ({unit})" if unit else ""
     names = "".join(
-        f'<span><i style="background:{_COLOURS[place % len(_COLOURS)]}"></i>{escape(name)}</span>'
+        f'<span><i style="background:{_COLOURS[place % len(_COLOURS)]}"></i>'
+        f"{escape(name)}{told}</span>"
         for place, name in enumerate(series)
     )
     return f'<p class="fine legend">{names}</p>'

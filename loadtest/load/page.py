@@ -8,6 +8,7 @@ from importlib.resources import files
 from loadtest.load.charts import Chart, Values, drawn
 from loadtest.load.figures import COUNTS, LATENCIES, RATES, SERVER
 from loadtest.load.result import Bound, Result
+from loadtest.load.summary import number
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 _TITLES = {
@@ -86,7 +87,7 @@ def _bounds(result: Result) -> str:
         (
             escape(bound.figure),
             f"{'at most' if bound.at_most else 'at least'} {bound.bound:,.6g}",
-            "not measured" if bound.found is None else f"{bound.found:,.4g}",
+            "not measured" if bound.found is None else number(bound.found),
             _mark(bound),
         )
         for bound in sorted(result.bounds, key=lambda bound: bound.held)
@@ -106,9 +107,9 @@ def _steps(result: Result) -> str:
     names = ("tokens_per_second", "added.p50_ms", "added.p99_ms", "server_cpu", "errors")
     rows = (
         (
-            f"{step.load:,.4g}",
+            number(step.load),
             step.verdict,
-            *(f"{step.figures[n]:,.4g}" if n in step.figures else "—" for n in names),
+            *(number(step.figures[n]) if n in step.figures else "—" for n in names),
             escape(", ".join(step.broken)) or "—",
         )
         for step in sorted(result.steps, key=lambda step: step.load)
@@ -222,7 +223,7 @@ def _errors(result: Result) -> str:
 def _figures(result: Result) -> str:
     meanings = COUNTS | RATES | SERVER
     rows = (
-        (escape(name), f"{value:,.4g}", escape(meanings.get(name, "")))
+        (escape(name), number(value), escape(meanings.get(name, "")))
         for name, value in sorted(result.figures.items())
     )
     cores = (

@@ -55,8 +55,13 @@ def _latency(name: str, found: dict[str, float]) -> str:
     )
 
 
+def number(value: float) -> str:
+    """Return it without an exponent: whole where it is large, else to four digits."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
 def sentence(bound: Bound) -> str:
     """Return a threshold and what there was."""
     side = "at most" if bound.at_most else "at least"
-    found = "was not measured" if bound.found is None else f"was {bound.found:,.4g}"
-    return f"{bound.figure} {found}, {side} {bound.bound:,.4g} is allowed"
+    found = "was not measured" if bound.found is None else f"was {number(bound.found)}"
+    return f"{bound.figure} {found}, {side} {number(bound.bound)} is allowed"
