@@ -19,6 +19,13 @@ from redis import exceptions
 
 CALL_TIMEOUT_S = 0.8
 CONNECT_TIMEOUT_S = 0.8
+ATTEMPT_S = 8.0
+"""How long an attempt to connect goes on, whoever gave up waiting for it: each Sentinel that is
+gone takes `CONNECT_TIMEOUT_S` of it before the next one is asked."""
+STILL_S = 0.05
+"""A timer that comes later than this tells that the process stood still."""
+UNREAD_S = CALL_TIMEOUT_S / 4
+"""How long replies are waited for behind that: they may have come, and calls may not have left."""
 MOST_CALLS = 8_192
 """So many may be under way; Redis is as good as down where more wait."""
 MOST_BYTES = 32 * 1024 * 1024
@@ -39,6 +46,7 @@ class Wire:
         self._pool = pool
         self._link: _Link | None = None
         self._attempt: asyncio.Task[_Link] | None = None
+        self._closed = False
 
     async def send(self, calls: Sequence[bytes]) -> list[Any]:
         """Send packed calls; return their replies, an error standing in for that of a refused call.
@@ -47,7 +55,8 @@ class Wire:
 
         Raises:
             redis.exceptions.ConnectionError: there is no connection, or it was lost.
-            redis.exceptions.TimeoutError: no reply came in `CALL_TIMEOUT_S`.
+            redis.exceptions.TimeoutError: no reply came in `CALL_TIMEOUT_S`, or no connection in
+                `CONNECT_TIMEOUT_S` more.
             redis.exceptions.InvalidResponse: the server sent what is no reply, or one too many.
             OSError, TimeoutError: a connection could not be made.
         """
@@ -59,7 +68,8 @@ class Wire:
         return await link.send(calls)
 
     async def aclose(self) -> None:
-        """Close the connection; what is under way fails."""
+        """Close the connection for good; what is under way fails."""
+        self._closed = True
         if self._attempt is not None:
             self._attempt.cancel()
             await asyncio.wait((self._attempt,))
@@ -68,11 +78,16 @@ class Wire:
 
     async def _connected(self) -> "_Link":
         """Wait for the one attempt to connect: who waits shares its outcome."""
+        if self._closed:
+            raise exceptions.ConnectionError("closed")
         if self._attempt is None:
             self._attempt = asyncio.create_task(self._connect())
             self._attempt.add_done_callback(self._attempted)
         attempt = self._attempt
-        await asyncio.wait((attempt,))  # whoever is cancelled here leaves it to the others
+        # Whoever is cancelled here leaves it to the others, and who waited in vain to later ones.
+        await asyncio.wait((attempt,), timeout=CONNECT_TIMEOUT_S + CALL_TIMEOUT_S)
+        if not attempt.done():
+            raise exceptions.TimeoutError("no connection came in time")
         if attempt.cancelled():
             raise exceptions.ConnectionError("closed while it was set up")
         return attempt.result()
@@ -85,7 +100,7 @@ class Wire:
     async def _connect(self) -> "_Link":
         connection = self._pool.make_connection()
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S + CALL_TIMEOUT_S):
+            async with asyncio.timeout(ATTEMPT_S):
                 await connection.connect()
             return _Link(connection)
         except BaseException:
@@ -122,23 +137,27 @@ class _Link(asyncio.Protocol):
         )
         self._waiting: deque[_Call] = deque()
         self._unsent: list[bytes] = []
+        self._unsent_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
         self.lost = False
         self._transport.set_protocol(self)
 
     async def send(self, calls: Sequence[bytes]) -> list[Any]:
         """See `Wire.send`."""
-        room = MOST_BYTES - self._transport.get_write_buffer_size()
+        if self.lost:  # since it was set up: who waited for that wakes a little later
+            raise exceptions.ConnectionError("closed by the server")
+        room = MOST_BYTES - self._unsent_bytes - self._transport.get_write_buffer_size()
         if len(self._waiting) >= MOST_CALLS or room < 0:
             raise exceptions.ConnectionError("too many calls wait")
         if not self._unsent:
             self._loop.call_soon(self._flush)
         self._unsent.extend(calls)
+        self._unsent_bytes += sum(map(len, calls))
         due = self._loop.time() + CALL_TIMEOUT_S
         call = _Call(len(calls), due, self._loop.create_future())
         self._waiting.append(call)
         if self._timer is None:
-            self._timer = self._loop.call_at(due, self._look)
+            self._look_at(due)
         return await call.future
 
     def lose(self, error: Exception) -> None:
@@ -189,14 +208,20 @@ class _Link(asyncio.Protocol):
         if self._unsent:
             self._transport.write(b"".join(self._unsent))
             self._unsent.clear()
+            self._unsent_bytes = 0
 
-    def _look(self) -> None:
+    def _look_at(self, due: float) -> None:
+        self._timer = self._loop.call_at(due, self._look, due)
+
+    def _look(self, at: float) -> None:
         """One timer for all: the calls come due in their order."""
         self._timer = None
         if not self._waiting:
             return
-        due = self._waiting[0].due
-        if due <= self._loop.time():
-            self.lose(exceptions.TimeoutError("no reply came in time"))
+        now, due = self._loop.time(), self._waiting[0].due
+        if due > now:
+            self._look_at(due)
+        elif now > at + STILL_S:  # uvloop runs timers before it reads
+            self._look_at(now + UNREAD_S)
         else:
-            self._timer = self._loop.call_at(due, self._look)
+            self.lose(exceptions.TimeoutError("no reply came in time"))

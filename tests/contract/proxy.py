@@ -64,7 +64,7 @@ class Proxy:
         *,
         answers: bool,
     ) -> None:
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(ConnectionError, RuntimeError):  # uvloop's, of a write too late
             while data := await reader.read(65_536):
                 await self.passing.wait()
                 if not (answers and self.mute):

@@ -17,6 +17,13 @@ from tests.contract.proxy import proxied
 
 pytestmark = pytest.mark.anyio
 
+
+@pytest.fixture(scope="module", params=[False, True], ids=["asyncio", "uvloop"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    """Both loops: the server runs on uvloop, whose transports and timers are its own."""
+    return ("asyncio", {"use_uvloop": request.param})
+
+
 PING = [command(("PING",))]
 WHO = [command(("CLIENT", "ID"))]
 
@@ -173,6 +180,82 @@ async def test_more_calls_than_may_wait_are_refused_at_once(
     assert await client.wire.send(PING) == [b"PONG"]
 
 
+async def test_bytes_that_have_not_left_yet_count_too(
+    valkey: RedisBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wires, "MOST_BYTES", 1_000)
+    client = valkey.client()
+    await client.wire.send(PING)
+    calls = [command(("ECHO", "x" * 600))]
+    outcomes = await asyncio.gather(
+        *(client.wire.send(calls) for _ in range(5)), return_exceptions=True
+    )
+    assert outcomes[:2] == [[b"x" * 600]] * 2
+    assert [type(each) for each in outcomes[2:]] == [exceptions.ConnectionError] * 3
+    assert await client.wire.send(calls) == [b"x" * 600]
+
+
+async def test_a_connection_lost_as_soon_as_it_was_there_leaves_nobody_waiting(
+    valkey: RedisBackend,
+) -> None:
+    """Who waits for a connection wakes some turns of the loop after it was made."""
+    client = valkey.client()
+    kind: Any = vars(wires)["_Link"]
+    made = kind.__init__
+
+    def lost(link: Any, connection: Any) -> None:
+        made(link, connection)
+        link.connection_lost(None)  # no server closes at just that moment each time
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(kind, "__init__", lost)
+        async with asyncio.timeout(5):
+            outcomes = await asyncio.gather(
+                *(client.wire.send(PING) for _ in range(3)), return_exceptions=True
+            )
+    assert [type(each) for each in outcomes] == [exceptions.ConnectionError] * 3
+    assert await client.wire.send(PING) == [b"PONG"]
+
+
+async def test_an_attempt_goes_on_for_those_who_come_later(valkey: RedisBackend) -> None:
+    """Two Sentinels that are gone take 1.6 s before a third is asked; nobody waits for so long."""
+    client = valkey.client()
+    pool: Any = client.connection_pool
+    make, made = pool.make_connection, 0
+
+    def slow() -> Any:
+        nonlocal made
+        made += 1
+        connection = make()
+        connect = connection.connect
+
+        async def late() -> None:
+            await asyncio.sleep(CONNECT_TIMEOUT_S + CALL_TIMEOUT_S + 0.2)
+            await connect()
+
+        connection.connect = late
+        return connection
+
+    pool.make_connection = slow
+    began = time.monotonic()
+    with pytest.raises(exceptions.TimeoutError):
+        await client.wire.send(PING)
+    assert time.monotonic() - began < CONNECT_TIMEOUT_S + CALL_TIMEOUT_S + 0.5
+    assert await client.wire.send(PING) == [b"PONG"]
+    assert made == 1
+
+
+async def test_a_process_that_stood_still_blames_nobody(real: RedisBackend) -> None:
+    client = real.client()
+    await client.wire.send(PING)
+    for turns in range(4):  # the calls have not left, are on their way, or were answered
+        under_way = [asyncio.create_task(client.wire.send(WHO)) for _ in range(3)]
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        time.sleep(CALL_TIMEOUT_S + 0.1)  # noqa: ASYNC251  # just that
+        assert len({number for (number,) in await asyncio.gather(*under_way)}) == 1
+
+
 async def test_closing_fails_what_is_under_way(valkey: RedisBackend) -> None:
     client: Client = valkey.client()
     await client.wire.send(PING)
@@ -187,3 +270,16 @@ async def test_closing_fails_what_is_under_way(valkey: RedisBackend) -> None:
     await connecting.aclose()
     with pytest.raises(exceptions.ConnectionError):
         await attempt
+
+
+async def test_nothing_is_opened_again_once_it_is_closed(valkey: RedisBackend) -> None:
+    for turns in range(30):  # asked for, connecting, connected
+        client = valkey.client()
+        under_way = asyncio.create_task(client.wire.send(PING))
+        for _ in range(turns):
+            await asyncio.sleep(0.001 if turns > 20 else 0)
+        await client.aclose()
+        async with asyncio.timeout(5):
+            await asyncio.gather(under_way, return_exceptions=True)
+        with pytest.raises(exceptions.ConnectionError):
+            await client.wire.send(PING)
