@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 import msgspec
 import structlog
-from redis import exceptions
 
 from protocol.ids import EventId
 from storage import live
@@ -20,8 +19,6 @@ _pack = msgspec.msgpack.Encoder().encode
 
 _log = structlog.get_logger()
 _GROUP = "writers"
-_LIBRARIES = 8
-"""So many versions' function libraries are left alone."""
 
 
 class RedisStore:
@@ -32,12 +29,13 @@ class RedisStore:
         self._wire = client.wire
         self._urgent = client.urgent
         self._max_log = max_log
+        self._library = library.Loader(client)
 
     async def prepare(self) -> None:
         """Load the function library where it is missing, and drop those of versions long gone."""
         with translated():
-            await self._load_library()
-            await self._drop_libraries()
+            await self._library.load()
+            await self._library.drop_others()
 
     async def ping(self) -> None:
         """Raise `BackendDownError` unless Redis answers."""
@@ -328,11 +326,12 @@ class RedisStore:
         must not stop the others.
         """
         wire = self._urgent if urgent else self._wire
+        loads = self._library.loads
         with translated():
             answers = await wire.send(calls)
         if any(isinstance(reply, Exception) and _unloaded(reply) for reply in answers):
             with translated():
-                await self._load_library()
+                await self._library.load_again(loads)
                 answers = await wire.send(calls)
         for reply in answers:
             if isinstance(reply, Exception):
@@ -341,21 +340,6 @@ class RedisStore:
                     raise error from reply
                 _log.error("call refused", error=type(reply).__name__)
         return answers
-
-    async def _drop_libraries(self) -> None:
-        # An instance that still uses one of them finds it missing, and loads it again.
-        listed = await self._client.execute_command("FUNCTION", "LIST", "LIBRARYNAME", "viva_*")
-        others = [name for name in map(replies.library_name, listed) if name != library.NAME]
-        if len(others) >= _LIBRARIES:
-            for name in others:
-                await self._client.execute_command("FUNCTION", "DELETE", name)
-
-    async def _load_library(self) -> None:
-        try:
-            await self._client.execute_command("FUNCTION", "LOAD", library.SOURCE)
-        except exceptions.ResponseError as error:
-            if "already exists" not in str(error):
-                raise
 
 
 @lru_cache(maxsize=8)

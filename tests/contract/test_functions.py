@@ -62,6 +62,17 @@ async def test_many_find_the_library_missing_at_once(real: RedisBackend) -> None
     assert results == ["ok"] * 8
 
 
+async def test_one_loads_the_library_for_all_who_find_it_missing(real: RedisBackend) -> None:
+    """A Redis that begins anew meets every caller at once."""
+    store = real.store()
+    await started(store)
+    await real.raw.execute_command("FUNCTION", "FLUSH", "SYNC")
+    await real.raw.config_resetstat()
+    await asyncio.gather(*(found(store) for _ in range(200)))
+    stats = await real.raw.info("commandstats")
+    assert stats["cmdstat_function|load"]["calls"] == 1
+
+
 async def test_two_versions_live_side_by_side(
     real: RedisBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
