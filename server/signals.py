@@ -14,11 +14,14 @@ class Signals:
     """Notes both signals while the program is put together; `taken` hands them to the loop.
 
     They are noted by handlers, not blocked: a mask holds for one thread only and goes over to
-    child processes, and an exception raised by a handler may be lost in a callback.
+    child processes, and an exception raised by a handler may be lost in a callback. The loop's own
+    handlers do not take over: uvloop's would tell of a signal again that was noted a moment before,
+    and behind them a further one would end the process at once.
     """
 
     def __init__(self) -> None:
         self._noted = 0
+        self._told: Callable[[], object] | None = None
         self._before: list[Any] = []
 
     def __enter__(self) -> Self:
@@ -30,18 +33,19 @@ class Signals:
             signal.signal(number, before)
 
     def _note(self, _number: int, _frame: FrameType | None) -> None:
-        self._noted += 1
+        if self._told is None:
+            self._noted += 1
+        else:
+            self._told()
 
     @contextmanager
     def taken(self, told: Callable[[], object]) -> Generator[None]:
         """Call ``told`` on the running loop for each signal, those noted before included."""
         loop = asyncio.get_running_loop()
-        for number in SIGNALS:
-            loop.add_signal_handler(number, told)
+        self._told = lambda: loop.call_soon_threadsafe(told)  # which wakes it, too
         for _ in range(self._noted):
             told()
         try:
             yield
         finally:
-            for number in SIGNALS:
-                loop.remove_signal_handler(number)
+            self._told = None
