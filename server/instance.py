@@ -84,7 +84,11 @@ class Instance:
         self.client = connect(settings.redis_url)
         self.store = RedisStore(self.client, max_log=settings.log_length)
         self.notifier = RedisNotifier(self.client)
-        self.archive = Archive(settings.database_url, replica_url=settings.database_replica_url)
+        self.archive = Archive(
+            settings.database_url,
+            replica_url=settings.database_replica_url,
+            timed=self.meters.queried,
+        )
         self.cache_client = connect(settings.cache_url) if settings.cache_url else self.client
         self.cache = RedisCache(RedisStore(self.cache_client), settings.cache_bytes)
         self.caching = Caching(self.cache, self.clock, self.meters)

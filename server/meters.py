@@ -131,6 +131,18 @@ class Meters:
         self._cache_s = Histogram(
             "viva_cache_seconds", "An answer of the cache", buckets=SECONDS, registry=registry
         )
+        database = Histogram(
+            "viva_database_seconds",
+            "A call of PostgreSQL, the wait for a connection included",
+            ["kind"],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self._database = {kind: database.labels(kind) for kind in ("write", "read", "lagging")}
+
+    def queried(self, kind: str, seconds: float) -> None:
+        """See `storage.postgres.pool.Timed`."""
+        self._database[kind].observe(seconds)
 
     def connected(self, role: Role, change: int) -> None:
         """See `SocketMeter.connected`."""

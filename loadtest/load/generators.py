@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import os
 import signal
 import sys
@@ -17,7 +18,7 @@ from loadtest.load.judge import bounds, verdict, void
 from loadtest.load.latencies import percentiles
 from loadtest.load.result import Result
 from loadtest.load.scenario import Scenario
-from loadtest.load.scrape import Reading, Scraper
+from loadtest.load.scrape import HISTOGRAMS, Reading, Scraper
 from loadtest.load.tally import Tick
 from loadtest.load.target import Target
 from loadtest.load.worker import LAST_WORDS_S, Job
@@ -52,6 +53,8 @@ class Run:
         self._begin = 0.0
         self._cores: dict[str, float] = {}
         self._readings: list[Reading] = []
+        self._struck = 0
+        """How many readings there were when an instance was killed."""
 
     async def result(self) -> Result:
         """Run it.
@@ -159,6 +162,7 @@ class Run:
         assert strike is not None  # noqa: S101 - it was looked at
         await self._until(strike.at_s)
         self._target.served[0].kill()
+        self._struck = len(self._readings)
         if strike.again_s:
             await asyncio.sleep(strike.again_s)
             await self._target.served[0].start()
@@ -203,15 +207,18 @@ class Run:
         )
 
     def _told_by_servers(self) -> dict[str, float]:
-        """Return the 95th percentiles of the servers' own histograms, by their buckets."""
+        """Return what the servers' own histograms tell: 95th percentiles by bucket, and counts."""
         if len(self._readings) < 2:
             return {}
         first, last = self._readings[0], self._readings[-1]
         found: dict[str, float] = {}
-        for name in last.edges:
-            p95 = last.p95_since(first, name)
+        for name, histogram in HISTOGRAMS.items():
+            p95 = last.p95_since(first, histogram)
             if p95 is not None:
                 found[f"{name}_p95_ms"] = p95 * 1000
+        # Of an instance that was killed the count is gone, which takes nothing back.
+        pairs = itertools.pairwise(self._readings[self._struck :])
+        found["database_reads"] = sum(max(0.0, now.reads - then.reads) for then, now in pairs)
         return found
 
 

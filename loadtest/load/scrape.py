@@ -8,6 +8,13 @@ from msgspec import Struct
 
 from loadtest.load.api import Api, ApiError
 
+HISTOGRAMS = {
+    "cache": "viva_cache_seconds",
+    "database": "viva_database_seconds",
+    "flush": "viva_flush_seconds",
+}
+"""The servers' histograms that have a figure, and its name."""
+
 _LINE = re.compile(r"^(\w+)(?:\{([^}]*)\})? (\S+)$", re.MULTILINE)
 _EDGE = re.compile(r'le="([^"]+)"')
 PATIENCE_S = 3.0
@@ -21,6 +28,8 @@ class Reading(Struct, kw_only=True):
     files: float = 0.0
     sockets: float = 0.0
     deltas: float = 0.0
+    reads: float = 0.0
+    """What was read of PostgreSQL: no resume of a live interview is to need it."""
     answered: int = 0
     """How many instances answered."""
     edges: dict[str, dict[str, float]] = {}
@@ -29,7 +38,9 @@ class Reading(Struct, kw_only=True):
     def p95_since(self, before: "Reading", name: str) -> float | None:
         """Return within which bucket's edge, in seconds, 95 % of what came since then are."""
         then = before.edges.get(name, {})
-        now = {edge: count - then.get(edge, 0.0) for edge, count in self.edges[name].items()}
+        now = {
+            edge: count - then.get(edge, 0.0) for edge, count in self.edges.get(name, {}).items()
+        }
         whole = now.get("+Inf", 0.0)
         if whole <= 0:
             return None
@@ -49,7 +60,7 @@ class Scraper:
         reading = Reading(edges={})
         for text in texts:
             if text:
-                _add(reading, text)
+                add(reading, text)
                 reading.answered += 1
         return reading
 
@@ -66,7 +77,8 @@ class Scraper:
             return ""
 
 
-def _add(reading: Reading, text: str) -> None:
+def add(reading: Reading, text: str) -> None:
+    """Add what one instance tells to ``reading``."""
     for name, labels, value in _LINE.findall(text):
         number = float(value)
         match name:
@@ -80,6 +92,8 @@ def _add(reading: Reading, text: str) -> None:
                 reading.sockets += number
             case "viva_deltas_total":
                 reading.deltas += number
+            case "viva_database_seconds_count" if 'kind="write"' not in labels:
+                reading.reads += number
             case _ if name.endswith("_seconds_bucket"):
                 edges = reading.edges.setdefault(name.removesuffix("_bucket"), {})
                 edge = _EDGE.search(labels)

@@ -18,7 +18,7 @@ from storage.postgres import creating, writing
 from storage.postgres.faults import MIGRATE
 from storage.postgres.migrate import MONTHS_AHEAD, migrations
 from storage.postgres.places import partitioned, place_of
-from storage.postgres.pool import POOL_SIZE, Connection, Database
+from storage.postgres.pool import POOL_SIZE, Connection, Database, Timed
 from storage.postgres.queries import query
 from storage.postgres.records import (
     Interview,
@@ -55,8 +55,11 @@ class Archive:
         replica_url: str | None = None,
         size: int = POOL_SIZE,
         bouncer: bool = False,
+        timed: Timed | None = None,
     ) -> None:
-        self._database = Database(url, replica_url=replica_url, size=size, bouncer=bouncer)
+        self._database = Database(
+            url, replica_url=replica_url, size=size, bouncer=bouncer, timed=timed
+        )
 
     @property
     def database(self) -> Database:

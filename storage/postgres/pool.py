@@ -5,7 +5,7 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -92,13 +92,19 @@ def _is_number(name: str, text: str) -> bool:
     return not text or (text.isascii() and text.isdecimal() and 0 < int(text[:6]) <= 65_535)
 
 
+Kind = Literal["write", "read", "lagging"]
+Timed = Callable[[Kind, float], None]
+"""Is told how many seconds a call took."""
+
+
 class Database:
     """The instance's connections to the primary and, where there is one, to a replica.
 
     The constructor raises `ValueError` for an address that cannot be read.
 
     With ``bouncer`` a PgBouncer in transaction mode may stand between: nothing is prepared, and
-    settings hold for one transaction at a time.
+    settings hold for one transaction at a time. ``timed`` is told how long each call took, the wait
+    for a connection included, and whether it was a ``write``, a ``read`` or a ``lagging`` read.
     """
 
     def __init__(
@@ -108,8 +114,10 @@ class Database:
         replica_url: str | None = None,
         size: int = POOL_SIZE,
         bouncer: bool = False,
+        timed: Timed | None = None,
     ) -> None:
         self._bouncer = bouncer
+        self._timed = timed
         self._primary = self._pool(url, size, "primary")
         self._replica = self._pool(replica_url, size, "replica") if replica_url else None
         self._replica_from = 0.0
@@ -133,29 +141,47 @@ class Database:
             BackendDownError: it may or may not have taken effect.
             BadDataError: it did not, and never will.
         """
-        return await self._run(self._primary, work, transaction=True)
+        return await self._run("write", self._primary, work, transaction=True)
 
     async def read(self, work: Work[T], *, limit_s: float = CALL_TIMEOUT_S) -> T:
         """Run one statement on the primary; see `write` for the errors."""
-        return await self._run(self._primary, work, transaction=self._bouncer, limit_s=limit_s)
+        return await self._run(
+            "read", self._primary, work, transaction=self._bouncer, limit_s=limit_s
+        )
 
     async def read_lagging(self, work: Work[T]) -> T:
         """Run one statement that tolerates lag: on the replica, or else on the primary."""
         now = asyncio.get_running_loop().time()
         if self._replica is not None and now >= self._replica_from:
             try:
-                return await self._run(self._replica, work, transaction=self._bouncer)
+                return await self._run("lagging", self._replica, work, transaction=self._bouncer)
             except BackendDownError:
                 self._replica_from = asyncio.get_running_loop().time() + REPLICA_PAUSE_S
         return await self.read(work)
 
     async def _run(
-        self, pool: Pool, work: Work[T], *, transaction: bool, limit_s: float = CALL_TIMEOUT_S
+        self,
+        kind: Kind,
+        pool: Pool,
+        work: Work[T],
+        *,
+        transaction: bool,
+        limit_s: float = CALL_TIMEOUT_S,
     ) -> T:
-        with translated():
+        with translated(), self._timing(kind):
             async with pool.connection() as connection:
                 with _limited(connection, limit_s):
                     return await self._work(connection, work, transaction=transaction)
+
+    @contextmanager
+    def _timing(self, kind: Kind) -> Generator[None]:
+        now = asyncio.get_running_loop().time
+        began = now()
+        try:
+            yield
+        finally:
+            if self._timed is not None:
+                self._timed(kind, now() - began)
 
     async def _work(self, connection: Connection, work: Work[T], *, transaction: bool) -> T:
         try:

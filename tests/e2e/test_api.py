@@ -402,7 +402,12 @@ def test_health_metrics_and_documents_need_no_token(instance: Instance) -> None:
     ready = ask(instance, "GET", "/health/ready", token="").json
     assert {"redis", "postgres"} <= {str(name).lower() for name in json.dumps(ready).split('"')}
     metrics = ask(instance, "GET", "/metrics", token="").body.decode()
-    for name in ("viva_sockets", "viva_turns_running", "viva_flush_seconds_bucket"):
+    for name in (
+        "viva_sockets",
+        "viva_turns_running",
+        "viva_flush_seconds_bucket",
+        "viva_database_seconds_bucket",
+    ):
         assert name in metrics
     assert ask(instance, "GET", "/schema/openapi.json", token="").json["openapi"]
     assert ask(instance, "GET", "/asyncapi.json", token="").json["asyncapi"] == "3.0.0"
