@@ -5,7 +5,7 @@ BIN := .venv/bin
 AT_A_TIME ?= -n 3 --dist worksteal
 export PYTHON
 
-.PHONY: help run test torture check lint lock clean
+.PHONY: help run test torture bench check lint lock clean
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -21,6 +21,10 @@ test: ## all tests but the long ones, on servers that they start themselves
 torture: ## the long versions of the tests
 	@scripts/environment dev
 	$(BIN)/pytest -m torture $(ARGS)
+
+bench: ## what a token and an interview cost, beside peers in the same run: half an hour
+	@scripts/environment bench
+	@$(BIN)/python -m loadtest.bench $(ARGS)
 
 check: lint test ## everything that CI runs
 

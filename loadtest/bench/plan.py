@@ -1,0 +1,57 @@
+"""What is to be measured, and how long."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from msgspec import Struct
+
+from loadtest.bench.findings import Findings
+from loadtest.bench.sides import Ground
+
+Tell = Callable[[str], None]
+"""Told of each reading, as a line."""
+PARTS = ("relay", "joins", "memory", "growth", "parts")
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """The measure of one run. The defaults are for a machine of two cores."""
+
+    parts: Sequence[str] = PARTS
+    sides: Sequence[str] = ()
+    rounds: int = 3
+    seconds: float = 8.0
+    loads: Sequence[int] = (25, 50, 100)
+    per_second: float = 30.0
+    joins: int = 500
+    idle: Sequence[int] = (100, 300, 500)
+    streaming: Sequence[int] = (50, 100, 200)
+    slowly: float = 1.0
+    """Tokens a second where it is memory that is measured: as many streams as may be."""
+    growth: Sequence[int] = (100, 1_000)
+    growth_streams: int = 50
+    spare: int = 3
+    """So many rounds may be begun beyond ``rounds``, in place of those that do not count."""
+
+    @property
+    def tries(self) -> int:
+        """So many rounds are begun at most."""
+        return self.rounds + self.spare
+
+
+class Run(Struct, frozen=True, kw_only=True):
+    """A run under way: what is to be measured, where, and what was found."""
+
+    plan: Plan
+    ground: Ground
+    found: Findings
+    tell: Tell
+
+    def wrong(self, side: str, counts: Mapping[str, int]) -> None:
+        """Note what went wrong at a side's clients."""
+        for kind, count in counts.items():
+            name = f"{side}: {kind}"
+            self.found.wrong[name] = self.found.wrong.get(name, 0) + count
+
+
+FULL_IDLE = (1_000, 2_000, 3_500, 5_000)
+FULL_STREAMING = (250, 500, 1_000)
+FULL_GROWTH = (100, 1_000, 5_000)

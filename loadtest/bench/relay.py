@@ -1,0 +1,72 @@
+"""CPU for each relayed token: sides in turn, each at several loads, in several rounds."""
+
+import asyncio
+
+from loadtest.bench import arithmetic, sides
+from loadtest.bench.crew import Crew, crew
+from loadtest.bench.findings import Cost
+from loadtest.bench.gauge import Meter
+from loadtest.bench.plan import Run
+from loadtest.bench.rounds import in_rounds
+from loadtest.bench.sides import Side, Speech
+
+SETTLE_S = 1.5
+
+
+async def measure(run: Run) -> None:
+    """Measure in rounds, all sides in turn."""
+    await in_rounds(run, run.found.relay, _side)
+
+
+async def _side(name: str, number: int, run: Run) -> list[Cost]:
+    costs: list[Cost] = []
+    speech = Speech(per_second=run.plan.per_second)
+    async with sides.running(name, speech, run.ground) as side, crew(side.place) as clients:
+        there = 0
+        for streams in sorted(run.plan.loads):
+            await clients.open(streams - there)
+            await clients.speak(streams - there)
+            there = streams
+            cost = await reading(run, side, clients, round=number, streams=streams)
+            costs.append(cost)
+            run.tell(_line(cost))
+            if not cost.carried:
+                break  # more will not be carried either
+        run.wrong(name, clients.wrong)
+    return costs
+
+
+async def reading(
+    run: Run,
+    side: Side,
+    clients: Crew,
+    *,
+    round: int,  # noqa: A002 - it is the word for it
+    streams: int,
+) -> Cost:
+    """Take one reading of what runs."""
+    await asyncio.sleep(SETTLE_S)
+    meter = Meter(side.groups, run.ground.mark)
+    await clients.read()
+    await asyncio.sleep(run.plan.seconds)
+    told, used = await clients.read(), meter.used()
+    tokens = told.tokens
+    return Cost(
+        side=side.name,
+        round=round,
+        streams=streams,
+        connected=told.connected,
+        tokens=tokens,
+        seconds=used.seconds,
+        us={who: 1e6 * cpu / max(1, tokens) for who, cpu in used.cpu.items()},
+        delay_ms=[delay / 1000 for delay in told.delays_us],
+        carried=arithmetic.carried(tokens, streams, run.plan.per_second, run.plan.seconds),
+        void=used.noise.void,
+    )
+
+
+def _line(cost: Cost) -> str:
+    told = ", ".join(f"{who} {us:.1f}" for who, us in cost.us.items())
+    short = "" if cost.carried else ", not carried"
+    void = f"  VOID: {cost.void}" if cost.void else ""
+    return f"round {cost.round} {cost.side:<8}{cost.streams:>5} streams: {told} µs{short}{void}"

@@ -1,0 +1,263 @@
+"""Who is measured: viva and its peers, each a process of its own beside a provider of its own."""
+
+import asyncio
+import contextlib
+import importlib.util
+import sys
+from collections.abc import AsyncGenerator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import redis.asyncio as redis
+from msgspec import Struct
+
+from loadtest.bench.listeners import Place
+from loadtest.load import machine
+from loadtest.processes import (
+    SECRET,
+    START_S,
+    ProcessError,
+    Served,
+    environment,
+    free_port,
+    services,
+)
+
+MODEL = "bench"
+_VIVA = {
+    "OPENAI_API_KEY": "a key of the fake",
+    "VIVA_MODEL": MODEL,
+    "VIVA_ASSESSOR_MODEL": MODEL,
+    "VIVA_PRICES": f"{MODEL}=0.4/0.1/1.6",
+    "VIVA_MAX_INTERVIEWS_PER_USER": "10000",
+    "VIVA_BUDGET_INTERVIEW_USD": "0",
+    "VIVA_BUDGET_USER_DAY_USD": "0",
+    "VIVA_LOG_LEVEL": "warning",
+    # Each turn is the model's own: shared wordings would spare it what is to be measured.
+    "VIVA_QUESTION_CACHE": "0",
+}
+"""Everything on, with money enough."""
+
+
+class Peer(Struct, frozen=True, kw_only=True):
+    """A server beside which viva is measured."""
+
+    module: str
+    needs: tuple[str, ...] = ()
+    about: str = ""
+    most_streams: int = 1_000
+    most_idle: int = 5_000
+
+
+PEERS: Mapping[str, Peer] = {
+    "floor": Peer(
+        module="loadtest.bench.servers.floor",
+        about="a bare protocol on uvloop that cuts the text out and puts it into a frame",
+        most_streams=5_000,
+    ),
+    "fastapi": Peer(
+        module="loadtest.bench.servers.fastapi_relay",
+        needs=("fastapi",),
+        about="FastAPI with the openai client's `stream=True`, which keeps nothing",
+    ),
+    "pipecat": Peer(
+        module="loadtest.bench.servers.pipecat_relay",
+        needs=("fastapi", "pipecat"),
+        about="Pipecat with its OpenAI service and its FastAPI WebSocket transport",
+        most_streams=300,
+        most_idle=500,
+    ),
+}
+NAMES = ("floor", "viva", "fastapi", "pipecat")
+VIVA_MOST_STREAMS = 1_000
+"""So many connections viva opens to a provider."""
+
+
+class Speech(Struct, frozen=True, kw_only=True):
+    """How the provider speaks. A reply is longer than any measurement."""
+
+    tokens: int = 4_000
+    per_second: float = 30.0
+    script: str = "stamps"
+
+
+class Side(Struct, frozen=True, kw_only=True):
+    """A server that runs."""
+
+    name: str
+    pid: int
+    place: Place
+    provider_url: str
+    groups: Mapping[str, tuple[int, ...]]
+    """Process ids by what they are: ``server``, and for viva ``redis`` and ``postgres``."""
+
+
+class Ground(Struct, frozen=True, kw_only=True):
+    """What lasts for the whole run: a directory, and viva's Redis and PostgreSQL."""
+
+    directory: Path
+    urls: Mapping[str, str]
+
+    @property
+    def mark(self) -> str:
+        """What the command lines of the embedded servers hold."""
+        return str(self.directory)
+
+
+def missing(name: str) -> str:
+    """Return which package a side lacks, empty where it can run."""
+    needs = PEERS[name].needs if name in PEERS else ()
+    return next((need for need in needs if importlib.util.find_spec(need) is None), "")
+
+
+def most_streams(name: str) -> int:
+    """Return how many streams a side can have."""
+    return PEERS[name].most_streams if name in PEERS else VIVA_MOST_STREAMS
+
+
+def most_idle(name: str) -> int:
+    """Return how many silent clients a side is asked to hold."""
+    return PEERS[name].most_idle if name in PEERS else 5_000
+
+
+@contextlib.asynccontextmanager
+async def ground(directory: Path) -> AsyncGenerator[Ground]:
+    """Start Redis and PostgreSQL."""
+    async with services(directory / "services") as urls:
+        yield Ground(directory=directory, urls=urls)
+
+
+@contextlib.asynccontextmanager
+async def running(name: str, speech: Speech, ground: Ground) -> AsyncGenerator[Side]:
+    """Run a side, and a provider that only it asks."""
+    async with _provider(speech) as provider_url:
+        made = (
+            _viva(provider_url, ground)
+            if name == "viva"
+            else _peer(name, provider_url, ground.directory / f"{name}.log")
+        )
+        async with made as side:
+            yield side
+
+
+@contextlib.asynccontextmanager
+async def _viva(provider_url: str, ground: Ground) -> AsyncGenerator[Side]:
+    settings = {**ground.urls, **_VIVA, "OPENAI_BASE_URL": provider_url}
+    served = Served(settings, ground.directory / "viva.log")
+    try:
+        await served.start()
+        yield Side(
+            name="viva",
+            pid=served.pid,
+            place=Place(dialect="viva", url=served.url, secret=SECRET),
+            provider_url=provider_url,
+            groups={"server": (served.pid,), **backends(ground.mark)},
+        )
+    finally:
+        served.kill()
+        await flush(ground.urls["REDIS_URL"])
+
+
+def backends(mark: str) -> dict[str, tuple[int, ...]]:
+    """Return the processes of Redis and PostgreSQL. Those that join later are counted as noise."""
+    names = machine.processes_of(mark)
+    return {
+        "redis": tuple(p for p, name in names.items() if "valkey" in name or "redis" in name),
+        "postgres": tuple(pid for pid, name in names.items() if "postgres" in name),
+    }
+
+
+async def flush(url: str) -> None:
+    """Forget every interview: what was broken off is not to be taken over by the next round."""
+    clients: Any = redis.Redis  # redis-py's commands are not typed strictly
+    client = clients.from_url(url)
+    try:
+        await client.execute_command("FLUSHALL", "SYNC")
+        await client.execute_command("FUNCTION", "FLUSH", "SYNC")
+    finally:
+        await client.aclose()
+
+
+@contextlib.asynccontextmanager
+async def _peer(name: str, provider_url: str, log: Path) -> AsyncGenerator[Side]:
+    port = free_port()
+    settings = {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": provider_url, "PORT": str(port)}
+    with log.open("ab") as written:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", PEERS[name].module),
+            env=environment(settings),
+            stdout=written,
+            stderr=written,
+        )
+    try:
+        if not await _answers(port, process):
+            raise ProcessError(f"{name} does not start: {_end_of(log)}")
+        yield Side(
+            name=name,
+            pid=process.pid,
+            place=Place(dialect="plain", url=f"http://127.0.0.1:{port}"),
+            provider_url=provider_url,
+            groups={"server": (process.pid,)},
+        )
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+def _end_of(log: Path) -> str:
+    return log.read_text(errors="replace")[-2_000:]
+
+
+async def _answers(port: int, process: asyncio.subprocess.Process) -> bool:
+    """Wait until somebody listens; whether somebody does, in time."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(START_S):
+            while process.returncode is None:
+                try:
+                    _, writer = await asyncio.open_connection("127.0.0.1", port)
+                except OSError:
+                    await asyncio.sleep(0.1)
+                else:
+                    writer.close()
+                    return True
+    return False
+
+
+@contextlib.asynccontextmanager
+async def _provider(speech: Speech) -> AsyncGenerator[str]:
+    """Run the fake provider in a process of its own; gives its address."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "loadtest.fakeopenai", "--script", speech.script),
+        *("--tokens", str(speech.tokens), "--tokens-per-second", str(speech.per_second)),
+        *("--first-token-s", "0.05"),
+        env=environment({}),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield await asyncio.wait_for(_address(process), START_S)
+    finally:
+        if process.returncode is None:
+            process.kill()  # there is nothing that it would have to finish
+            await process.wait()
+
+
+async def _address(process: asyncio.subprocess.Process) -> str:
+    assert process.stdout is not None  # noqa: S101 - it was asked for
+    url = ""
+    async for line in process.stdout:
+        name, _, value = line.decode().strip().partition("=")
+        if name == "ready":
+            return url
+        url = value
+    raise ProcessError("the fake provider does not start")
+
+
+async def bill(side: Side) -> dict[str, Any]:
+    """Return what the side's provider delivered, call by call."""
+    address = urlsplit(side.provider_url)._replace(path="/_control/bill").geturl()
+    async with aiohttp.ClientSession() as http, http.get(address) as reply:
+        found: dict[str, Any] = await reply.json()
+        return found
