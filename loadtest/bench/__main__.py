@@ -43,8 +43,8 @@ def main(words: Sequence[str] | None = None) -> int:
     plan = _plan(args)
     try:
         found = asyncio.run(_run(plan))
-    except (ProcessError, ExceptionGroup) as error:
-        sys.stderr.write(f"the run failed: {error}\n")
+    except (ProcessError, TimeoutError, ExceptionGroup) as error:
+        sys.stderr.write(f"the run failed: {error or 'a process was too slow'}\n")
         return FAILED
     sys.stdout.write(told(found))
     if args.json:
