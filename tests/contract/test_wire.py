@@ -137,7 +137,7 @@ async def test_calls_come_due_each_in_its_time(valkey: RedisBackend) -> None:
         late = asyncio.create_task(client.wire.send(PING))
         outcomes = await asyncio.gather(early, late, return_exceptions=True)
         assert [type(each) for each in outcomes] == [exceptions.TimeoutError] * 2
-        assert CALL_TIMEOUT_S <= time.monotonic() - began < CALL_TIMEOUT_S + 0.3
+        assert CALL_TIMEOUT_S <= time.monotonic() - began < CALL_TIMEOUT_S + wires.UNREAD_S + 0.3
         proxy.passing.set()
         assert await client.wire.send(PING) == [b"PONG"]
         await client.aclose()
@@ -217,32 +217,25 @@ async def test_a_connection_lost_as_soon_as_it_was_there_leaves_nobody_waiting(
     assert await client.wire.send(PING) == [b"PONG"]
 
 
-async def test_an_attempt_goes_on_for_those_who_come_later(valkey: RedisBackend) -> None:
-    """Two Sentinels that are gone take 1.6 s before a third is asked; nobody waits for so long."""
+async def test_two_sentinels_that_are_gone_do_not_end_an_attempt(valkey: RedisBackend) -> None:
+    """They take 1.6 s before a third one is asked."""
     client = valkey.client()
     pool: Any = client.connection_pool
-    make, made = pool.make_connection, 0
+    make = pool.make_connection
 
     def slow() -> Any:
-        nonlocal made
-        made += 1
         connection = make()
         connect = connection.connect
 
         async def late() -> None:
-            await asyncio.sleep(CONNECT_TIMEOUT_S + CALL_TIMEOUT_S + 0.2)
+            await asyncio.sleep(2 * CONNECT_TIMEOUT_S + 0.1)
             await connect()
 
         connection.connect = late
         return connection
 
     pool.make_connection = slow
-    began = time.monotonic()
-    with pytest.raises(exceptions.TimeoutError):
-        await client.wire.send(PING)
-    assert time.monotonic() - began < CONNECT_TIMEOUT_S + CALL_TIMEOUT_S + 0.5
     assert await client.wire.send(PING) == [b"PONG"]
-    assert made == 1
 
 
 async def test_a_process_that_stood_still_blames_nobody(real: RedisBackend) -> None:
@@ -254,6 +247,20 @@ async def test_a_process_that_stood_still_blames_nobody(real: RedisBackend) -> N
             await asyncio.sleep(0)
         time.sleep(CALL_TIMEOUT_S + 0.1)  # noqa: ASYNC251  # just that
         assert len({number for (number,) in await asyncio.gather(*under_way)}) == 1
+
+
+async def test_who_always_comes_late_still_finds_out(
+    valkey: RedisBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wires, "STILL_S", -1)  # each timer is late, as where the machine is busy
+    async with proxied(valkey.url) as proxy:
+        client = connect(proxy.url)
+        await client.wire.send(PING)
+        proxy.passing.clear()
+        async with asyncio.timeout(5):
+            with pytest.raises(exceptions.TimeoutError):
+                await client.wire.send(PING)
+        await client.aclose()
 
 
 async def test_closing_fails_what_is_under_way(valkey: RedisBackend) -> None:
