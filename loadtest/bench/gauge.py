@@ -4,7 +4,7 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,20 +61,24 @@ class Used(Struct, kw_only=True):
     noise: Noise
 
 
+Groups = Callable[[], Mapping[str, Iterable[int]]]
+"""Returns process ids by what they are; PostgreSQL has a process for each connection."""
+
+
 class Meter:
     """Reads the CPU of named groups of processes, and of all that belong to the run."""
 
-    def __init__(self, groups: Mapping[str, Iterable[int]], mark: str) -> None:
-        self._groups = {name: tuple(pids) for name, pids in groups.items()}
+    def __init__(self, groups: Groups, mark: str) -> None:
+        self._groups = groups
         self._mark = mark
+        self._cpu = {pid: machine.cpu_of(pid) for pids in groups().values() for pid in pids}
         self._begin = time.monotonic()
-        self._cpu = self._read()
         self._family = {pid: machine.cpu_of(pid) for pid in family(mark)}
         self._machine = machine.cpu()
 
     def used(self) -> Used:
         """Return what was used since it was made."""
-        seconds, cpu, now = time.monotonic() - self._begin, self._read(), machine.cpu()
+        seconds, cpu, now = time.monotonic() - self._begin, self._since(), machine.cpu()
         ours = sum(
             max(0.0, machine.cpu_of(pid) - self._family.get(pid, 0.0)) for pid in family(self._mark)
         )
@@ -86,11 +90,13 @@ class Meter:
             foreign = max(0.0, busy - stolen * whole - ours) / seconds
         return Used(
             seconds=seconds,
-            cpu={name: cpu[name] - self._cpu[name] for name in cpu},
+            cpu=cpu,
             noise=Noise(foreign, stolen),
         )
 
-    def _read(self) -> dict[str, float]:
+    def _since(self) -> dict[str, float]:
+        """Return what each group used; one that came meanwhile used all that it has."""
         return {
-            name: sum(machine.cpu_of(pid) for pid in pids) for name, pids in self._groups.items()
+            name: sum(max(0.0, machine.cpu_of(pid) - self._cpu.get(pid, 0.0)) for pid in pids)
+            for name, pids in self._groups().items()
         }

@@ -27,7 +27,7 @@ async def _side(name: str, number: int, run: Run) -> list[Cost]:
             if not there:
                 await clients.speak(streams)
             there = count
-            cost = await reading(run, side, clients, round=number, streams=streams)
+            cost = await reading(run, side, clients, round=number, streams=streams, there=count)
             costs.append(cost)
             told = ", ".join(f"{who} {us:.1f}" for who, us in cost.us.items())
             run.tell(

@@ -37,6 +37,15 @@ class Plan(Struct, frozen=True, kw_only=True):
         return self.rounds + self.spare
 
 
+def shown(plan: Plan) -> dict[str, str]:
+    """Return a plan for people."""
+    values = {name: getattr(plan, name) for name in Plan.__struct_fields__}
+    return {
+        name: f"{value:g}" if isinstance(value, float) else str(value)
+        for name, value in values.items()
+    }
+
+
 class Run(Struct, frozen=True, kw_only=True):
     """A run under way: what is to be measured, where, and what was found."""
 

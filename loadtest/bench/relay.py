@@ -27,7 +27,7 @@ async def _side(name: str, number: int, run: Run) -> list[Cost]:
             await clients.open(streams - there)
             await clients.speak(streams - there)
             there = streams
-            cost = await reading(run, side, clients, round=number, streams=streams)
+            cost = await reading(run, side, clients, round=number, streams=streams, there=streams)
             costs.append(cost)
             run.tell(_line(cost))
             if not cost.carried:
@@ -43,8 +43,9 @@ async def reading(
     *,
     round: int,  # noqa: A002 - it is the word for it
     streams: int,
+    there: int,
 ) -> Cost:
-    """Take one reading of what runs."""
+    """Take one reading of what runs: of ``there`` clients ``streams`` are spoken to."""
     await asyncio.sleep(SETTLE_S)
     meter = Meter(side.groups, run.ground.mark)
     await clients.read()
@@ -55,12 +56,14 @@ async def reading(
         side=side.name,
         round=round,
         streams=streams,
+        interviews=there,
         connected=told.connected,
         tokens=tokens,
         seconds=used.seconds,
         us={who: 1e6 * cpu / max(1, tokens) for who, cpu in used.cpu.items()},
         delay_ms=[delay / 1000 for delay in told.delays_us],
-        carried=arithmetic.carried(tokens, streams, run.plan.per_second, run.plan.seconds),
+        carried=told.connected == there
+        and arithmetic.carried(tokens, streams, run.plan.per_second, used.seconds),
         void=used.noise.void,
     )
 

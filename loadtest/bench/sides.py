@@ -76,9 +76,9 @@ VIVA_MOST_STREAMS = 1_000
 
 
 class Speech(Struct, frozen=True, kw_only=True):
-    """How the provider speaks. A reply is longer than any measurement."""
+    """How the provider speaks. A reply, half of ``tokens`` at least, outlasts any measurement."""
 
-    tokens: int = 4_000
+    tokens: int = 30_000
     per_second: float = 30.0
     script: str = "stamps"
 
@@ -90,8 +90,12 @@ class Side(Struct, frozen=True, kw_only=True):
     pid: int
     place: Place
     provider_url: str
-    groups: Mapping[str, tuple[int, ...]]
-    """Process ids by what they are: ``server``, and for viva ``redis`` and ``postgres``."""
+    mark: str = ""
+    """What the command lines of the Redis and the PostgreSQL hold that it uses, if any."""
+
+    def groups(self) -> dict[str, tuple[int, ...]]:
+        """Return process ids by what they are: ``server``, and for viva ``redis``, ``postgres``."""
+        return {"server": (self.pid,), **(backends(self.mark) if self.mark else {})}
 
 
 class Ground(Struct, frozen=True, kw_only=True):
@@ -153,7 +157,7 @@ async def _viva(provider_url: str, ground: Ground) -> AsyncGenerator[Side]:
             pid=served.pid,
             place=Place(dialect="viva", url=served.url, secret=SECRET),
             provider_url=provider_url,
-            groups={"server": (served.pid,), **backends(ground.mark)},
+            mark=ground.mark,
         )
     finally:
         served.kill()
@@ -161,7 +165,7 @@ async def _viva(provider_url: str, ground: Ground) -> AsyncGenerator[Side]:
 
 
 def backends(mark: str) -> dict[str, tuple[int, ...]]:
-    """Return the processes of Redis and PostgreSQL. Those that join later are counted as noise."""
+    """Return the processes of Redis and PostgreSQL."""
     names = machine.processes_of(mark)
     return {
         "redis": tuple(p for p, name in names.items() if "valkey" in name or "redis" in name),
@@ -199,7 +203,6 @@ async def _peer(name: str, provider_url: str, log: Path) -> AsyncGenerator[Side]
             pid=process.pid,
             place=Place(dialect="plain", url=f"http://127.0.0.1:{port}"),
             provider_url=provider_url,
-            groups={"server": (process.pid,)},
         )
     finally:
         if process.returncode is None:

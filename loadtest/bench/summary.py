@@ -111,10 +111,10 @@ def growth_of(found: Findings) -> dict[str, dict[int, float]]:
     return {
         name: {
             count: arithmetic.median(
-                each.us[SERVER] for each in held if (each.side, each.connected) == (name, count)
+                each.us[SERVER] for each in held if (each.side, each.interviews) == (name, count)
             )
             or 0.0
-            for count in sorted({each.connected for each in held if each.side == name})
+            for count in sorted({each.interviews for each in held if each.side == name})
         }
         for name in dict.fromkeys(each.side for each in held)
     }

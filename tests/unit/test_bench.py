@@ -3,17 +3,19 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import msgspec
 import pytest
 
+from loadtest.bench import __main__ as command
 from loadtest.bench import arithmetic, drawing, gauge, page, summary
 from loadtest.bench import findings as f
 from loadtest.bench.arithmetic import Noise
 from loadtest.bench.findings import Cost, Findings, Held, Join, Part
 from loadtest.bench.gauge import Meter
-from loadtest.bench.plan import Plan, Run
+from loadtest.bench.plan import FULL_IDLE, PARTS, Plan, Run, shown
 from loadtest.bench.rounds import in_rounds
 from loadtest.bench.servers.floor import frame
-from loadtest.bench.sides import Ground
+from loadtest.bench.sides import NAMES, Ground
 from server.frames import frame as frame_of_viva
 
 BUSY = "other processes used 1.20 cores"
@@ -26,6 +28,7 @@ def cost(
         side=side,
         round=number,
         streams=streams,
+        interviews=streams,
         connected=streams,
         tokens=1_000,
         seconds=1.0,
@@ -45,7 +48,7 @@ def found(**parts: object) -> Findings:
         started_at=1_795_000_000.0,
         machine="2 cores",
         versions={"Python": "3.11"},
-        options={name: str(getattr(Plan(), name)) for name in Plan.__struct_fields__},
+        options=shown(Plan()),
     )
     for name, value in parts.items():
         setattr(made, name, value)
@@ -239,14 +242,83 @@ def test_a_bar_is_as_long_as_its_share() -> None:
     assert widths[1] + widths[2] == pytest.approx(2 * widths[0], rel=0.01)
 
 
+def test_runs_made_one_by_one_are_shown_as_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = (
+        found(relay=[cost("viva", 1, 50.0)], parts=[Part(group="redis", name="old", us=9.0)]),
+        found(parts=[Part(group="redis", name="new", us=8.0)], wrong={"viva: gap": 1}),
+    )
+    words: list[str] = []
+    for number, run in enumerate(runs):
+        file = tmp_path / f"{number}.json"
+        file.write_bytes(msgspec.json.encode(run))
+        words += ["--of", str(file)]
+    assert command.main(words) == command.DONE
+    told = capsys.readouterr().out
+    assert "50.0 µs" in told
+    assert "new" in told
+    assert "old" not in told
+    assert "1 of viva: gap" in told
+
+
+def test_a_result_that_is_none_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "result.json"
+    file.write_text("{}")
+    assert command.main(["--of", str(file)]) == command.FAILED
+    assert "cannot be read" in capsys.readouterr().err
+
+
+# --- the command line ---
+
+
+def test_without_a_word_everything_is_measured() -> None:
+    plan = command.plan_of(command.parser().parse_args([]))
+    assert (plan.parts, plan.sides) == (PARTS, NAMES)
+    assert plan.idle == Plan().idle
+
+
+def test_what_is_asked_for_goes_before_what_is_full() -> None:
+    words = ["relay", "memory", "--sides", "viva,floor", "--full", "--streaming", "5,10"]
+    plan = command.plan_of(command.parser().parse_args(words))
+    assert plan.parts == ["relay", "memory"]
+    assert plan.sides == ("viva", "floor")
+    assert (plan.idle, plan.streaming) == (FULL_IDLE, (5, 10))
+
+
+@pytest.mark.parametrize("words", [["relays"], ["--sides", "viva,node"], ["--streams", "many"]])
+def test_a_word_that_means_nothing_is_refused(words: list[str]) -> None:
+    with pytest.raises(SystemExit):
+        command.parser().parse_args(words)
+
+
 # --- readings ---
+
+
+def test_a_process_that_came_meanwhile_is_counted_whole() -> None:
+    pids: list[int] = []
+    meter = Meter(lambda: {"server": pids}, "")
+    work = "import time\nwhile time.process_time() < 0.1: pass\nprint(flush=True)\ninput()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", work], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()
+        pids.append(process.pid)
+        assert meter.used().cpu["server"] >= 0.09
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_a_meter_counts_what_a_process_of_the_run_used_as_its_own() -> None:
     busy = "import time\nend = time.process_time() + 0.3\nwhile time.process_time() < end: pass"
     process = subprocess.Popen([sys.executable, "-c", f"{busy}\ninput()"], stdin=subprocess.PIPE)
     try:
-        meter = Meter({"server": [process.pid]}, "")
+        meter = Meter(lambda: {"server": [process.pid]}, "")
         while meter.used().cpu["server"] < 0.2:
             assert process.poll() is None
         assert process.pid in gauge.family("")
