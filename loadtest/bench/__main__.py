@@ -44,9 +44,6 @@ def main(words: Sequence[str] | None = None) -> int:
     args = parser().parse_args(words)
     try:
         found = _kept(args.of) if args.of else asyncio.run(_run(plan_of(args)))
-    except (OSError, msgspec.DecodeError) as error:
-        sys.stderr.write(f"a result cannot be read: {error}\n")
-        return FAILED
     except (ProcessError, TimeoutError, ExceptionGroup) as error:
         sys.stderr.write(f"the run failed: {error or 'a process was too slow'}\n")
         return FAILED
@@ -61,7 +58,15 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _kept(files: Sequence[Path]) -> Findings:
-    return merged([msgspec.json.decode(file.read_bytes(), type=Findings) for file in files])
+    """Return what was kept.
+
+    Raises:
+        ProcessError: a file cannot be read.
+    """
+    try:
+        return merged([msgspec.json.decode(file.read_bytes(), type=Findings) for file in files])
+    except (OSError, msgspec.DecodeError) as error:
+        raise ProcessError(f"a result cannot be read: {error}") from None
 
 
 def parser() -> argparse.ArgumentParser:
