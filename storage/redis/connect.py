@@ -35,8 +35,9 @@ class Client(redis.Redis):
     def __init__(self, **options: Any) -> None:
         base: Any = super()  # redis-py's signatures are open-ended
         base.__init__(**options)
-        self.wire = Wire(self.connection_pool)
-        self.urgent = Wire(self.connection_pool)
+        call_s = self.connection_pool.connection_kwargs["socket_timeout"]
+        self.wire = Wire(self.connection_pool, call_s)
+        self.urgent = Wire(self.connection_pool, call_s)
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:  # noqa: FBT001  # redis-py's signature
         """Close every connection; what is under way fails."""
@@ -45,7 +46,7 @@ class Client(redis.Redis):
         await super().aclose(close_connection_pool)
 
 
-def connect(url: str) -> Client:
+def connect(url: str, call_s: float = CALL_TIMEOUT_S) -> Client:
     """Return a client for ``redis://``, ``rediss://``, ``unix://`` or ``redis+sentinel://``.
 
     The last is ``redis+sentinel://[user:password@]host:port[,host:port…]/service[/db]``. Nothing is
@@ -63,9 +64,9 @@ def connect(url: str) -> Client:
         )
     try:
         if scheme == "redis+sentinel":
-            return _sentinel(urlsplit(url))
+            return _sentinel(urlsplit(url), call_s)
         if scheme in ("redis", "rediss", "unix"):
-            return _single(url, urlsplit(url))
+            return _single(url, urlsplit(url), call_s)
     except (ValueError, TypeError):  # redis-py meets an option it does not know by the latter
         raise ValueError(_FORMS.get(scheme, _FORMS["redis"])) from None
     raise ValueError(
@@ -84,10 +85,10 @@ _DATABASE = re.compile(r"/?|/[0-9]{1,5}")
 _MOST_PORT = 65_535
 
 
-def _single(url: str, parts: SplitResult) -> Client:
+def _single(url: str, parts: SplitResult, call_s: float) -> Client:
     if parts.scheme != "unix" and (parts.port == 0 or not _DATABASE.fullmatch(parts.path)):
         raise ValueError
-    options = _options()
+    options = _options(call_s)
     if parts.scheme == "unix":
         del options["socket_keepalive"]  # TCP's alone
     pools: Any = redis.BlockingConnectionPool
@@ -157,18 +158,18 @@ _UNREADY = (
 )
 
 
-def _sentinel(parts: SplitResult) -> Client:
+def _sentinel(parts: SplitResult, call_s: float) -> Client:
     service, _, database = parts.path.strip("/").partition("/")
     nodes = [node.rpartition(":") for node in parts.netloc.rpartition("@")[2].split(",")]
     known = all(host and _is_port(port) for host, _, port in nodes)
     if not service or not known or not _DATABASE.fullmatch(f"/{database}"):
         raise ValueError
-    options = _options() | {"db": int(database or "0")}
+    options = _options(call_s) | {"db": int(database or "0")}
     if parts.password:
         user = unquote(parts.username or "default")
         options |= {"username": user, "password": unquote(parts.password)}
     sentinel: Any = Sentinel(
-        [(host, int(port)) for host, _, port in nodes], sentinel_kwargs=_options(), **options
+        [(host, int(port)) for host, _, port in nodes], sentinel_kwargs=_options(call_s), **options
     )
     return sentinel.master_for(service, redis_class=Client)
 
@@ -177,9 +178,9 @@ def _is_port(text: str) -> bool:
     return text.isascii() and text.isdecimal() and 0 < int(text[:6]) <= _MOST_PORT
 
 
-def _options() -> dict[str, Any]:
+def _options(call_s: float) -> dict[str, Any]:
     return {
-        "socket_timeout": CALL_TIMEOUT_S,
+        "socket_timeout": call_s,
         "socket_connect_timeout": CONNECT_TIMEOUT_S,
         "socket_keepalive": True,
         "retry": Retry(NoBackoff(), 0),

@@ -40,11 +40,13 @@ _DEMOTED = "READONLY"
 class Wire:
     """Calls over a connection that is made when one is needed, and anew where it was lost.
 
-    ``pool`` is redis-py's: it knows how a connection is set up, and lends none here.
+    ``pool`` is redis-py's: it knows how a connection is set up, and lends none here. ``call_s`` is
+    how long a reply may take.
     """
 
-    def __init__(self, pool: Any) -> None:
+    def __init__(self, pool: Any, call_s: float = CALL_TIMEOUT_S) -> None:
         self._pool = pool
+        self._call_s = call_s
         self._link: _Link | None = None
         self._attempt: asyncio.Task[_Link] | None = None
         self._closed = False
@@ -56,7 +58,7 @@ class Wire:
 
         Raises:
             redis.exceptions.ConnectionError: there is no connection, or it was lost.
-            redis.exceptions.TimeoutError: no reply came in `CALL_TIMEOUT_S`.
+            redis.exceptions.TimeoutError: no reply came in time.
             redis.exceptions.InvalidResponse: the server sent what is no reply, or one too many.
             OSError, TimeoutError: a connection could not be made.
         """
@@ -99,7 +101,7 @@ class Wire:
         try:
             async with asyncio.timeout(ATTEMPT_S):
                 await connection.connect()
-            return _Link(connection)
+            return _Link(connection, self._call_s)
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
@@ -120,8 +122,9 @@ class _Call:
 class _Link(asyncio.Protocol):
     """One connection, taken over from redis-py when it was set up."""
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, call_s: float) -> None:
         self._loop = asyncio.get_running_loop()
+        self._call_s = call_s
         self._connection = connection
         reader, writer = connection._reader, connection._writer  # noqa: SLF001  # see above
         if reader is None or reader.at_eof() or writer.transport.is_closing():
@@ -150,7 +153,7 @@ class _Link(asyncio.Protocol):
             self._loop.call_soon(self._flush)
         self._unsent.extend(calls)
         self._unsent_bytes += sum(map(len, calls))
-        due = self._loop.time() + CALL_TIMEOUT_S
+        due = self._loop.time() + self._call_s
         call = _Call(len(calls), due, self._loop.create_future())
         self._waiting.append(call)
         if self._timer is None:

@@ -92,19 +92,23 @@ class TwinBackend:
         pass
 
 
+PATIENT_S = 10.0
+"""How long a reply may take here: machines that run tests are busy, and time-outs have tests."""
+
+
 class RedisBackend:
     """A real server. Its keys are emptied, and its clients closed, by each test."""
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.raw: Any = connect(url)
+        self.raw: Any = connect(url, PATIENT_S)
         self._clients: list[Client] = []
 
     def now(self) -> int:
         return time.time_ns() // 1_000_000
 
     def client(self) -> Client:
-        client = connect(self.url)
+        client = connect(self.url, PATIENT_S)
         self._clients.append(client)
         return client
 

@@ -203,8 +203,8 @@ async def test_a_connection_lost_as_soon_as_it_was_there_leaves_nobody_waiting(
     kind: Any = vars(wires)["_Link"]
     made = kind.__init__
 
-    def lost(link: Any, connection: Any) -> None:
-        made(link, connection)
+    def lost(link: Any, *given: Any) -> None:
+        made(link, *given)
         link.connection_lost(None)  # no server closes at just that moment each time
 
     with pytest.MonkeyPatch.context() as patched:
