@@ -125,13 +125,36 @@ async def services(directory: Path) -> AsyncGenerator[dict[str, str]]:
         stdout=asyncio.subprocess.PIPE,
     )
     try:
-        urls = await asyncio.wait_for(_announced(process), START_S)
+        urls = await asyncio.wait_for(_announced(process, "the embedded servers"), START_S)
         await migrate(urls)
         yield urls
     finally:
         if process.returncode is None:
             process.terminate()
             await asyncio.wait_for(process.wait(), STOP_S)
+
+
+@contextlib.asynccontextmanager
+async def fake_provider(*options: str) -> AsyncGenerator[tuple[str, int]]:
+    """Run the fake provider in a process of its own; gives its address and its process id.
+
+    ``options`` are those of `python -m loadtest.fakeopenai`.
+
+    Raises:
+        ProcessError: it does not start.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "loadtest.fakeopenai", *options),
+        env=environment({}),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        told = await asyncio.wait_for(_announced(process, "the fake provider"), START_S)
+        yield told["OPENAI_BASE_URL"], process.pid
+    finally:
+        if process.returncode is None:
+            process.kill()  # there is nothing that it would have to finish
+            await process.wait()
 
 
 async def migrate(urls: Mapping[str, str]) -> None:
@@ -151,7 +174,7 @@ async def migrate(urls: Mapping[str, str]) -> None:
         raise ProcessError(words.decode(errors="replace"))
 
 
-async def _announced(process: asyncio.subprocess.Process) -> dict[str, str]:
+async def _announced(process: asyncio.subprocess.Process, title: str) -> dict[str, str]:
     assert process.stdout is not None  # noqa: S101 - it was asked for
     urls: dict[str, str] = {}
     async for line in process.stdout:
@@ -159,4 +182,4 @@ async def _announced(process: asyncio.subprocess.Process) -> dict[str, str]:
         if name == "ready":
             return urls
         urls[name] = value
-    raise ProcessError("the embedded servers do not start")
+    raise ProcessError(f"{title} did not start")

@@ -21,6 +21,7 @@ from loadtest.processes import (
     ProcessError,
     Served,
     environment,
+    fake_provider,
     free_port,
     services,
 )
@@ -232,30 +233,12 @@ async def _answers(port: int, process: asyncio.subprocess.Process) -> bool:
 @contextlib.asynccontextmanager
 async def _provider(speech: Speech) -> AsyncGenerator[str]:
     """Run the fake provider in a process of its own; gives its address."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "loadtest.fakeopenai", "--script", speech.script),
-        *("--tokens", str(speech.tokens), "--tokens-per-second", str(speech.per_second)),
-        *("--first-token-s", "0.05"),
-        env=environment({}),
-        stdout=asyncio.subprocess.PIPE,
+    options = (
+        *("--script", speech.script, "--tokens", str(speech.tokens)),
+        *("--tokens-per-second", str(speech.per_second), "--first-token-s", "0.05"),
     )
-    try:
-        yield await asyncio.wait_for(_address(process), START_S)
-    finally:
-        if process.returncode is None:
-            process.kill()  # there is nothing that it would have to finish
-            await process.wait()
-
-
-async def _address(process: asyncio.subprocess.Process) -> str:
-    assert process.stdout is not None  # noqa: S101 - it was asked for
-    url = ""
-    async for line in process.stdout:
-        name, _, value = line.decode().strip().partition("=")
-        if name == "ready":
-            return url
-        url = value
-    raise ProcessError("the fake provider does not start")
+    async with fake_provider(*options) as (url, _):
+        yield url
 
 
 async def bill(side: Side) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import sys
 from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,13 @@ from msgspec import Struct
 
 from loadtest.load.keys import Keys
 from loadtest.load.scenario import Provider, Scenario
-from loadtest.processes import SECRET, START_S, STOP_S, ProcessError, Served, environment, services
+from loadtest.processes import (
+    SECRET,
+    ProcessError,
+    Served,
+    fake_provider,
+    services,
+)
 
 MODEL = "load"
 _UNLIMITED = {
@@ -91,34 +96,15 @@ def _end(served: list[Served]) -> None:
 async def _provider(scenario: Scenario) -> AsyncGenerator[tuple[str, int]]:
     """Run the fake provider in a process of its own; gives its address and process id."""
     told = scenario.provider
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "loadtest.fakeopenai", "--script", "stamps"),
-        *("--seed", str(scenario.seed), "--tokens", str(told.tokens)),
+    options = (
+        *("--script", "stamps", "--seed", str(scenario.seed), "--tokens", str(told.tokens)),
         *("--tokens-per-second", str(told.tokens_per_second)),
         *("--first-token-s", str(told.first_token_s)),
-        env=environment({}),
-        stdout=asyncio.subprocess.PIPE,
     )
-    try:
-        url = await asyncio.wait_for(_address(process), START_S)
+    async with fake_provider(*options) as (url, pid):
         if told.faults:
             await _set_faults(url, told)
-        yield url, process.pid
-    finally:
-        if process.returncode is None:
-            process.terminate()
-            await asyncio.wait_for(process.wait(), STOP_S)
-
-
-async def _address(process: asyncio.subprocess.Process) -> str:
-    assert process.stdout is not None  # noqa: S101 - it was asked for
-    url = ""
-    async for line in process.stdout:
-        name, _, value = line.decode().strip().partition("=")
-        if name == "ready":
-            return url
-        url = value
-    raise ProcessError("the fake provider does not start")
+        yield url, pid
 
 
 async def _set_faults(url: str, told: Provider) -> None:

@@ -6,9 +6,10 @@ No log, no resume, no lease, no transcript: each piece of the model's stream is 
 import contextlib
 import os
 
-import uvicorn
 from fastapi import FastAPI, WebSocket, WebSocketDisconnect
 from openai import AsyncOpenAI
+
+from loadtest.bench.servers.serving import serve
 
 app = FastAPI()
 client = AsyncOpenAI(api_key=os.environ["OPENAI_API_KEY"], base_url=os.environ["OPENAI_BASE_URL"])
@@ -34,10 +35,4 @@ async def _relay(socket: WebSocket) -> None:
 
 
 if __name__ == "__main__":
-    uvicorn.run(
-        app,
-        host="127.0.0.1",
-        port=int(os.environ["PORT"]),
-        log_level="warning",
-        ws_per_message_deflate=False,  # as viva: it costs tens of KB a socket
-    )
+    serve(app)

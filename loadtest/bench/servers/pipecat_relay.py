@@ -12,7 +12,6 @@ import json
 import os
 from typing import Any
 
-import uvicorn
 from fastapi import FastAPI, WebSocket
 from loguru import logger
 from pipecat.frames.frames import (
@@ -31,6 +30,8 @@ from pipecat.serializers.base_serializer import FrameSerializer
 from pipecat.services.openai.llm import OpenAILLMService
 from pipecat.transports.websocket.fastapi import FastAPIWebsocketParams, FastAPIWebsocketTransport
 from pipecat.workers.runner import WorkerRunner
+
+from loadtest.bench.servers.serving import serve
 
 app = FastAPI()
 logger.remove()
@@ -93,10 +94,4 @@ async def relay(socket: WebSocket) -> None:
 
 
 if __name__ == "__main__":
-    uvicorn.run(
-        app,
-        host="127.0.0.1",
-        port=int(os.environ["PORT"]),
-        log_level="warning",
-        ws_per_message_deflate=False,  # as viva: it costs tens of KB a socket
-    )
+    serve(app)
