@@ -11,42 +11,27 @@ import pytest
 
 from ai.assessor import AssessmentFailedError
 from server.assessing import worker as working
-from server.assessing.desk import Desk
-from server.assessing.orders import OrderBook
-from server.assessing.worker import Worker
-from server.clock import SystemClock
-from server.hub import Hub
-from server.sessions import Sessions
 from storage.live import State, Unstored
 from storage.postgres.archive import Archive
-from storage.postgres.assessments import Assessments, Decision
+from storage.postgres.assessments import Decision
 from storage.redis.connect import connect
-from storage.redis.jobs import RedisJobs
-from storage.redis.notify import RedisNotifier
 from storage.redis.store import RedisStore
 from tests.support.databases import flush_redis
 from tests.support.ended import QUOTE, ScriptedAssessor, ended
 from tests.support.interviews import archive_on, interview_id, rows_of
-from tests.support.parts import OneSpeaker
+from tests.support.workshop import Workshop
 
 pytestmark = pytest.mark.anyio
 
 
-class Scene:
+class Scene(Workshop):
     """Everything between an order and its report but the model."""
 
     def __init__(self, store: RedisStore, archive: Archive, url: str) -> None:
-        self.store, self.archive, self.url = store, archive, url
-        self.clock = SystemClock()
-        self.jobs = RedisJobs(store)
-        self.book = OrderBook(self.jobs)
-        self.assessments = Assessments(archive.database)
+        super().__init__(store, archive)
+        self.url = url
         self.assessor = ScriptedAssessor()
         self.ends: Counter[str] = Counter()
-        self.hub = Hub(store, RedisNotifier(connect("redis://127.0.0.1:1")), self.clock)
-        self.sessions = Sessions(
-            store, archive, self.hub, self.clock, OneSpeaker(), idle_ms=3_600_000
-        )
 
     def job_ended(self, kind: str, end: str) -> None:
         assert kind in ("rate", "report")
@@ -57,28 +42,11 @@ class Scene:
     @contextlib.asynccontextmanager
     async def working(self, workers: int = 1) -> AsyncGenerator[None]:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._worker(n).run()) for n in range(workers)]
+            made = [self.worker(number, self.assessor, self) for number in range(workers)]
+            tasks = [group.create_task(each.run()) for each in made]
             yield
             for task in tasks:
                 task.cancel()
-
-    def _worker(self, number: int) -> Worker:
-        desk = Desk(
-            archive=self.assessments,
-            assessor=self.assessor,
-            sessions=self.sessions,
-            publisher=self.store,
-            clock=self.clock,
-        )
-        return Worker(
-            jobs=self.jobs,
-            book=self.book,
-            desk=desk,
-            archive=self.assessments,
-            clock=self.clock,
-            meter=self,
-            consumer=f"worker-{number}",
-        )
 
     async def settled(self) -> None:
         """Wait until nothing is to be done any more."""

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from ai.assessor import Assessor, build_assessor
+from ai.assessor import build_assessor
 from ai.settings import AiSettings
 from loadtest.fakeopenai import FakeOpenAI, Options
 from protocol.assessment import Report
@@ -14,29 +14,20 @@ from protocol.ledger import LedgerEntry
 from protocol.scalars import Mode
 from protocol.session import Session
 from server.assessing.batcher import Batcher, build_batcher
-from server.assessing.desk import Desk
 from server.assessing.groups import Hours, Pace
-from server.assessing.orders import OrderBook
 from server.assessing.shelf import PostgresShelf
-from server.assessing.worker import Worker
 from server.budgetbook import BudgetBook
-from server.clock import SystemClock
-from server.hub import Hub
-from server.sessions import Sessions
 from storage.budgets import Caps
 from storage.postgres.archive import Archive
-from storage.postgres.assessments import Assessments
 from storage.postgres.batches import Batches
 from storage.redis.budgets import RedisBudgets
 from storage.redis.connect import connect
-from storage.redis.jobs import RedisJobs
-from storage.redis.notify import RedisNotifier
 from storage.redis.store import RedisStore
 from tests.support.databases import flush_redis
 from tests.support.ended import ended
 from tests.support.interviews import archive_on, rows_of
-from tests.support.parts import OneSpeaker
 from tests.support.speeches import Rows
+from tests.support.workshop import Workshop
 
 QUICK = Pace(0.2)
 PENDING = "SELECT count(*) FROM rating_requests WHERE reply IS NULL AND code IS NULL"
@@ -69,12 +60,12 @@ class Meter:
     def parked(self, waiting: int, sent: int) -> None: ...
 
 
-class Night:
+class Night(Workshop):
     """A deployment that rates in batches: stores, a fake provider, workers."""
 
     def __init__(self, store: RedisStore, archive: Archive, url: str, fake: FakeOpenAI) -> None:
-        self.store, self.archive, self.url, self.fake = store, archive, url, fake
-        self.clock = SystemClock()
+        super().__init__(store, archive, defers=True)
+        self.url, self.fake = url, fake
         self.settings = AiSettings(api_key="k", base_url=fake.url, assessor_timeout_s=5.0)
         self.caps = Caps()
         self.hours: Hours | None = Hours(0, 24)
@@ -82,15 +73,8 @@ class Night:
         self.live = Rows()
         """Rows of calls that were made live."""
         self.meter = Meter()
-        self.jobs = RedisJobs(store)
-        self.book = OrderBook(self.jobs, defers=True)
         self.budgets = RedisBudgets(store)
-        self.assessments = Assessments(archive.database)
         self.batches = Batches(archive.database)
-        self.hub = Hub(store, RedisNotifier(connect("redis://127.0.0.1:1")), self.clock)
-        self.sessions = Sessions(
-            store, archive, self.hub, self.clock, OneSpeaker(), idle_ms=3_600_000
-        )
 
     def batcher(self, store: Any = None, *, lease_s: float = 3.0) -> Batcher:
         """One worker's batcher."""
@@ -106,24 +90,6 @@ class Night:
             pace=QUICK,
             hours=self.hours,
             lease_s=lease_s,
-        )
-
-    def _worker(self, number: int, assessor: Assessor) -> Worker:
-        desk = Desk(
-            archive=self.assessments,
-            assessor=assessor,
-            sessions=self.sessions,
-            publisher=self.store,
-            clock=self.clock,
-        )
-        return Worker(
-            jobs=self.jobs,
-            book=self.book,
-            desk=desk,
-            archive=self.assessments,
-            clock=self.clock,
-            meter=self.meter,
-            consumer=f"worker-{number}",
         )
 
     @contextlib.asynccontextmanager
@@ -142,7 +108,10 @@ class Night:
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(budget.run()),
-                *(group.create_task(self._worker(n, assessor).run()) for n in range(workers)),
+                *(
+                    group.create_task(self.worker(n, assessor, self.meter).run())
+                    for n in range(workers)
+                ),
                 *(group.create_task(each.run()) for each in own),
             ]
             try:
