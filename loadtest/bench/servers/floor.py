@@ -103,7 +103,13 @@ class Downstream(asyncio.Protocol):
             connecting = asyncio.get_running_loop().create_connection(
                 lambda: Upstream(f"{host}:{port}", self), host, port
             )
-            self._up = asyncio.create_task(connecting)
+            self._up = asyncio.create_task(connecting)  # ended with this connection
+            self._up.add_done_callback(self._connected)
+
+    def _connected(self, up: "asyncio.Task[tuple[asyncio.Transport, Upstream]]") -> None:
+        """Without a provider there is nothing to relay."""
+        if not up.cancelled() and up.exception() is not None and self._transport is not None:
+            self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Leave the provider."""
