@@ -35,9 +35,13 @@ class Stopped(NamedTuple):
 
 
 class Misled(NamedTuple):
-    """What the server sent cannot be right: close this connection and open another."""
+    """What the server sent cannot be right: close this connection and open another.
+
+    ``corrupt``: all of a turn has come and is not what its digest says; else something is missing.
+    """
 
     reason: str
+    corrupt: bool = False
 
 
 class Received(NamedTuple):
@@ -142,7 +146,7 @@ class ClientSession:
             self._take(message)
         except (GapError, CorruptTurnError, ValueError) as error:
             self._known = False  # only a snapshot can mend it
-            misled = Misled(str(error))
+            misled = Misled(str(error), isinstance(error, CorruptTurnError))
         due = isinstance(message, e.Welcome | e.Accepted | e.Rejected | e.TurnStarted)
         return Received(message, self._due() if due else [], misled)
 

@@ -173,7 +173,7 @@ class Interview:
         held = self.view.head.seq
         received = self.session.take(message)
         if received.misled is not None:
-            kind = "corrupt" if isinstance(message, e.TurnCompleted) else "gaps"
+            kind = "corrupt" if received.misled.corrupt else "gaps"
             self._tally.wrong(kind, received.misled.reason)
             self.hang_up()
             return

@@ -164,22 +164,34 @@ async def test_a_repeated_event_is_counted() -> None:
     assert stage.crowd.tally.counts["repeats"] == 1
 
 
+def _completed(text: str) -> e.TurnCompleted:
+    return e.TurnCompleted(
+        turn=1,
+        attempt=1,
+        length=len(text),
+        sha256=sha256(text),
+        outcome="final",
+        source="model",
+        at=1,
+    )
+
+
 async def test_a_false_digest_is_counted() -> None:
     stage = Stage()
     stage.tell(e.TurnStarted(turn=1, attempt=1, speaker="interviewer", kind="question", at=1))
     stage.tell(e.TurnDelta(turn=1, attempt=1, offset=0, text="Why?"))
-    stage.tell(
-        e.TurnCompleted(
-            turn=1,
-            attempt=1,
-            length=4,
-            sha256=sha256("Who?"),
-            outcome="final",
-            source="model",
-            at=1,
-        )
-    )
-    assert stage.crowd.tally.counts["corrupt"] == 1
+    stage.tell(_completed("Who?"))
+    counts = stage.crowd.tally.counts
+    assert (counts["corrupt"], counts["gaps"]) == (1, 0)
+
+
+async def test_the_last_words_of_a_turn_that_are_missing_are_a_gap() -> None:
+    stage = Stage()
+    stage.tell(e.TurnStarted(turn=1, attempt=1, speaker="interviewer", kind="question", at=1))
+    stage.seq += 1
+    stage.tell(_completed("Why?"))
+    counts = stage.crowd.tally.counts
+    assert (counts["corrupt"], counts["gaps"]) == (0, 1)
 
 
 async def test_a_snapshot_in_place_of_what_was_missed_is_counted() -> None:
