@@ -20,7 +20,7 @@ test: ## all tests but the long ones, on servers that they start themselves
 
 torture: ## the long versions of the tests
 	@scripts/environment dev
-	$(BIN)/pytest -m torture $(ARGS)
+	$(BIN)/pytest -m torture --timeout 7200 -o faulthandler_timeout=7300 $(ARGS)
 
 bench: ## what a token and an interview cost, beside peers in the same run: half an hour
 	@scripts/environment bench
