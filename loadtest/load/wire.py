@@ -50,6 +50,7 @@ class Socket(asyncio.Protocol):
         ).encode()
         self._transport: asyncio.Transport | None = None
         self._open = False
+        self._broken = False
         self._rest = b""
         self._parts: list[bytes] = []
         self._code = GONE
@@ -72,7 +73,8 @@ class Socket(asyncio.Protocol):
             self._transport.write(frame.serialize(mask=True))
 
     def abort(self) -> None:
-        """Break it off, as a network does."""
+        """Break it off, as a network does: what was read already is not taken, either."""
+        self._broken = True
         if self._transport is not None:
             self._transport.abort()
 
@@ -113,7 +115,7 @@ class Socket(asyncio.Protocol):
             data = self._rest + data
         place = 0 if self._open else self._shake(data)
         end = len(data)
-        while end - place >= 2 and self._open:
+        while end - place >= 2 and self._open and not self._broken:
             first, length = data[place], data[place + 1]
             start = place + 2
             if length > 125:

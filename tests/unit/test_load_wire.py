@@ -68,6 +68,29 @@ def frame(opcode: Opcode, data: bytes, *, fin: bool = True) -> bytes:
 LONG = [b"", b"a", b"b" * 125, b"c" * 126, b"d" * 70_000, b"e"]
 
 
+class Leaving(Owner):
+    def __init__(self) -> None:
+        super().__init__()
+        self.leave = lambda: None
+
+    def received(self, payload: bytes) -> None:
+        super().received(payload)
+        self.leave()
+
+
+async def test_what_came_with_the_message_that_made_the_owner_leave_is_not_taken() -> None:
+    owner, transport = Leaving(), Transport()
+    socket = Socket(owner, urlsplit("http://h:1/base"), "/base/socket", "interview.v1.json")
+    owner.leave = socket.abort
+    socket.connection_made(transport)
+    frames = b"".join(frame(Opcode.TEXT, each) for each in (b"a", b"b"))
+    socket.data_received(answer(transport.written[0]) + frames)
+    socket.data_received(frames)
+    assert owner.messages == [b"a"]
+    socket.connection_lost(None)
+    assert owner.codes == [GONE]
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1_000, 1_000_000])
 async def test_messages_are_cut_out_of_bytes_however_they_come(size: int) -> None:
     socket, owner, transport = connected()
