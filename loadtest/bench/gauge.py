@@ -45,8 +45,9 @@ def family(mark: str) -> set[int]:
             parents[int(folder.name)] = int(fields[1])
     own = os.getpid()
     for pid in parents:
-        above = pid
-        while above in parents and above != own:
+        above, passed = pid, set[int]()
+        while above in parents and above != own and above not in passed:
+            passed.add(above)  # an id may have been taken by another process meanwhile
             above = parents[above]
         if above == own:
             found.add(pid)

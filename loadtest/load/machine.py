@@ -63,7 +63,7 @@ def processes_of(mark: str) -> dict[int, str]:
             found.add(pid)
     for pid in names:
         line_of, above = [pid], parents.get(pid, 0)
-        while above and above not in found and above in parents:
+        while above and above not in found and above in parents and above not in line_of:
             line_of.append(above)
             above = parents[above]
         if above in found:

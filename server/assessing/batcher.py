@@ -20,6 +20,7 @@ from server.assessing.taker import Taker
 from server.clock import Clock
 from server.ids import uuid7
 from storage.budgets import Budgets, Caps
+from storage.cancelling import cancellable
 from storage.errors import StorageError
 from storage.postgres.batches import Batch
 
@@ -111,17 +112,18 @@ class Batcher:
 
     async def _work(self, batch: Batch) -> None:
         """Do what is to be done about a batch while it is ours, and not for ever."""
-        try:
-            async with asyncio.timeout(WORK_S), asyncio.TaskGroup() as group:
-                keeping = group.create_task(self._keep(batch))
-                try:
-                    await self._do(batch)
-                finally:
-                    keeping.cancel()
-        except* (TimeoutError, StorageError, _LostError) as errors:
-            (error, *_) = errors.exceptions
-            name = type(error).__name__
-            _log.warning("batch left to its next worker", batch=batch.batch_id, error=name)
+        with cancellable():
+            try:
+                async with asyncio.timeout(WORK_S), asyncio.TaskGroup() as group:
+                    keeping = group.create_task(self._keep(batch))
+                    try:
+                        await self._do(batch)
+                    finally:
+                        keeping.cancel()
+            except* (TimeoutError, StorageError, _LostError) as errors:
+                (error, *_) = errors.exceptions
+                name = type(error).__name__
+                _log.warning("batch left to its next worker", batch=batch.batch_id, error=name)
 
     async def _keep(self, batch: Batch) -> None:
         while True:

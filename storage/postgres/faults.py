@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import psycopg
 from psycopg import errors
 
+from storage.cancelling import cancellable
 from storage.errors import BackendDownError, BadDataError, StorageError, UnmigratedError
 
 MIGRATE = "run `viva migrate`"
@@ -30,17 +31,21 @@ class PartitionMissingError(BadDataError):
 
 @contextmanager
 def translated() -> Generator[None]:
-    """Turn errors of psycopg, and of values that no text can carry, into those of storage."""
-    try:
-        yield
-    except psycopg.Error as error:
-        raise translate(error) from None
-    except TimeoutError:
-        raise BackendDownError("PostgreSQL did not answer in time") from None
-    except OSError:
-        raise BackendDownError("PostgreSQL cannot be reached") from None
-    except (UnicodeError, OverflowError):
-        raise BadDataError("a value cannot be written to PostgreSQL") from None
+    """Turn errors of psycopg, and of values that no text can carry, into those of storage.
+
+    A cancellation that arrives meanwhile is raised in any case, though a transaction may be done.
+    """
+    with cancellable():
+        try:
+            yield
+        except psycopg.Error as error:
+            raise translate(error) from None
+        except TimeoutError:
+            raise BackendDownError("PostgreSQL did not answer in time") from None
+        except OSError:
+            raise BackendDownError("PostgreSQL cannot be reached") from None
+        except (UnicodeError, OverflowError):
+            raise BadDataError("a value cannot be written to PostgreSQL") from None
 
 
 def translate(error: psycopg.Error) -> StorageError:

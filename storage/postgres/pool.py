@@ -130,9 +130,11 @@ class Database:
 
     async def close(self) -> None:
         """Close all connections, within seconds."""
-        if self._replica is not None:
-            await self._replica.close(timeout=GET_TIMEOUT_S)
-        await self._primary.close(timeout=GET_TIMEOUT_S)
+        try:
+            if self._replica is not None:
+                await self._replica.close(timeout=GET_TIMEOUT_S)
+        finally:
+            await self._primary.close(timeout=GET_TIMEOUT_S)
 
     async def write(self, work: Work[T]) -> T:
         """Run ``work`` in one transaction on the primary; it may have to be run again.

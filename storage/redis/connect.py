@@ -4,7 +4,6 @@ redis-py by default repeats a call up to ten times with 5 s time-outs; one INCR 
 lost ran eleven times. Here a call is made once, within a second, and the caller decides.
 """
 
-import asyncio
 import re
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
+from storage.cancelling import cancellable
 from storage.errors import BackendDownError, BadDataError, OutOfMemoryError
 from storage.redis.wire import CALL_TIMEOUT_S, CONNECT_TIMEOUT_S, Wire
 
@@ -104,28 +104,16 @@ def _single(url: str, parts: SplitResult, call_s: float) -> Client:
 def translated() -> Generator[None]:
     """Turn redis-py's errors into those of `storage.errors`.
 
-    The text of the original is kept out of the new error: replies can echo data.
-
-    A cancellation that arrives meanwhile is raised in any case. redis-py sends under
-    `asyncio.wait_for`, which loses one that comes just as its work is done (CPython issue 86296,
-    mended in 3.12 only): a runner that lost its lease would run on.
+    The text of the original is kept out of the new error: replies can echo data. A cancellation
+    that arrives meanwhile is raised in any case: a runner that lost its lease would run on.
     """
-    task = asyncio.current_task()
-    before = task.cancelling() if task is not None else 0
-    try:
-        yield
-    except exceptions.RedisError as error:
-        _cancelled(task, before)
-        raise translate(error) from error
-    except (OSError, TimeoutError) as error:
-        _cancelled(task, before)
-        raise BackendDownError("Redis cannot be reached") from error
-    _cancelled(task, before)
-
-
-def _cancelled(task: "asyncio.Task[Any] | None", before: int) -> None:
-    if task is not None and task.cancelling() > before:
-        raise asyncio.CancelledError
+    with cancellable():
+        try:
+            yield
+        except exceptions.RedisError as error:
+            raise translate(error) from error
+        except (OSError, TimeoutError) as error:
+            raise BackendDownError("Redis cannot be reached") from error
 
 
 def translate(error: Exception) -> Exception:

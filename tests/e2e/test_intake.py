@@ -95,7 +95,9 @@ def test_a_head_of_the_size_of_real_ones_is_served(instance: Instance) -> None:
             tcp.sendall(head(instance, "/health/live", padding) + b"\r\n")
             heard = bytearray()
             while not heard.endswith(b'{"status":"live"}'):
-                heard += tcp.recv(65_536)
+                piece = tcp.recv(65_536)
+                assert piece, heard
+                heard += piece
             assert heard.startswith(b"HTTP/1.1 200 ")
 
 

@@ -150,3 +150,34 @@ def test_an_address_that_cannot_be_read_is_named_without_its_password() -> None:
     with pytest.raises(ValueError, match="has to be like postgresql:") as caught:
         Archive("postgresql://viva:hunter2@[/x")
     assert "hunter2" not in str(caught.value)
+
+
+async def test_a_loop_that_is_cancelled_just_as_it_gets_its_connection_ends(
+    database_url: str,
+) -> None:
+    database, holding, leave = Database(database_url, size=1), asyncio.Event(), asyncio.Event()
+
+    async def hold(_: Connection) -> None:
+        holding.set()
+        await leave.wait()
+
+    async def ask(connection: Connection) -> None:
+        await connection.execute(b"SELECT 1")
+
+    async def ask_for_ever() -> None:
+        while True:
+            await database.read(ask)
+
+    await database.open()
+    try:
+        holder = asyncio.create_task(database.read(hold))
+        await holding.wait()
+        loop = asyncio.create_task(ask_for_ever())
+        await asyncio.sleep(0.05)
+        leave.set()
+        await holder  # its connection goes to the loop, which does not know yet
+        loop.cancel()
+        await asyncio.wait((loop,), timeout=5)
+        assert loop.cancelled()
+    finally:
+        await database.close()

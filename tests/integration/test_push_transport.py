@@ -206,6 +206,7 @@ async def test_a_connection_that_says_more_than_it_was_asked_is_not_used_again(
 async def test_what_a_busy_loop_has_not_read_yet_is_nobodys_answer(late: bytes) -> None:
     """The server says something more, or closes, and the loop asks before it has looked."""
     listener, asked = socket.create_server(("127.0.0.1", 0)), threading.Event()
+    listener.settimeout(10)
 
     def serve() -> None:
         for _ in range(2):

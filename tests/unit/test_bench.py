@@ -315,10 +315,13 @@ def test_a_process_that_came_meanwhile_is_counted_whole() -> None:
 
 
 def test_a_meter_counts_what_a_process_of_the_run_used_as_its_own() -> None:
-    busy = "import time\nend = time.process_time() + 0.3\nwhile time.process_time() < end: pass"
-    process = subprocess.Popen([sys.executable, "-c", f"{busy}\ninput()"], stdin=subprocess.PIPE)
+    work = "import time\ninput()\nwhile time.process_time() < 5: pass\ninput()"
+    process = subprocess.Popen([sys.executable, "-c", work], stdin=subprocess.PIPE)
     try:
         meter = Meter(lambda: {"server": [process.pid]}, "")
+        assert process.stdin is not None
+        process.stdin.write(b"\n")  # what it works from here on is counted
+        process.stdin.flush()
         while meter.used().cpu["server"] < 0.2:
             assert process.poll() is None
         assert process.pid in gauge.family("")
