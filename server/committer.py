@@ -80,7 +80,7 @@ class Relay:
         await self._idle.wait()
         self._check()
 
-    def take(self, now: float) -> Append:
+    def take(self, now: float, *, hears: bool) -> Append:
         """Return the append that is due: the one in flight if its reply was lost, else the next."""
         if self._flying is None:
             text = "".join(self._waiting)
@@ -97,6 +97,7 @@ class Relay:
                 ordinal=self.ordinal,
                 handle=self._handle,
                 body=event_body(delta),
+                hears=hears,
             )
         return self._flying
 
@@ -178,7 +179,8 @@ class Committer:
 
     async def _append(self, relays: list[Relay]) -> None:
         started = self._clock.monotonic()
-        appends = [relay.take(started) for relay in relays]
+        hears = self._hub.hears
+        appends = [relay.take(started, hears=hears(relay.interview_id)) for relay in relays]
         try:
             results = await self._store.append(appends)
         except BadDataError as error:
@@ -209,6 +211,8 @@ class Committer:
             return
         if result.entry is not None:
             self._hub.add(relay.interview_id, (result.entry,))
+        else:
+            self._hub.hear(relay.interview_id, f"e{result.head}")  # its own notice may be none
         if not relay.settle(now):
             self._ready.pop(relay, None)
 

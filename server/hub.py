@@ -245,6 +245,10 @@ class Hub:
         if topic is not None:
             topic.hear(payload)
 
+    def hears(self, interview_id: str) -> bool:
+        """Tell whether commits made here need not be told to this instance."""
+        return self._notifier.hears(interview_id)
+
     def add(self, interview_id: str, entries: Sequence[Entry]) -> None:
         """Take entries that the log has acknowledged to a commit made on this instance."""
         topic = self._topics.get(interview_id)

@@ -219,18 +219,26 @@ class Acquired(Struct, frozen=True):
 
 
 class Append(Struct, frozen=True, kw_only=True):
-    """One piece of the relay: the ``ordinal``-th append of an attempt."""
+    """One piece of the relay: the ``ordinal``-th append of an attempt.
+
+    ``hears``: the caller hears the interview's notifications, and needs none of its own piece.
+    """
 
     id: str
     fence: str
     ordinal: int
     handle: str
     body: bytes
+    hears: bool = False
 
 
 class Appended(Struct, frozen=True):
-    """The log holds the piece; ``entry`` is None where an earlier, unanswered call put it in."""
+    """The log, which ends at ``head``, holds the piece.
 
+    ``entry`` is None where an earlier, unanswered call put it in.
+    """
+
+    head: EventId
     entry: Entry | None
 
 
@@ -476,4 +484,8 @@ class Notifier(Protocol):
 
     async def unwatch(self, interview_id: str) -> None:
         """Stop receiving them."""
+        ...
+
+    def hears(self, interview_id: str) -> bool:
+        """Tell whether the interview's notifications flow, as far as this side knows."""
         ...

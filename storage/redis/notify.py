@@ -81,6 +81,11 @@ class RedisNotifier:
             self._names.pop(_channel(interview_id).encode(), None)
             self._note(interview_id)
 
+    def hears(self, interview_id: str) -> bool:
+        """See `Notifier.hears`."""
+        confirmed = self._watches.get(interview_id)
+        return confirmed is not None and confirmed.is_set()
+
     async def run(self, listener: Listener) -> None:
         """Deliver to ``listener`` until cancelled; owned by the instance's task group."""
         attempt = 0

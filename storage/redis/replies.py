@@ -105,9 +105,10 @@ def appended(reply: Reply | Exception, body: bytes) -> live.Appended | live.Fenc
         return live.Fenced()
     match reply[0]:
         case b"ok":
-            return live.Appended(live.Entry(event_id(reply[1]), body))
+            head = event_id(reply[1])
+            return live.Appended(head, live.Entry(head, body))
         case b"repeated":
-            return live.Appended(None)
+            return live.Appended(event_id(reply[1]), None)
         case _:
             return live.Fenced()
 

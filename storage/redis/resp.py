@@ -20,26 +20,25 @@ def command(arguments: Iterable[Argument]) -> bytes:
 
 def append(append: Append, max_log: int) -> bytes:
     """Pack the call of the function ``append``."""
-    handle, fence = append.handle.encode(), append.fence.encode()
-    return b"%b$%d\r\n%b\r\n%b$%d\r\n%b\r\n%b$%d\r\n%b\r\n" % (
-        _append_to(append.id, library.function("append")),
-        len(fence),
-        fence,
-        _bulk(append.ordinal),
+    ordinal, handle, body = b"%d" % append.ordinal, append.handle.encode(), append.body
+    return b"%b$%d\r\n%b\r\n$%d\r\n%b\r\n$1\r\n%d\r\n$%d\r\n%b\r\n" % (
+        _append_under(append.id, append.fence, library.function("append"), max_log),
+        len(ordinal),
+        ordinal,
         len(handle),
         handle,
-        _bulk(max_log),
-        len(append.body),
-        append.body,
+        append.hears,
+        len(body),
+        body,
     )
 
 
 @lru_cache(maxsize=16_384)
-def _append_to(interview_id: str, function: str) -> bytes:
-    """Return what all appends to one interview begin with."""
+def _append_under(interview_id: str, fence: str, function: str, max_log: int) -> bytes:
+    """Return what all appends of one turn begin with."""
     named = keys.interview_keys(interview_id)[:2]
-    parts = ("FCALL", function, 2, *named)
-    return b"*%d\r\n%b" % (len(parts) + 5, b"".join(map(_bulk, parts)))
+    parts = ("FCALL", function, 2, *named, max_log, fence)
+    return b"*%d\r\n%b" % (len(parts) + 4, b"".join(map(_bulk, parts)))
 
 
 def _bulk(argument: Argument) -> bytes:

@@ -59,29 +59,33 @@ end
 -- append: the relay's own step, kept to the fewest calls. `ordinal` counts the appends of one attempt
 -- so that one whose reply was lost can be repeated. They begin anew with each attempt, under the same
 -- fence: one that was on its way while its attempt was given up must not pass for the next one's.
--- ARGV fence, ordinal, handle, max_log, body  ->  ok, id | repeated, head | fenced
+-- `hears` is 1 where the caller itself hears the interview's notifications, else 0: it needs none of
+-- its own words, and where nobody else listens they are told to nobody.
+-- ARGV max_log, fence, ordinal, handle, hears, body  ->  ok, id | repeated, head | fenced
 local function append(keys, argv)
   local meta = meta_of(keys, 'fence', 'lease_until', 'ordinal', 'head', 'open_from', 'running')
-  local turn, attempt = string.match(argv[5], DELTA)
+  local turn, attempt = string.match(argv[6], DELTA)
   if turn and turn .. ':' .. attempt ~= meta.running then
     return {'fenced'}
   end
-  if not holds_lease(meta, argv[1], now_ms()) then
+  if not holds_lease(meta, argv[2], now_ms()) then
     return {'fenced'}
   end
   local ordinal = tonumber(meta.ordinal)
-  if tonumber(argv[2]) <= ordinal then
+  if tonumber(argv[3]) <= ordinal then
     return {'repeated', meta.head}
   end
-  if tonumber(argv[2]) ~= ordinal + 1 then
+  if tonumber(argv[3]) ~= ordinal + 1 then
     return {'fenced'}
   end
-  local id = write_log(keys, meta.head, {argv[5]})[1]
-  redis.call('HSET', keys[META], 'head', id, 'ordinal', argv[2], 'handle', argv[3])
+  local id = write_log(keys, meta.head, {argv[6]})[1]
+  redis.call('HSET', keys[META], 'head', id, 'ordinal', argv[3], 'handle', argv[4])
   if ordinal % 64 == 63 then
-    trim_log(keys, id, meta.open_from, tonumber(argv[4]))
+    trim_log(keys, id, meta.open_from, tonumber(argv[1]))
   end
-  redis.call('PUBLISH', channel(keys), 'e' .. id)
+  if redis.call('PUBSUB', 'NUMSUB', channel(keys))[2] > tonumber(argv[5]) then
+    redis.call('PUBLISH', channel(keys), 'e' .. id)
+  end
   return {'ok', id}
 end
 

@@ -31,6 +31,10 @@ class TwinNotifier:
         """See `Notifier.unwatch`."""
         self._watched.pop(interview_id, None)
 
+    def hears(self, interview_id: str) -> bool:
+        """See `Notifier.hears`."""
+        return self._listener is not None and interview_id in self._watched
+
     async def run(self, listener: Listener) -> None:
         """Deliver to ``listener`` until cancelled, as `RedisNotifier.run` does."""
         self.attach(listener)

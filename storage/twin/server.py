@@ -37,6 +37,10 @@ class Subscriber(Protocol):
         """Take what was published."""
         ...
 
+    def hears(self, interview_id: str) -> bool:
+        """Tell whether it is subscribed to the interview's notifications."""
+        ...
+
     def reconnected(self) -> None:
         """The connection was lost, and is there again."""
         ...
@@ -102,6 +106,10 @@ class TwinServer:
         """Notify every instance that watches the interview."""
         for subscriber in tuple(self.subscribers):
             subscriber.receive(interview_id, payload)
+
+    def listeners(self, interview_id: str) -> int:
+        """Return how many instances watch the interview."""
+        return sum(subscriber.hears(interview_id) for subscriber in self.subscribers)
 
     def partition(self, interview_id: str) -> Partition:
         """Return the partition of an interview."""

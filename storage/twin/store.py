@@ -268,13 +268,14 @@ class Twin:
         ):
             return live.Fenced()
         if append.ordinal <= held.ordinal:
-            return live.Appended(None)
+            return live.Appended(held.head, None)
         (entry,) = held.write((append.body,))
         held.ordinal, held.handle = append.ordinal, append.handle
         if append.ordinal % 64 == 0:
             held.trim(self._max_log)
-        self._server.publish(append.id, f"e{entry.id}")
-        return live.Appended(entry)
+        if self._server.listeners(append.id) > append.hears:
+            self._server.publish(append.id, f"e{entry.id}")
+        return live.Appended(entry.id, entry)
 
     # --- reading and waking -----------------------------------------------------------------------
 

@@ -98,10 +98,16 @@ def piece(
     attempt: int = 1,
     turn: int = 1,
     name: str = NAME,
+    hears: bool = False,
 ) -> Append:
     delta = TurnDelta(turn=turn, attempt=attempt, offset=0, text=text)
     return Append(
-        id=name, fence=fence, ordinal=ordinal, handle=f"h{ordinal}", body=event_body(delta)
+        id=name,
+        fence=fence,
+        ordinal=ordinal,
+        handle=f"h{ordinal}",
+        body=event_body(delta),
+        hears=hears,
     )
 
 

@@ -201,6 +201,7 @@ async def test_a_lost_reply_and_a_repeat_have_one_effect(valkey: RedisBackend) -
             assert (await found(store)).head.seq == head.seq + 1
             proxy.mute = False
             proxy.cut()
-            assert await said(remote, piece(fence, ordinal)) == Appended(None)
+            head = (await found(store)).head
+            assert await said(remote, piece(fence, ordinal)) == Appended(head, None)
         assert (await acquired(remote, "a")).fence == fence
         await client.aclose()

@@ -102,8 +102,9 @@ async def test_the_twin_loses_a_call_before_or_after_it_takes_effect() -> None:
     server.lose("append", "reply")
     with pytest.raises(BackendDownError):
         await store.append([piece(fence, 1)])
-    assert (await found(store)).ordinal == 1
-    assert await said(store, piece(fence, 1)) == Appended(None)
+    state = await found(store)
+    assert state.ordinal == 1
+    assert await said(store, piece(fence, 1)) == Appended(state.head, None)
 
 
 async def test_the_twin_goes_down_and_comes_back() -> None:

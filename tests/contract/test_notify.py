@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Callable
 import pytest
 
 from storage.errors import BackendDownError
+from storage.live import Appended
 from storage.redis import keys
 from storage.redis.connect import connect
 from storage.redis.notify import PING_S, WATCH_S, RedisNotifier
@@ -223,3 +224,30 @@ def _heal(proxy: Proxy) -> None:
     """What was held in the hole is gone, as it is behind a firewall that forgot its connections."""
     proxy.cut()
     proxy.passing.set()
+
+
+async def test_who_hears_is_not_told_of_its_own_words_where_nobody_else_listens(
+    backend: Backend,
+) -> None:
+    store, here, there = backend.store(), Heard(), Heard()
+    async with backend.listening(here) as notifier, backend.listening(there) as other:
+        assert not notifier.hears(NAME)
+        await started(store)
+        await notifier.watch(NAME)
+        assert notifier.hears(NAME)
+        fence = (await acquired(store)).fence
+        alone = await said(store, piece(fence, 1, hears=True))
+        await other.watch(NAME)
+        both = await said(store, piece(fence, 2, hears=True))
+        await there.until(lambda: there.of(NAME) != [])
+        await other.unwatch(NAME)
+        assert not other.hears(NAME)
+        away = await said(store, piece(fence, 3))
+        assert isinstance(alone, Appended)
+        assert isinstance(both, Appended)
+        assert isinstance(away, Appended)
+        await here.until(lambda: f"e{away.head}" in here.of(NAME))
+        assert here.of(NAME) == [f"e{both.head}", f"e{away.head}"]
+        assert there.of(NAME) == [f"e{both.head}"]
+        await notifier.unwatch(NAME)
+        assert not notifier.hears(NAME)

@@ -97,7 +97,7 @@ async def test_appends_are_logged_in_order_and_once(backend: Backend) -> None:
         assert isinstance(result, Appended)
         assert result.entry is not None
         assert (result.entry.id, result.entry.body) == (head, append.body)
-    assert await store.append(appends) == [Appended(None)] * 3
+    assert await store.append(appends) == [Appended(head, None)] * 3
     assert await said(store, piece(fence, 5)) == Fenced()
     state = await found(store, entries=True)
     assert state.head == head

@@ -10,10 +10,10 @@ import pytest
 from protocol import commands as c
 from protocol.codec import read_body
 from protocol.events import TurnDelta
-from protocol.ids import ORIGIN
+from protocol.ids import ORIGIN, EventId
 from protocol.machine import Received, transition
 from server.committer import PACE_S, PATIENCE_S, RETRY_S, Committer, FencedError, Relay
-from server.hub import Hub
+from server.hub import Hub, Topic
 from storage.errors import BackendDownError, BadDataError, StorageError
 from storage.live import Acquired, Append, Appended, Fenced, Restore
 from storage.twin import Twin, TwinNotifier, TwinServer
@@ -65,7 +65,8 @@ class Scene:
         self.clock = LoopClock()
         self.server = TwinServer(self.clock.now, wire=Wire())
         self.store = WatchedTwin(self.server)
-        self.hub = Hub(self.store, TwinNotifier(self.server), self.clock)
+        self.notifier = TwinNotifier(self.server)
+        self.hub = Hub(self.store, self.notifier, self.clock)
         self.measured: list[int] = []
         self.committer = Committer(
             self.store, self.hub, self.clock, lambda deltas, _: self.measured.append(deltas)
@@ -174,6 +175,40 @@ def test_an_append_whose_reply_was_lost_takes_effect_once() -> None:
             relay.push("and more ", "")
             await relay.drained()
         assert scene.text(relay) == "request and more reply and more "
+
+    scene.run(story)
+
+
+def test_a_socket_is_woken_though_the_reply_is_lost_and_no_notice_comes() -> None:
+    scene = Scene()
+
+    class Socket:
+        topic: Topic | None = None
+        saw = ORIGIN
+
+        def wake(self) -> None:
+            assert self.topic is not None
+            self.saw = self.topic.head
+
+        def stored(self, _: EventId) -> None:
+            raise AssertionError
+
+    async def story() -> None:
+        relay, socket = await scene.relay(), Socket()
+        scene.notifier.attach(scene.hub.hear)
+        topic = await scene.hub.enter(relay.interview_id, socket)  # type: ignore[arg-type]
+        socket.topic = topic
+        scene.server.lose("append", "reply")
+        relay.push("alone ", "")
+        await relay.drained()
+        await asyncio.sleep(0)
+        held = scene.server.interviews[relay.interview_id]
+        assert socket.saw == held.head
+        assert topic.after(topic.head) is None  # it reads what was lost from Redis
+        relay.push("and more ", "")
+        await relay.drained()
+        assert socket.saw == held.head
+        scene.notifier.detach()
 
     scene.run(story)
 

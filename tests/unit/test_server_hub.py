@@ -34,6 +34,9 @@ class FakeNotifier:
 
     async def unwatch(self, _: str) -> None: ...
 
+    def hears(self, _: str) -> bool:
+        return True
+
 
 class FakeWatcher:
     def __init__(self) -> None:
