@@ -114,11 +114,14 @@ async def _run(
         async with opened(database_url) as archive:
             sessions = await _ended(archive, interviews, "assessment" if batches else "practice")
         names = [session.interview_id for session in sessions]
-        # One batch would hold all of them, so they come by and by.
+        # One batch would hold all of them, so they come by and by, behind a first one.
         wave = -(-interviews // (kills + 1)) if batches else interviews
         await _order(jobs, sessions[:wave])
         workers = _Workers(settings, directory)
         try:
+            async with asyncio.timeout(120):
+                while batches and not fake.batches.batches:  # noqa: ASYNC110 - in others' hands
+                    await asyncio.sleep(0.1)
             for number in range(kills):
                 await asyncio.sleep(draw.uniform(2.0, 4.0))
                 workers.kill_one(number % 2)

@@ -75,8 +75,9 @@ def test_errors_are_told_by_what_repeating_is_worth(
     assert type(translate(error)) is meaning
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize("error", [TimeoutError("secret"), ConnectionResetError("secret")])
-def test_a_message_holds_nothing_of_the_original(error: Exception) -> None:
+async def test_a_message_holds_nothing_of_the_original(error: Exception) -> None:
     with pytest.raises(BackendDownError) as caught, translated():
         raise error
     assert "secret" not in str(caught.value)
