@@ -46,11 +46,8 @@ class Pieces:
         self._skip = position.skip if position else 0
         self._whole = position.sequence if position else 0
         self._beyond = 0  # code points joined behind the event `_whole`
-
-    @property
-    def full(self) -> bool:
+        self.full = progress.said >= limit
         """Whether the limit is reached; nothing more is handed out."""
-        return self._progress.said >= self._limit
 
     def begin(self, response_id: str, sequence: int) -> None:
         """Note that the response is stored under this id; its events so far had no text."""
@@ -88,6 +85,7 @@ class Pieces:
         if not text:
             return None
         progress.said += len(text)
+        self.full = progress.said >= self._limit
         progress.size += len(text) if text.isascii() else len(text.encode())
         if progress.position is None:
             return Words(text)

@@ -28,7 +28,15 @@ class EventSplitter:
         Raises:
             OversizedEventError: a line, or an event of several, exceeds the limit.
         """
-        if self._is_event(chunk):
+        # One whole event of one line, as nearly all that models send; this runs for each token.
+        if (
+            chunk.startswith(b"data: ")
+            and chunk.endswith(b"\n\n")
+            and chunk.count(b"\n") == 2
+            and b"\r" not in chunk
+            and len(chunk) < self._limit
+            and not (self._line or self._data or self._after_cr)
+        ):
             return [chunk[6:-2]]
         if self._after_cr and chunk:
             self._after_cr = False
@@ -47,17 +55,6 @@ class EventSplitter:
             self._take(line, events)
         self._after_cr = chunk.endswith(b"\r")
         return events
-
-    def _is_event(self, chunk: bytes) -> bool:
-        """Whether it is one whole event of one line, as nearly all that models send."""
-        return (
-            chunk.startswith(b"data: ")
-            and chunk.endswith(b"\n\n")
-            and chunk.count(b"\n") == 2
-            and b"\r" not in chunk
-            and len(chunk) < self._limit
-            and not (self._line or self._data or self._after_cr)
-        )
 
     def _take(self, line: bytes, events: list[bytes]) -> None:
         if line.startswith(b"data:"):

@@ -93,7 +93,11 @@ class Topic:
             # Others wrote in between, or Redis lost what came before: this is no continuation.
             self._ring.clear()
         self._ring.extend(entries)
-        self._advance(entries[-1].id)
+        head = entries[-1].id
+        if head.seq > self.head.seq:
+            self.head = head
+        for watcher in self.watchers:
+            watcher.wake()
 
     def after(self, position: EventId) -> list[Entry] | None:
         """Return the ring's entries behind ``position``; None where the ring cannot tell."""

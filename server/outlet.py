@@ -97,16 +97,15 @@ class Outlet:
         A delta that is all there is leaves at once: to wake a task costs more than to send it.
         """
         cursor = self._resting
-        if cursor is not None and not self._busy():
+        # Unless the task has something to do, now or behind some event that is to come.
+        if cursor is not None and not (
+            self._wake.is_set() or self._answers or self._stored.seq > self._told
+        ):
             ahead = cursor.delta(self._encoding)
             if ahead is not None and self._wire.send_now(ahead.frame):
                 cursor.position = ahead.id
                 return
         self._wake.set()
-
-    def _busy(self) -> bool:
-        """Whether the task has something to do, now or behind some event that is to come."""
-        return self._wake.is_set() or bool(self._answers) or self._stored.seq > self._told
 
     def say(self, message: Struct) -> None:
         """Send a control message, before any further event."""

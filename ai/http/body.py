@@ -57,7 +57,9 @@ class Body(httpx2.AsyncByteStream):
         self._closed = False
 
     def push(self, chunk: bytes) -> None:
-        """Take bytes from the connection."""
+        """Take bytes from the connection; those behind the end were not asked for."""
+        if self._ended:
+            return
         if self._sink is not None:
             self._sink.data(chunk)
             return

@@ -39,6 +39,8 @@ class Connection(asyncio.Protocol):
         self._reusable = False
         self._over: Callable[[], None] | None = None
         self.body = Body(self)
+        self.on_body = self.body.push
+        """See httptools, which asks for it when a parser is made: no layer between."""
 
     @property
     def idle(self) -> bool:
@@ -71,10 +73,11 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         if transport is None or transport.is_closing():  # as early as with the end of TLS's hello
             raise httpx2.ConnectError("the connection is closed")
-        self._parser = httptools.HttpResponseParser(self)
         self._headers, self._head_bytes = [], 0
         self._framed = self._whole = self._reusable = False
         self.body = Body(self)
+        self.on_body = self.body.push
+        self._parser = httptools.HttpResponseParser(self)
         self._head = asyncio.get_running_loop().create_future()
         transport.write(request)
         return await self._head
@@ -181,11 +184,6 @@ class Connection(asyncio.Protocol):
         elif not head.done():
             head.set_result(Head(status, self._headers))
             self._head = None
-
-    def on_body(self, body: bytes) -> None:
-        """See httptools. Only one response was asked for."""
-        if not self._whole:
-            self.body.push(body)
 
     def on_message_complete(self) -> None:
         """See httptools."""
