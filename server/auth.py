@@ -15,7 +15,10 @@ _jwt: Any = jwt  # its signatures are open-ended
 _ALGORITHM = "HS256"
 _ROLES: tuple[UserRole, ...] = ("candidate", "reviewer", "admin")
 _LEEWAY_S = 10
+KNOWN = 4096
+"""How many tokens are remembered as valid: a page sends the same one with each request."""
 LONGEST_USER = 128
+FOR_EVER = 1 << 53
 
 
 class Caller(Struct, frozen=True):
@@ -42,6 +45,7 @@ class Authenticator:
 
     def __init__(self, secret: str) -> None:
         self._secret = secret
+        self._known: dict[str, tuple[Caller, float]] = {}
 
     async def __call__(self, request: Request[Any, Any, Any]) -> Caller:
         """Return the caller.
@@ -52,9 +56,14 @@ class Authenticator:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise _unauthenticated("Send a token: Authorization: Bearer <JWT>.", "")
+        token = token.strip()
+        caller, until = self._known.get(token, (None, 0.0))
+        return caller if caller is not None and time.time() < until else self._verified(token)
+
+    def _verified(self, token: str) -> Caller:
         try:
             claims = _jwt.decode(
-                token.strip(),
+                token,
                 self._secret,
                 algorithms=[_ALGORITHM],
                 leeway=_LEEWAY_S,
@@ -64,7 +73,12 @@ class Authenticator:
             raise _unauthenticated("The token is expired.", "invalid_token") from None
         except jwt.InvalidTokenError:
             raise _unauthenticated("The token is not valid here.", "invalid_token") from None
-        return _caller(claims)
+        caller = _caller(claims)
+        while len(self._known) >= KNOWN:
+            del self._known[next(iter(self._known))]  # the oldest
+        # Of what depends on the time, only its end can make a token invalid that was valid once.
+        self._known[token] = caller, int(claims.get("exp", FOR_EVER)) + _LEEWAY_S
+        return caller
 
 
 def may_be_user(user: str) -> bool:
