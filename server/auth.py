@@ -47,8 +47,11 @@ class Authenticator:
         self._secret = secret
         self._known: dict[str, tuple[Caller, float]] = {}
 
-    async def __call__(self, request: Request[Any, Any, Any]) -> Caller:
+    async def __call__(self, request: Request[Any, Any, Any], deps: Any) -> Caller:  # noqa: ARG002
         """Return the caller.
+
+        It asks for the other dependency so that Litestar resolves one after the other: side by side
+        each request would start a group of tasks for them.
 
         Raises:
             ProblemError: 401, with the challenge of RFC 6750, §3.

@@ -21,7 +21,7 @@ class Request:
 
 async def caller_of(authenticator: Authenticator, token: str) -> Caller:
     request: Any = Request(token)
-    return await authenticator(request)
+    return await authenticator(request, None)
 
 
 async def test_it_expires_though_it_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
