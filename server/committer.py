@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable
 
 import structlog
+from msgspec.structs import replace
 
 from protocol.codec import event_body
 from protocol.events import TurnDelta
@@ -99,6 +100,8 @@ class Relay:
                 body=event_body(delta),
                 hears=hears,
             )
+        elif self._flying.hears != hears:
+            self._flying = replace(self._flying, hears=hears)
         return self._flying
 
     def settle(self, now: float) -> bool:

@@ -13,7 +13,11 @@ from contextlib import contextmanager
 
 @contextmanager
 def cancellable() -> Generator[None]:
-    """Raise a cancellation that came during the body, however the body ended."""
+    """Raise a cancellation that came during the body, however the body ended.
+
+    An `asyncio.TaskGroup` in there must have no task that can fail behind the group's own body:
+    3.11 then cancels the caller, and does not take that back.
+    """
     task = asyncio.current_task()
     before = task.cancelling() if task is not None else 0
     try:

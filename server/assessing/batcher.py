@@ -120,6 +120,9 @@ class Batcher:
                         await self._do(batch)
                     finally:
                         keeping.cancel()
+                        # A failure of it counts within the group; behind it, 3.11 would leave the
+                        # cancellation that it causes standing.
+                        await asyncio.wait((keeping,))
             except* (TimeoutError, StorageError, _LostError) as errors:
                 (error, *_) = errors.exceptions
                 name = type(error).__name__

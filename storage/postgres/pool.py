@@ -32,9 +32,10 @@ RECONNECT_S = 4.0
 """An attempt to connect backs off for so long; then whoever needs a connection begins a new one.
 psycopg's five minutes would keep a pool waiting for up to two after PostgreSQL is back."""
 CHECK_TIMEOUT_S = 1.0
-PROVED_S = 1.0
+PROVED_S = 0.25
 """A connection that answered within this time, and has said nothing since, is handed out without
-asking it: a round trip less. A server that ends says so, or closes."""
+asking it: a round trip less. A server that ends says so, or closes; for one that hangs, such a call
+waits `CALL_TIMEOUT_S`."""
 CALL_TIMEOUT_S = 8.0
 """The longest a unit of work takes once it has its connection: more than any statement may."""
 REPLICA_PAUSE_S = 5.0

@@ -59,8 +59,9 @@ end
 -- append: the relay's own step, kept to the fewest calls. `ordinal` counts the appends of one attempt
 -- so that one whose reply was lost can be repeated. They begin anew with each attempt, under the same
 -- fence: one that was on its way while its attempt was given up must not pass for the next one's.
--- `hears` is 1 where the caller itself hears the interview's notifications, else 0: it needs none of
--- its own words, and where nobody else listens they are told to nobody.
+-- `hears` is 1 where the caller itself hears the interview's notifications, else 0: where it is the one
+-- listener, its own words are told to nobody. None counted proves nothing: after a planned switch they
+-- may listen at the old primary, which passes on what is published here.
 -- ARGV max_log, fence, ordinal, handle, hears, body  ->  ok, id | repeated, head | fenced
 local function append(keys, argv)
   local meta = meta_of(keys, 'fence', 'lease_until', 'ordinal', 'head', 'open_from', 'running')
@@ -83,7 +84,7 @@ local function append(keys, argv)
   if ordinal % 64 == 63 then
     trim_log(keys, id, meta.open_from, tonumber(argv[1]))
   end
-  if redis.call('PUBSUB', 'NUMSUB', channel(keys))[2] > tonumber(argv[5]) then
+  if argv[5] == '0' or redis.call('PUBSUB', 'NUMSUB', channel(keys))[2] ~= 1 then
     redis.call('PUBLISH', channel(keys), 'e' .. id)
   end
   return {'ok', id}

@@ -273,7 +273,7 @@ class Twin:
         held.ordinal, held.handle = append.ordinal, append.handle
         if append.ordinal % 64 == 0:
             held.trim(self._max_log)
-        if self._server.listeners(append.id) > append.hears:
+        if not append.hears or self._server.listeners(append.id) != 1:
             self._server.publish(append.id, f"e{entry.id}")
         return live.Appended(entry.id, entry)
 

@@ -46,6 +46,7 @@ async def test_a_group_that_fails_may_lose_it() -> None:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(fail())
+                await asyncio.sleep(0)  # so that it wakes first, and fails
                 await come.wait()
                 await asyncio.sleep(60)
         except* FailureError:
