@@ -2,12 +2,10 @@
 
 import asyncio
 import os
-import select
 import socket
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, Literal, TypeVar
-from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -32,10 +30,6 @@ RECONNECT_S = 4.0
 """An attempt to connect backs off for so long; then whoever needs a connection begins a new one.
 psycopg's five minutes would keep a pool waiting for up to two after PostgreSQL is back."""
 CHECK_TIMEOUT_S = 1.0
-PROVED_S = 0.25
-"""A connection that answered within this time, and has said nothing since, is handed out without
-asking it: a round trip less. A server that ends says so, or closes; for one that hangs, such a call
-waits `CALL_TIMEOUT_S`."""
 CALL_TIMEOUT_S = 8.0
 """The longest a unit of work takes once it has its connection: more than any statement may."""
 REPLICA_PAUSE_S = 5.0
@@ -124,7 +118,6 @@ class Database:
     ) -> None:
         self._bouncer = bouncer
         self._timed = timed
-        self._proved = WeakKeyDictionary[Connection, float]()
         self._primary = self._pool(url, size, "primary")
         self._replica = self._pool(replica_url, size, "replica") if replica_url else None
         self._replica_from = 0.0
@@ -180,9 +173,7 @@ class Database:
         with translated(), self._timing(kind):
             async with pool.connection() as connection:
                 with _limited(connection, limit_s):
-                    result = await self._work(connection, work, transaction=transaction)
-                self._proved[connection] = asyncio.get_running_loop().time()
-                return result
+                    return await self._work(connection, work, transaction=transaction)
 
     @contextmanager
     def _timing(self, kind: Kind) -> Generator[None]:
@@ -220,22 +211,15 @@ class Database:
             timeout=GET_TIMEOUT_S,
             max_idle=IDLE_S,
             reconnect_timeout=RECONNECT_S,
-            check=self._check,
+            check=_check,
             name=f"viva-{name}",
             open=False,
         )
 
-    async def _check(self, connection: Connection) -> None:
-        age = asyncio.get_running_loop().time() - self._proved.get(connection, 0.0)
-        if age > PROVED_S or not _silent(connection):
-            with _limited(connection, CHECK_TIMEOUT_S):
-                await AsyncConnectionPool.check_connection(connection)
 
-
-def _silent(connection: Connection) -> bool:
-    poll = select.poll()
-    poll.register(connection.fileno(), select.POLLIN)
-    return not poll.poll(0)
+async def _check(connection: Connection) -> None:
+    with _limited(connection, CHECK_TIMEOUT_S):
+        await AsyncConnectionPool.check_connection(connection)
 
 
 @contextmanager

@@ -12,7 +12,6 @@ import pytest
 from server.embedded import PostgresServer
 from server.embedded.process import processes_in
 from storage.errors import BackendDownError
-from storage.postgres import pool
 from storage.postgres.archive import Archive
 from storage.postgres.migrate import migrate
 from storage.postgres.pool import Connection, Database
@@ -77,10 +76,7 @@ async def server(tmp_path: Path) -> AsyncGenerator[PostgresServer]:
         await server.stop()
 
 
-async def test_no_call_fails_after_a_restart(
-    server: PostgresServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pool, "PROVED_S", 60.0)  # however long a restart takes here
+async def test_no_call_fails_after_a_restart(server: PostgresServer) -> None:
     async with archive_on(server.url) as archive:
         await asyncio.gather(*(archive.ping() for _ in range(8)))  # four open connections
         await server.restart()
@@ -134,7 +130,7 @@ async def test_a_server_that_hangs_holds_nobody_up_for_long(server: PostgresServ
             before = asyncio.get_running_loop().time()
             with pytest.raises(BackendDownError):
                 await archive.get(session().interview_id)
-            assert asyncio.get_running_loop().time() - before < pool.CALL_TIMEOUT_S + 2
+            assert asyncio.get_running_loop().time() - before < 6
         finally:
             for pid in processes:
                 os.kill(pid, signal.SIGCONT)
