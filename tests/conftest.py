@@ -1,4 +1,5 @@
 import asyncio
+import signal
 from collections.abc import Generator
 from typing import Any
 
@@ -6,6 +7,9 @@ import pytest
 
 from server.embedded import Services, embedded
 from tests.support.databases import flush_redis, fresh_database
+
+# Who starts the tests in the background may have them ignore Ctrl-C, and so would what they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """`viva talk` as a process: through a pipe, and on a pseudo-terminal while the server is killed."""
 
+import fcntl
 import os
 import pty
 import re
@@ -319,6 +320,9 @@ def _terminal(url: str, *options: str) -> Generator[Terminal]:
         cwd=ROOT,
         env=_environment(TERM="xterm", COLUMNS="200", LINES="50"),
         start_new_session=True,
+        # Between two lines of the prompt the kernel, not the program, makes a signal of Ctrl-C; it
+        # sends it to those whose own terminal this is.
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - one call, no lock
     )
     os.close(theirs)
     try:
