@@ -20,7 +20,7 @@ KNOWN = 4096
 KNOWN_LENGTH = 4096
 """Longer ones are verified each time."""
 LONGEST_USER = 128
-FOR_EVER = 1 << 53
+_FOR_EVER = 1 << 53  # of a token that says no end
 
 
 class Caller(Struct, frozen=True):
@@ -84,7 +84,7 @@ class Authenticator:
         while len(self._known) >= KNOWN:
             del self._known[next(iter(self._known))]  # the oldest
         # Of what depends on the time, only its end can make a token invalid that was valid once.
-        self._known[token] = caller, int(claims.get("exp", FOR_EVER)) + _LEEWAY_S
+        self._known[token] = caller, int(claims.get("exp", _FOR_EVER)) + _LEEWAY_S
         return caller
 
 

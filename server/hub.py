@@ -250,7 +250,7 @@ class Hub:
             topic.hear(payload)
 
     def hears(self, interview_id: str) -> bool:
-        """Tell whether commits made here need not be told to this instance."""
+        """Tell whether the interview's notifications reach this instance."""
         return self._notifier.hears(interview_id)
 
     def add(self, interview_id: str, entries: Sequence[Entry]) -> None:

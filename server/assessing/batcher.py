@@ -120,8 +120,7 @@ class Batcher:
                         await self._do(batch)
                     finally:
                         keeping.cancel()
-                        # A failure of it counts within the group; behind it, 3.11 would leave the
-                        # cancellation that it causes standing.
+                        # Where it has failed, it is to do so in this body: see `cancellable`.
                         await asyncio.wait((keeping,))
             except* (TimeoutError, StorageError, _LostError) as errors:
                 (error, *_) = errors.exceptions
