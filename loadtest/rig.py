@@ -207,7 +207,13 @@ class Rig:
 
     def _watching(self, place: int) -> Callable[[str, Arguments], None]:
         def seen(name: str, values: Arguments) -> None:
-            if name in ("append", "acquire"):
-                self.runner[values[3].decode().rpartition(":")[2]] = place
+            if name == "acquire":
+                self._runs(values[3], place)
+            elif name == "append":  # for many interviews, with two keys each
+                for key in values[3 : 3 + int(values[2]) : 2]:
+                    self._runs(key, place)
 
         return seen
+
+    def _runs(self, key: bytes, place: int) -> None:
+        self.runner[key.decode().rpartition(":")[2]] = place

@@ -99,18 +99,16 @@ def _numbers(slots: Iterable[tuple[str, bytes | None]]) -> dict[str, int]:
     return {slot: int(holder.partition(b" ")[0]) for slot, holder in slots if holder}
 
 
-def appended(reply: Reply | Exception, body: bytes) -> live.Appended | live.Fenced:
+def appended(
+    reply: bytes | list[bytes] | Exception | None, body: bytes
+) -> live.Appended | live.Fenced:
     """Read the answer of one append; a refused one stops its caller, and nobody else."""
-    if isinstance(reply, Exception):
-        return live.Fenced()
-    match reply[0]:
-        case b"ok":
-            head = event_id(reply[1])
-            return live.Appended(head, live.Entry(head, body))
-        case b"repeated":
-            return live.Appended(event_id(reply[1]), None)
-        case _:
-            return live.Fenced()
+    if isinstance(reply, bytes):
+        head = event_id(reply)
+        return live.Appended(head, live.Entry(head, body))
+    if isinstance(reply, list):
+        return live.Appended(event_id(reply[0]), None)
+    return live.Fenced()
 
 
 def library_name(listed: Any) -> str:

@@ -3,7 +3,7 @@
 Source: the Redis serialization protocol specification, "Sending commands to a Redis server".
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from storage.live import Append
@@ -18,27 +18,44 @@ def command(arguments: Iterable[Argument]) -> bytes:
     return b"*%d\r\n%b" % (len(parts), b"".join(parts))
 
 
-def append(append: Append, max_log: int) -> bytes:
-    """Pack the call of the function ``append``."""
-    ordinal, handle, body = b"%d" % append.ordinal, append.handle.encode(), append.body
-    return b"%b$%d\r\n%b\r\n$%d\r\n%b\r\n$1\r\n%d\r\n$%d\r\n%b\r\n" % (
-        _append_under(append.id, append.fence, library.function("append"), max_log),
-        len(ordinal),
-        ordinal,
-        len(handle),
-        handle,
-        append.hears,
-        len(body),
-        body,
-    )
+def appends(pieces: Sequence[Append], max_log: int) -> bytes:
+    """Pack one call of the function ``append`` for ``pieces``, of which there is one at least."""
+    count = len(pieces)
+    parts = [_begin(count, library.function("append"))]
+    parts += [_named(piece.id) for piece in pieces]
+    parts.append(_bulk(max_log))
+    for piece in pieces:
+        ordinal, handle, body = b"%d" % piece.ordinal, piece.handle.encode(), piece.body
+        parts.append(
+            b"%b$%d\r\n%b\r\n$%d\r\n%b\r\n$1\r\n%d\r\n$%d\r\n%b\r\n"
+            % (
+                _fence(piece.fence),
+                len(ordinal),
+                ordinal,
+                len(handle),
+                handle,
+                piece.hears,
+                len(body),
+                body,
+            )
+        )
+    return b"".join(parts)
+
+
+@lru_cache(maxsize=1_024)
+def _begin(count: int, function: str) -> bytes:
+    arguments = 3 + 2 * count + 1 + 5 * count
+    return b"*%d\r\n%b%b%b" % (arguments, *map(_bulk, ("FCALL", function, 2 * count)))
 
 
 @lru_cache(maxsize=16_384)
-def _append_under(interview_id: str, fence: str, function: str, max_log: int) -> bytes:
-    """Return what all appends of one turn begin with."""
-    named = keys.interview_keys(interview_id)[:2]
-    parts = ("FCALL", function, 2, *named, max_log, fence)
-    return b"*%d\r\n%b" % (len(parts) + 4, b"".join(map(_bulk, parts)))
+def _named(interview_id: str) -> bytes:
+    return b"".join(map(_bulk, keys.interview_keys(interview_id)[:2]))
+
+
+@lru_cache(maxsize=16_384)
+def _fence(fence: str) -> bytes:
+    return _bulk(fence)
 
 
 def _bulk(argument: Argument) -> bytes:

@@ -54,23 +54,27 @@ local function split(id)
   return tonumber(string.sub(id, 1, dash - 1)), string.sub(id, dash + 1)
 end
 
--- Appends bodies behind `head`; returns the ids given. The check is 52 bits of sha1: 13 hex digits,
--- which a double holds exactly.
+-- The id of `body` behind `head`. The check is 52 bits of sha1: 13 hex digits, which a double holds
+-- exactly.
+local function follow(head, body)
+  local seq, check = string.match(head, '^(%d+)-(.*)$')
+  return string.format('%.0f-%.0f', seq + 1, tonumber(string.sub(redis.sha1hex(check .. body), 1, 13), 16))
+end
+
+-- Appends bodies behind `head`; returns the ids given.
 local function write_log(keys, head, bodies)
-  local seq, check = split(head)
   local ids = {}
   for i, body in ipairs(bodies) do
-    seq = seq + 1
-    check = int(tonumber(string.sub(redis.sha1hex(check .. body), 1, 13), 16))
-    ids[i] = int(seq) .. '-' .. check
-    redis.call('XADD', keys[LOG], ids[i], 'e', body)
+    head = follow(head, body)
+    ids[i] = head
+    redis.call('XADD', keys[LOG], head, 'e', body)
   end
   return ids
 end
 
 -- Trims by length, but never into the open turn: a client that resumes or a runner that takes over
 -- needs all of it.
-local function trim_log(keys, head, open_from, length)
+local function trim_log(log, head, open_from, length)
   local seq = split(head)
   local first = seq - length + 1
   local open = tonumber(open_from) or 0
@@ -78,7 +82,7 @@ local function trim_log(keys, head, open_from, length)
     first = open
   end
   if first > 1 then
-    redis.call('XTRIM', keys[LOG], 'MINID', int(first) .. '-0')
+    redis.call('XTRIM', log, 'MINID', int(first) .. '-0')
   end
 end
 
@@ -356,7 +360,7 @@ local function commit(keys, argv)
     redis.call('XADD', keys[OUTBOX], '*', 'i', a.id)
   end
   if #ids > 0 then
-    trim_log(keys, head, open_from, a.max_log)
+    trim_log(keys[LOG], head, open_from, a.max_log)
     redis.call('PUBLISH', channel(keys), 'e' .. head)
   end
   return {'ok', head, ids}

@@ -14,11 +14,14 @@ from storage.commits import presence_of
 from storage.errors import BadDataError
 from storage.redis import keys, library, replies, resp
 from storage.redis.connect import Client, translate, translated
+from storage.redis.wire import Wire
 
 _pack = msgspec.msgpack.Encoder().encode
 
 _log = structlog.get_logger()
 _GROUP = "writers"
+_GROUPED = 64
+"""Appends in one call of their function: Redis answers nobody else meanwhile."""
 
 
 class RedisStore:
@@ -148,7 +151,7 @@ class RedisStore:
         calls = [
             resp.command(_args("renew", 10, name, name, fence, lease_ms)) for name, fence in leases
         ]
-        answers = await self._pipeline(calls, urgent=True)
+        answers = _raised(await self._send(self._urgent, calls), but_refusals=True)
         return [isinstance(reply, list) and reply[0] == b"ok" for reply in answers]
 
     async def release(self, interview_id: str, fence: str) -> bool:
@@ -158,8 +161,11 @@ class RedisStore:
 
     async def append(self, appends: Sequence[live.Append]) -> list[live.Appended | live.Fenced]:
         """See `LiveStore.append`."""
-        calls = [resp.append(append, self._max_log) for append in appends]
-        answers = await self._pipeline(calls, urgent=True)
+        groups = [appends[at : at + _GROUPED] for at in range(0, len(appends), _GROUPED)]
+        calls = [resp.appends(group, self._max_log) for group in groups]
+        replied = await self._send(self._urgent, calls)
+        answers = [answer for group in _raised(replied) for answer in group]
+        _raised(answers, but_refusals=True)
         return [replies.appended(reply, a.body) for reply, a in zip(answers, appends, strict=True)]
 
     # --- reading and waking -----------------------------------------------------------------------
@@ -319,13 +325,12 @@ class RedisStore:
         (reply,) = await self._pipeline([resp.command(arguments)])
         return reply
 
-    async def _pipeline(self, calls: Sequence[bytes], *, urgent: bool = False) -> list[Any]:
-        """Make packed calls in one round trip. The first error is raised; all can be repeated.
+    async def _pipeline(self, calls: Sequence[bytes]) -> list[Any]:
+        """Make packed calls in one round trip. The first error is raised; all can be repeated."""
+        return _raised(await self._send(self._wire, calls))
 
-        Of ``urgent`` ones a refusal stands in for the reply: an interview whose keys are damaged
-        must not stop the others.
-        """
-        wire = self._urgent if urgent else self._wire
+    async def _send(self, wire: Wire, calls: Sequence[bytes]) -> list[Any]:
+        """Make packed calls in one round trip; an error stands in for a refused one's reply."""
         loads = self._library.loads
         with translated():
             answers = await wire.send(calls)
@@ -333,13 +338,22 @@ class RedisStore:
             with translated():
                 await self._library.load_again(loads)
                 answers = await wire.send(calls)
-        for reply in answers:
-            if isinstance(reply, Exception):
-                error = translate(reply)
-                if not (urgent and isinstance(error, BadDataError)):
-                    raise error from reply
-                _log.error("call refused", error=type(reply).__name__)
         return answers
+
+
+def _raised(replies: list[Any], *, but_refusals: bool = False) -> list[Any]:
+    """Return ``replies``, or raise the first error among them.
+
+    ``but_refusals`` are left where they stand: an interview whose keys are damaged must not stop
+    the others.
+    """
+    for reply in replies:
+        if isinstance(reply, Exception):
+            error = translate(reply)
+            if not (but_refusals and isinstance(error, BadDataError)):
+                raise error from reply
+            _log.error("call refused", error=type(reply).__name__)
+    return replies
 
 
 @lru_cache(maxsize=8)

@@ -56,38 +56,57 @@ local function release(keys, argv)
   return {'ok'}
 end
 
--- append: the relay's own step, kept to the fewest calls. `ordinal` counts the appends of one attempt
--- so that one whose reply was lost can be repeated. They begin anew with each attempt, under the same
--- fence: one that was on its way while its attempt was given up must not pass for the next one's.
+-- One piece of one interview; see `append`. Written out: this runs for each word of each interview.
+local function append_one(meta_key, log_key, now, max_log, fence, ordinal, handle, hears, body)
+  local meta = redis.call('HMGET', meta_key, 'fence', 'lease_until', 'ordinal', 'head', 'running')
+  if meta[1] ~= fence or (tonumber(meta[2]) or 0) <= now then
+    return false
+  end
+  local turn, attempt = string.match(body, DELTA)
+  if turn and turn .. ':' .. attempt ~= meta[5] then
+    return false
+  end
+  local known, given = tonumber(meta[3]), tonumber(ordinal)
+  if given <= known then
+    return {meta[4]}
+  end
+  if given ~= known + 1 then
+    return false
+  end
+  local id = follow(meta[4], body)
+  redis.call('XADD', log_key, id, 'e', body)
+  redis.call('HSET', meta_key, 'head', id, 'ordinal', ordinal, 'handle', handle)
+  if given % 64 == 0 then
+    trim_log(log_key, id, redis.call('HGET', meta_key, 'open_from'), tonumber(max_log))
+  end
+  if hears == '0' or redis.call('PUBSUB', 'NUMSUB', meta_key)[2] ~= 1 then
+    redis.call('PUBLISH', meta_key, 'e' .. id)
+  end
+  return id
+end
+
+-- append: the relay's own step, for as many interviews as have something to say: a call costs Redis as
+-- much as what is done in it. Each piece stands for itself; one whose keys are damaged stops no other.
+-- `ordinal` counts the appends of one attempt so that one whose reply was lost can be repeated. They
+-- begin anew with each attempt, under the same fence: one that was on its way while its attempt was
+-- given up must not pass for the next one's.
 -- `hears` is 1 where the caller itself hears the interview's notifications, else 0: where it is the one
 -- listener, its own words are told to nobody. None counted proves nothing: after a planned switch they
 -- may listen at the old primary, which passes on what is published here.
--- ARGV max_log, fence, ordinal, handle, hears, body  ->  ok, id | repeated, head | fenced
+-- KEYS meta and log of each, ARGV max_log, then fence, ordinal, handle, hears, body of each
+-- -> for each: id | {head}, it was there | nil, fenced | an error
 local function append(keys, argv)
-  local meta = meta_of(keys, 'fence', 'lease_until', 'ordinal', 'head', 'open_from', 'running')
-  local turn, attempt = string.match(argv[6], DELTA)
-  if turn and turn .. ':' .. attempt ~= meta.running then
-    return {'fenced'}
+  local now, answers = now_ms(), {}
+  for i = 1, #keys / 2 do
+    local at = 5 * i - 3
+    local done, answer = pcall(append_one, keys[2 * i - 1], keys[2 * i], now, argv[1], argv[at], argv[at + 1],
+      argv[at + 2], argv[at + 3], argv[at + 4])
+    if not done and type(answer) == 'string' then
+      answer = redis.error_reply('ERR ' .. answer) -- not one of Redis's own, which are tables
+    end
+    answers[i] = answer
   end
-  if not holds_lease(meta, argv[2], now_ms()) then
-    return {'fenced'}
-  end
-  local ordinal = tonumber(meta.ordinal)
-  if tonumber(argv[3]) <= ordinal then
-    return {'repeated', meta.head}
-  end
-  if tonumber(argv[3]) ~= ordinal + 1 then
-    return {'fenced'}
-  end
-  local id = write_log(keys, meta.head, {argv[6]})[1]
-  redis.call('HSET', keys[META], 'head', id, 'ordinal', argv[3], 'handle', argv[4])
-  if ordinal % 64 == 63 then
-    trim_log(keys, id, meta.open_from, tonumber(argv[1]))
-  end
-  if argv[5] == '0' or redis.call('PUBSUB', 'NUMSUB', channel(keys))[2] ~= 1 then
-    redis.call('PUBLISH', channel(keys), 'e' .. id)
-  end
-  return {'ok', id}
+  return answers
 end
 
 register('acquire', acquire, {'allow-oom'})

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from protocol.ids import ORIGIN
+from protocol.ids import ORIGIN, EventId
 from storage.errors import BadDataError
-from storage.live import Appended, Fenced, State, partition_of
+from storage.live import Appended, Entry, Fenced, State, partition_of
 from storage.redis import keys, library
 from storage.redis.replies import library_name
 from storage.redis.store import RedisStore
@@ -128,11 +128,37 @@ async def test_a_damaged_interview_does_not_stop_the_others(real: RedisBackend) 
     results = await store.append([piece(damaged, 1), piece(sound, 1, name=OTHER)])
     assert isinstance(results[0], Fenced)
     assert isinstance(results[1], Appended)
+    await real.raw.hset(keys.interview_keys(NAME)[0], "head", "1-1")
+    await real.raw.delete(keys.interview_keys(NAME)[1])
+    await real.raw.set(keys.interview_keys(NAME)[1], "x")
+    results = await store.append([piece(damaged, 1), piece(sound, 2, name=OTHER)])
+    assert isinstance(results[0], Fenced)
+    assert isinstance(results[1], Appended)
     await real.raw.delete(keys.interview_keys(NAME)[0])
     await real.raw.set(keys.interview_keys(NAME)[0], "x")
     assert await store.renew([(NAME, damaged), (OTHER, sound)], LONG_MS) == [False, True]
     with pytest.raises(BadDataError):
         await store.load(NAME)
+
+
+async def test_more_appends_than_one_call_takes_are_answered_in_their_order(
+    real: RedisBackend,
+) -> None:
+    store = real.store()
+    await started(store)
+    fence = (await acquired(store)).fence
+    pieces = [piece(fence, ordinal) for ordinal in range(1, 151)]
+    heads: list[EventId] = []
+    for one, result in zip(pieces, await store.append(pieces), strict=True):
+        assert isinstance(result, Appended)
+        assert result.entry == Entry(result.head, one.body)
+        heads.append(result.head)
+    assert [head.seq - heads[0].seq for head in heads] == list(range(150))
+    again = await store.append([*pieces[-70:], piece("0:nobody", 151), piece(fence, 151)])
+    assert again[:70] == [Appended(heads[-1], None)] * 70
+    assert isinstance(again[70], Fenced)
+    assert isinstance(again[71], Appended)
+    assert again[71].head.seq == heads[-1].seq + 1
 
 
 async def test_a_session_of_another_form_is_bad_data(real: RedisBackend) -> None:

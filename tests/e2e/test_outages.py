@@ -5,10 +5,11 @@ import contextlib
 import re
 import signal
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
+import hiredis
 import pytest
 import redis.asyncio as redis
 
@@ -189,15 +190,26 @@ class Writes:
         self.taken = self.refused = 0
 
     def answered(self, name: str, values: Sequence[bytes], reply: bytes) -> None:
-        fences = [value for value in values if FENCE.search(value)]
-        if name not in ("append", "finish") or not fences:
-            return
-        fence = FENCE.search(fences[0])
-        assert fence is not None
-        self.fences.add(fence[0])
-        if fence[0] in self.stale:
-            self.refused += b"fenced" in reply
-            self.taken += b"fenced" not in reply
+        for fence, refused in _fenced_writes(name, values, reply):
+            self.fences.add(fence)
+            if fence in self.stale:
+                self.refused += refused
+                self.taken += not refused
+
+
+def _fenced_writes(
+    name: str, values: Sequence[bytes], reply: bytes
+) -> Generator[tuple[bytes, bool]]:
+    """Find the writes of one call: under which fence, and whether it was refused."""
+    if name == "finish":
+        fences = [found[0] for value in values if (found := FENCE.search(value))]
+        yield from ((fence, b"fenced" in reply) for fence in fences[:1])
+    elif name == "append":
+        reader = hiredis.Reader()
+        reader.feed(reply)
+        arguments = values[3 + int(values[2]) :]
+        for fence, answer in zip(arguments[1::5], reader.gets(), strict=True):
+            yield fence, answer is None
 
 
 async def test_an_instance_that_was_stopped_writes_nothing_when_it_wakes(tmp_path: Path) -> None:
