@@ -3,15 +3,17 @@
 Provider-side storage is refused in so many words: both APIs may store by default.
 """
 
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
 from msgspec import Struct
+from openai import AsyncAPIResponse
 
 from ai.assessor.replies import SCHEMA
 from ai.chunks import ChatUsage, ErrorBody, ResponsesUsage, Usage
 from ai.failures import CallFailedError, Remedy
-from ai.provider import Opening, Prompt, open_client
+from ai.provider import Prompt, open_client
 from ai.settings import AiSettings
 
 WholeApi = Literal["chat", "responses"]
@@ -219,7 +221,7 @@ def read_responses(body: bytes) -> Completion:
     return Completion(text=text, cut=read.status == "incomplete", usage=usage)
 
 
-async def _whole(opening: Opening) -> bytes:
+async def _whole(opening: AbstractAsyncContextManager[AsyncAPIResponse[Any]]) -> bytes:
     body = bytearray()
     async with opening as response:
         async for chunk in response.iter_bytes():
