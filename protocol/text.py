@@ -24,6 +24,11 @@ class Joiner:
     def __init__(self) -> None:
         self._held = ""
 
+    @property
+    def holds(self) -> bool:
+        """Whether half of a pair is held back."""
+        return bool(self._held)
+
     def feed(self, piece: str) -> str:
         """Return the part of the text so far that may be logged now (perhaps nothing)."""
         if not self._held and piece.isascii():

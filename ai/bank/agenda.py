@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 from itertools import chain
-from typing import get_args
+from typing import NamedTuple, get_args
 
 from ai.bank.entries import Bank, Question
 from ai.bank.roles import families_of
@@ -56,24 +56,46 @@ class _Fit:
 
     def __init__(self, interview_id: str, plan: Plan) -> None:
         self._interview_id = interview_id
-        self._families = families_of(plan.role)
-        self._difficulty = _DIFFICULTIES.index(plan.difficulty)
-        self._level = _LEVELS.index(plan.level)
-        self._wanted = _words(" ".join(plan.competencies))
-
-    def __call__(self, question: Question) -> _Fitness:
-        return (
-            self._foreignness(question),
-            abs(_DIFFICULTIES.index(question.difficulty) - self._difficulty),
-            min((abs(_LEVELS.index(level) - self._level) for level in question.levels), default=0),
-            self._wanted.isdisjoint(_words(question.competency)),
-            rank(self._interview_id, question.id),
+        self._profile = _Profile(
+            families_of(plan.role),
+            _DIFFICULTIES.index(plan.difficulty),
+            _LEVELS.index(plan.level),
+            _words(" ".join(plan.competencies)),
         )
 
-    def _foreignness(self, question: Question) -> int:
-        if not question.roles:
-            return 1
-        return 2 if self._families.isdisjoint(question.roles) else 0
+    def __call__(self, question: Question) -> _Fitness:
+        of = (question.roles, question.difficulty, question.levels, question.competency)
+        return (*_distance(self._profile, *of), rank(self._interview_id, question.id))
+
+
+class _Profile(NamedTuple):
+    """What a plan looks for in questions."""
+
+    families: frozenset[str]
+    difficulty: int
+    level: int
+    wanted: frozenset[str]
+
+
+@lru_cache(maxsize=32_768)
+def _distance(
+    profile: _Profile,
+    roles: tuple[str, ...],
+    difficulty: Difficulty,
+    levels: tuple[Level, ...],
+    competency: str,
+) -> tuple[int, int, int, bool]:
+    """Return how far a question is from a profile, in the order of what counts.
+
+    Many plans have the same one, and each is compared with the whole bank.
+    """
+    foreign = profile.families.isdisjoint(roles)
+    return (
+        2 * foreign if roles else 1,
+        abs(_DIFFICULTIES.index(difficulty) - profile.difficulty),
+        min((abs(_LEVELS.index(level) - profile.level) for level in levels), default=0),
+        profile.wanted.isdisjoint(_words(competency)),
+    )
 
 
 def _taking_turns(groups: list[list[Question]]) -> Iterable[Question]:
