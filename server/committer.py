@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from protocol.codec import event_body
 from protocol.events import TurnDelta
+from protocol.ids import EventId
 from server.clock import Clock
 from server.hub import Hub
 from storage.errors import BadDataError, StorageError
@@ -58,6 +59,9 @@ class Relay:
         self._error: Exception | None = None
         self.due = 0.0
         self.since = 0.0
+        self.head: EventId | None = None
+        """Where the log held the last piece. The next one follows it unless its number tells that
+        another event came in between: under this fence only this relay counts the ordinals on."""
 
     @property
     def fresh(self) -> bool:
@@ -104,9 +108,10 @@ class Relay:
             self._flying = replace(self._flying, hears=hears)
         return self._flying
 
-    def settle(self, now: float) -> bool:
-        """Note that the append in flight is in the log; tell whether more waits."""
+    def settle(self, head: EventId, now: float) -> bool:
+        """Note that the append in flight is in the log, at ``head``; tell whether more waits."""
         self._flying = None
+        self.head = head
         self.due = now + PACE_S
         if not self._waiting:
             self._idle.set()
@@ -213,10 +218,10 @@ class Committer:
             self._give_up(relay, FencedError())
             return
         if result.entry is not None:
-            self._hub.add(relay.interview_id, (result.entry,))
+            self._hub.add(relay.interview_id, (result.entry,), relay.head)
         else:
             self._hub.hear(relay.interview_id, f"e{result.head}")  # its own notice may be none
-        if not relay.settle(now):
+        if not relay.settle(result.head, now):
             self._ready.pop(relay, None)
 
     def _postpone(self, relays: list[Relay], error: StorageError) -> None:

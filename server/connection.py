@@ -344,6 +344,11 @@ class Connection:
             _log.exception("socket not woken", interview=self._interview_id)
             self.abort(Close.INTERNAL)
 
+    def reach(self, head: EventId) -> None:
+        """See `Watcher.reach`."""
+        if not self._outlet.rests_at(head):
+            self.wake()
+
     def stored(self, covered: EventId) -> None:
         """See `Watcher.stored`."""
         self._outlet.cover(covered)

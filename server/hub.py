@@ -45,6 +45,9 @@ class Watcher(Protocol):
     def wake(self) -> None:
         """There may be something new in the log."""
 
+    def reach(self, head: EventId) -> None:
+        """The log ends at ``head``, as a pulse has just seen."""
+
     def stored(self, covered: EventId) -> None:
         """PostgreSQL has everything up to ``covered``."""
 
@@ -84,13 +87,16 @@ class Topic:
         self._framed: dict[Encoding, Framed] = {}
         """The last delta that was sent, encoded once for all sockets."""
 
-    def add(self, entries: Sequence[Entry]) -> None:
-        """Take entries that the log has acknowledged to a commit made on this instance."""
+    def add(self, entries: Sequence[Entry], behind: EventId | None = None) -> None:
+        """Take entries that the log has acknowledged to a commit made on this instance.
+
+        ``behind`` is an id that they are known to follow, unless another came in between.
+        """
         if not entries:
             return
         first = entries[0]
-        if self._ring and self._ring[-1].id.after(first.body) != first.id:
-            # Others wrote in between, or Redis lost what came before: this is no continuation.
+        if self._ring and not _continues(self._ring[-1].id, first, behind):
+            # Others wrote in between, or Redis lost what came before.
             self._ring.clear()
         self._ring.extend(entries)
         head = entries[-1].id
@@ -150,7 +156,8 @@ class Topic:
                 watcher.lost()
             return
         self.head = pulse.head
-        self._wake()
+        for watcher in tuple(self.watchers):
+            watcher.reach(pulse.head)
         self.cover(pulse.stored)
         for slot, number in pulse.sockets.items():
             for watcher in tuple(self.watchers):
@@ -187,6 +194,12 @@ class Topic:
 
 
 _partials = msgspec.json.Decoder(PartialHeard)
+
+
+def _continues(last: EventId, entry: Entry, behind: EventId | None) -> bool:
+    if last is behind and entry.id.seq == last.seq + 1:
+        return True  # the sum of every word would be found twice: Redis has just made it
+    return last.after(entry.body) == entry.id
 
 
 def _tell(watcher: Watcher, kind: str, content: str) -> None:
@@ -253,11 +266,13 @@ class Hub:
         """Tell whether the interview's notifications reach this instance."""
         return self._notifier.hears(interview_id)
 
-    def add(self, interview_id: str, entries: Sequence[Entry]) -> None:
-        """Take entries that the log has acknowledged to a commit made on this instance."""
+    def add(
+        self, interview_id: str, entries: Sequence[Entry], behind: EventId | None = None
+    ) -> None:
+        """See `Topic.add`."""
         topic = self._topics.get(interview_id)
         if topic is not None:
-            topic.add(entries)
+            topic.add(entries, behind)
 
     @contextmanager
     def expecting(self, interviews: Sequence[str]) -> Generator[None]:

@@ -107,8 +107,18 @@ class Outlet:
                 return
         self._wake.set()
 
+    def rests_at(self, head: EventId) -> bool:
+        """Whether all up to ``head`` was sent, and nothing is to be done."""
+        return self._rests and self._resting is not None and self._resting.position == head
+
+    @property
+    def _rests(self) -> bool:
+        return self._resting is not None and not self._wake.is_set()
+
     def say(self, message: Struct) -> None:
         """Send a control message, before any further event."""
+        if self._rests and self._said(message):
+            return  # to wake a task costs more
         self._controls.append(message)
         if len(self._controls) > CONTROLS_WAITING:
             self.close(Close.TOO_SLOW)
@@ -215,13 +225,18 @@ class Outlet:
     async def _send_controls(self) -> None:
         while self._controls:
             message = self._controls.popleft()
-            if not (isinstance(message, PartialHeard) and self._late(message)):
+            if not self._late(message):
                 await self.send(message)
         if self._verdict is not None:
             raise ClosedError(self._verdict)
 
-    def _late(self, heard: PartialHeard) -> bool:
-        return self._partials.closed(heard.utterance_id)
+    def _said(self, message: Struct) -> bool:
+        """Whether nothing is left to do about a control message."""
+        return self._late(message) or self._wire.send_now(encode(message, self._encoding))
+
+    def _late(self, message: Struct) -> bool:
+        """Whether it is a partial whose final is out already."""
+        return isinstance(message, PartialHeard) and self._partials.closed(message.utterance_id)
 
     async def _send_entries(self, entries: list[Entry]) -> None:
         if len(entries) == 1:

@@ -180,12 +180,23 @@ async def test_a_commit_that_fails_wakes_for_what_was_heard_meanwhile(known: int
 async def test_a_pulse_makes_good_for_what_nobody_was_told() -> None:
     it = Scene(known=3)
     it.topic.beat(Pulse(head=it.log[-1].id, stored=it.log[1].id, sockets={"candidate": 7}))
-    assert ("wake",) in it.watcher.calls
+    assert ("reach", it.log[-1].id) in it.watcher.calls
     assert ("stored", it.log[1].id) in it.watcher.calls
     assert ("joined", "candidate", 7) in it.watcher.calls
     assert await it.cursor.take() == it.log[3:]
     it.topic.beat(None)
     assert it.watcher.calls[-1] == ("lost",)
+
+
+async def test_what_is_known_to_follow_is_taken_unless_another_event_came_in_between() -> None:
+    it = Scene(known=3)
+    known = it.log[2].id
+    it.topic.add(it.log[3:4], known)
+    assert it.topic.after(known) == it.log[3:4]
+    beyond = Entry(EventId(it.log[3].id.seq + 2, 5), b"{}")
+    it.topic.add([beyond], it.log[3].id)
+    assert it.topic.after(known) is None
+    assert it.topic.after(beyond.id) == []
 
 
 async def test_a_topic_ends_with_its_last_socket() -> None:

@@ -282,7 +282,8 @@ def _answer(scene: Scene) -> None:
 
 
 def _control(scene: Scene) -> None:
-    scene.outlet.say(Error(code="x", message="y"))
+    scene.outlet.answer(accepted(scene.cursor.log[-1].id), scene.cursor.log[-1].id)
+    scene.outlet.say(Error(code="x", message="y"))  # not at once: the task is about to run
 
 
 def _cover(scene: Scene) -> None:
@@ -293,7 +294,7 @@ def _cover(scene: Scene) -> None:
     ("waits", "told"),
     [
         (_answer, ["turn.delta", "accepted"]),
-        (_control, ["error", "turn.delta"]),
+        (_control, ["error", "turn.delta", "accepted"]),
         (_cover, ["turn.delta", "stored"]),
     ],
 )
@@ -308,6 +309,61 @@ def test_a_delta_overtakes_nothing(waits: Callable[[Scene], None], told: list[st
         assert len(scene.wire.frames) == 1
         await moment()
         assert scene.wire.told()[1:] == told
+
+    scene.run(story)
+
+
+def test_a_control_message_leaves_at_once_unless_something_waits() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        scene.outlet.say(Error(code="before", message="y"))
+        await moment()
+        scene.outlet.say(Error(code="now", message="y"))  # nothing is awaited
+        scene.wire.flowing.clear()
+        scene.outlet.say(Error(code="first", message="y"))
+        scene.outlet.say(Error(code="second", message="y"))
+        assert scene.wire.told("type", "code") == [
+            ("error", "before"),
+            ("live", None),
+            ("error", "now"),
+        ]
+        scene.wire.flowing.set()
+        scene.outlet.say(Error(code="third", message="y"))
+        await moment()
+        assert [code for (code,) in scene.wire.told("code")[3:]] == ["first", "second", "third"]
+
+    scene.run(story)
+
+
+def test_a_partial_whose_final_is_out_is_not_said_at_once_either() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        scene.cursor.add(SpeechRecorded(turn=2, utterance_id="u", revision=1, text="It"))
+        await moment()
+        scene.outlet.say(PartialHeard(utterance_id="u", revision=2, text="I"))
+        scene.outlet.say(PartialHeard(utterance_id="v", revision=1, text="A"))
+        assert scene.wire.told("type", "utterance_id")[-1] == PARTIAL_V
+        await moment()
+        assert ("speech.partial", "u") not in scene.wire.told("type", "utterance_id")
+
+    scene.run(story)
+
+
+def test_who_rests_at_the_head_needs_no_waking() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        head = scene.cursor.add(*deltas("ab"))
+        assert not scene.outlet.rests_at(head)  # nothing was sent yet
+        await moment()
+        assert scene.outlet.rests_at(head)
+        assert not scene.outlet.rests_at(EventId(head.seq, head.check + 1))
+        scene.outlet.cover(head)
+        assert not scene.outlet.rests_at(head)
+        await moment()
+        assert scene.outlet.rests_at(head)
 
     scene.run(story)
 
