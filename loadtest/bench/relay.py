@@ -10,7 +10,7 @@ from loadtest.bench.plan import Run
 from loadtest.bench.rounds import in_rounds
 from loadtest.bench.sides import Side, Speech
 
-SETTLE_S = 1.5
+SETTLE_S = 2.5
 
 
 async def measure(run: Run) -> None:
@@ -20,20 +20,24 @@ async def measure(run: Run) -> None:
 
 async def _side(name: str, number: int, run: Run) -> list[Cost]:
     costs: list[Cost] = []
+    for streams in sorted(run.plan.loads):
+        cost = await _load(name, number, streams, run)
+        costs.append(cost)
+        run.tell(_line(cost))
+        if not cost.carried:
+            break  # more will not be carried either
+    return costs
+
+
+async def _load(name: str, number: int, streams: int, run: Run) -> Cost:
+    """Measure one load on a server of its own: everybody's reply has just begun, and lasts."""
     speech = Speech(per_second=run.plan.per_second)
     async with sides.running(name, speech, run.ground) as side, crew(side.place) as clients:
-        there = 0
-        for streams in sorted(run.plan.loads):
-            await clients.open(streams - there)
-            await clients.speak(streams - there)
-            there = streams
-            cost = await reading(run, side, clients, round=number, streams=streams, there=streams)
-            costs.append(cost)
-            run.tell(_line(cost))
-            if not cost.carried:
-                break  # more will not be carried either
+        await clients.open(streams)
+        await clients.speak(streams)
+        cost = await reading(run, side, clients, round=number, streams=streams, there=streams)
         run.wrong(name, clients.wrong)
-    return costs
+        return cost
 
 
 async def reading(
