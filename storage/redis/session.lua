@@ -1,6 +1,6 @@
 #!lua name=viva_@HASH@
 -- The live session's atomic steps. Each call touches the keys of one interview and of its partition,
--- which share a hash tag, so that it is one slot on a Cluster.
+-- which share a hash tag, so that it is one slot on a Cluster; but for `append`, which is for many.
 --
 -- Every step can be repeated: a command by its id, an append by its ordinal, an acquisition by its
 -- nonce, a commit by the version it expects. A caller whose reply was lost asks again.

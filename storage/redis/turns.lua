@@ -66,14 +66,17 @@ local function append_one(meta_key, log_key, now, max_log, fence, ordinal, handl
   if turn and turn .. ':' .. attempt ~= meta[5] then
     return false
   end
-  local known, given = tonumber(meta[3]), tonumber(ordinal)
+  local known, given, head = tonumber(meta[3]), tonumber(ordinal), meta[4]
+  if not string.find(head or '', '^%d+%-%d+$') then
+    error('the head of the log is damaged')
+  end
   if given <= known then
-    return {meta[4]}
+    return {head}
   end
   if given ~= known + 1 then
     return false
   end
-  local id = follow(meta[4], body)
+  local id = follow(head, body)
   redis.call('XADD', log_key, id, 'e', body)
   redis.call('HSET', meta_key, 'head', id, 'ordinal', ordinal, 'handle', handle)
   if given % 64 == 0 then
@@ -83,6 +86,15 @@ local function append_one(meta_key, log_key, now, max_log, fence, ordinal, handl
     redis.call('PUBLISH', meta_key, 'e' .. id)
   end
   return id
+end
+
+-- What pcall caught, as a reply: Redis's own errors, texts or tables, begin with a code.
+local function failure(caught)
+  local text = type(caught) == 'table' and caught.err or tostring(caught)
+  if not string.find(text, '^%u+ ') then
+    text = 'ERR ' .. text
+  end
+  return redis.error_reply(text)
 end
 
 -- append: the relay's own step, for as many interviews as have something to say: a call costs Redis as
@@ -101,10 +113,7 @@ local function append(keys, argv)
     local at = 5 * i - 3
     local done, answer = pcall(append_one, keys[2 * i - 1], keys[2 * i], now, argv[1], argv[at], argv[at + 1],
       argv[at + 2], argv[at + 3], argv[at + 4])
-    if not done and type(answer) == 'string' then
-      answer = redis.error_reply('ERR ' .. answer) -- not one of Redis's own, which are tables
-    end
-    answers[i] = answer
+    answers[i] = done and answer or not done and failure(answer)
   end
   return answers
 end

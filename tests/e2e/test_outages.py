@@ -208,8 +208,10 @@ def _fenced_writes(
         reader = hiredis.Reader()
         reader.feed(reply)
         arguments = values[3 + int(values[2]) :]
-        for fence, answer in zip(arguments[1::5], reader.gets(), strict=True):
-            yield fence, answer is None
+        answers: list[Any] | Exception = reader.gets()
+        if isinstance(answers, list):  # else all of the call was refused
+            for fence, answer in zip(arguments[1::5], answers, strict=True):
+                yield fence, answer is None or isinstance(answer, Exception)
 
 
 async def test_an_instance_that_was_stopped_writes_nothing_when_it_wakes(tmp_path: Path) -> None:
