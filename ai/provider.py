@@ -16,7 +16,7 @@ import openai
 import structlog
 from msgspec import Struct
 from msgspec.structs import replace
-from openai import AsyncOpenAI, AsyncStream, DefaultAioHttpClient
+from openai import AsyncOpenAI, DefaultAioHttpClient
 
 from ai.chunks import ChatReader, Reader, ResponsesReader
 from ai.failures import BROKEN
@@ -219,17 +219,14 @@ class Provider:
         return await self._streamed(self._client.post, "/responses", body=body)
 
     async def _streamed(
-        self, method: Callable[..., Awaitable[AsyncStream[object]]], path: str, **options: Any
+        self, method: Callable[..., Awaitable[httpx2.Response]], path: str, **options: Any
     ) -> httpx2.Response:
-        """Make a request by the client's general methods.
+        """Make a request by the client's general methods; its answer comes as it is.
 
         Those that know an endpoint take a millisecond longer: they compare all of the body with its
-        types. What is sent is the same.
+        types.
         """
-        stream = await method(
-            path, cast_to=object, stream=True, stream_cls=AsyncStream[object], **options
-        )
-        return stream.response
+        return await method(path, cast_to=httpx2.Response, stream=True, **options)
 
 
 @asynccontextmanager

@@ -77,7 +77,7 @@ class _Profile(NamedTuple):
     wanted: frozenset[str]
 
 
-@lru_cache(maxsize=32_768)
+@lru_cache(maxsize=8_192)
 def _distance(
     profile: _Profile,
     roles: tuple[str, ...],
