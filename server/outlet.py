@@ -10,6 +10,7 @@ from collections import deque
 from typing import Protocol
 
 import msgspec
+import structlog
 from msgspec import Struct
 
 from protocol.closes import Close
@@ -30,6 +31,7 @@ SEND_STALL_S = 10.0
 """A send that does not end for so long means that the client does not read."""
 READ_PATIENCE_S = 30.0
 """How long a socket stays open while Redis cannot be read."""
+_log = structlog.get_logger()
 _REPORT = b'{"type":"report.'
 _ENDED = b'{"type":"interview.ended"'
 _SPOKEN = (b'{"type":"turn.started"', b'{"type":"speech.recorded"')
@@ -117,8 +119,11 @@ class Outlet:
 
     def say(self, message: Struct) -> None:
         """Send a control message, before any further event."""
-        if self._rests and self._said(message):
-            return  # to wake a task costs more
+        try:
+            if self._rests and self._said(message):
+                return  # to wake a task costs more
+        except Exception:  # noqa: BLE001  # whoever says it speaks to many: the task meets it again
+            _log.warning("control message left to the task")
         self._controls.append(message)
         if len(self._controls) > CONTROLS_WAITING:
             self.close(Close.TOO_SLOW)
@@ -172,7 +177,8 @@ class Outlet:
             ClosedError: the socket is to be closed.
         """
         live = False
-        self._partials = partials or self._partials
+        if partials is not None:
+            self._partials = partials
         while True:
             self._wake.clear()
             if self._controls or self._verdict is not None:
