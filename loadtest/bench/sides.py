@@ -79,7 +79,7 @@ VIVA_MOST_STREAMS = 1_000
 class Speech(Struct, frozen=True, kw_only=True):
     """How the provider speaks. A reply, half of ``tokens`` at least, outlasts any measurement.
 
-    viva cuts one at 4,000 characters, 400 of its stamps: `seconds` of a reading have to fit in.
+    viva cuts one at 4,000 characters, 400 of its stamps: a reading has to fit in; see `LONGEST_S`.
     """
 
     tokens: int = 30_000
