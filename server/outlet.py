@@ -31,10 +31,11 @@ SEND_STALL_S = 10.0
 """A send that does not end for so long means that the client does not read."""
 READ_PATIENCE_S = 30.0
 """How long a socket stays open while Redis cannot be read."""
-_log = structlog.get_logger()
 _REPORT = b'{"type":"report.'
 _ENDED = b'{"type":"interview.ended"'
 _SPOKEN = (b'{"type":"turn.started"', b'{"type":"speech.recorded"')
+
+_log = structlog.get_logger()
 
 
 class _Started(Struct, frozen=True, tag="turn.started"):
@@ -111,19 +112,16 @@ class Outlet:
 
     def rests_at(self, head: EventId) -> bool:
         """Whether all up to ``head`` was sent, and nothing is to be done."""
-        return self._rests and self._resting is not None and self._resting.position == head
-
-    @property
-    def _rests(self) -> bool:
-        return self._resting is not None and not self._wake.is_set()
+        resting = self._resting
+        return resting is not None and not self._wake.is_set() and resting.position == head
 
     def say(self, message: Struct) -> None:
         """Send a control message, before any further event."""
         try:
-            if self._rests and self._said(message):
+            if self._resting is not None and not self._wake.is_set() and self._said(message):
                 return  # to wake a task costs more
-        except Exception:  # noqa: BLE001  # whoever says it speaks to many: the task meets it again
-            _log.warning("control message left to the task")
+        except Exception as error:  # noqa: BLE001  # who speaks to many goes on: the task meets it
+            _log.warning("control message left to the task", error=type(error).__name__)
         self._controls.append(message)
         if len(self._controls) > CONTROLS_WAITING:
             self.close(Close.TOO_SLOW)

@@ -77,9 +77,9 @@ VIVA_MOST_STREAMS = 1_000
 
 
 class Speech(Struct, frozen=True, kw_only=True):
-    """How the provider speaks. A reply, half of ``tokens`` at least, outlasts any measurement.
+    """How the provider speaks: replies of half of ``tokens`` at least, which outlast any reading.
 
-    viva cuts one at 4,000 characters, 400 of its stamps: a reading has to fit in; see `LONGEST_S`.
+    viva cuts its own at 4,000 characters, 400 stamps; see `LONGEST_S`.
     """
 
     tokens: int = 30_000
