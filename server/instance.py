@@ -311,6 +311,7 @@ class Instance:
             self.worker.run(),
             self.batcher.run(),
             self.writer.run(),
+            self.sweeper.outboxes(),
             self.book.run(),
             self.budgets.run(),
             self.caching.run(),

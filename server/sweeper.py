@@ -18,7 +18,7 @@ from protocol.machine import Ticked, next_tick
 from server.clock import Clock
 from server.sessions import Sessions
 from storage.errors import ErasedError, MissingError, StorageError
-from storage.live import LiveStore, State
+from storage.live import Due, LiveStore, State
 
 SWEEP_S = 0.2
 LIMIT = 64
@@ -67,28 +67,41 @@ class Sweeper:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._work())
             while True:
-                await asyncio.sleep(SWEEP_S * (0.75 + self._clock.random() / 2))
-                await self._sweep()
+                due = await self._next()
+                for interview_id in due.leases:
+                    self._followers.run(interview_id)
+                self._empty(due)
+                self._timers = due.timers
+                if due.timers:
+                    self._found.set()
 
-    async def _sweep(self) -> None:
-        """Look once. An outage is logged when it begins; the next sweep tries again."""
-        try:
-            due = await self._store.due(LIMIT)
-        except StorageError as error:
-            if not self._down:
-                _log.warning("sweep failed", error=type(error).__name__)
-            self._down = True
-            return
-        self._down = False
-        for interview_id in due.leases:
-            self._followers.run(interview_id)
+    async def outboxes(self) -> None:
+        """Sweep for outboxes alone, for ever: in a process that runs no turns and no timers.
+
+        What another one had begun to store when it died is noticed by nobody else there.
+        """
+        while True:
+            self._empty(await self._next())
+
+    async def _next(self) -> Due:
+        """Look until Redis answers. An outage is logged when it begins."""
+        while True:
+            await asyncio.sleep(SWEEP_S * (0.75 + self._clock.random() / 2))
+            try:
+                due = await self._store.due(LIMIT)
+            except StorageError as error:
+                if not self._down:
+                    _log.warning("sweep failed", error=type(error).__name__)
+                self._down = True
+            else:
+                self._down = False
+                return due
+
+    def _empty(self, due: Due) -> None:
         for partition in due.outboxes:
             self._followers.store(partition)
         if self._backlog is not None:
             self._backlog(len(due.outboxes))
-        self._timers = due.timers
-        if due.timers:
-            self._found.set()
 
     async def _work(self) -> None:
         """Work through the due timers, all that one sweep found before those of a later one."""

@@ -15,6 +15,8 @@ from protocol.commands import AnswerSubmit, Consent, DurableCommand, InterviewSt
 from protocol.machine import Finished, Received, transition
 from server.clock import SystemClock
 from server.embedded import PostgresServer
+from server.instance import Instance
+from server.settings import read_settings
 from server.writer import Writer
 from storage.commits import commit_of
 from storage.errors import ErasedError
@@ -153,6 +155,16 @@ async def test_a_lost_redis_is_rebuilt_from_what_was_stored(scene: Scene, redis_
         "Q3: 🎤?",
         "A3: größer",
     ]
+
+
+async def test_a_worker_alone_stores_what_another_left_in_an_outbox(
+    scene: Scene, redis_url: str, database_url: str
+) -> None:
+    name = await scene.interview()
+    assert not await scene.stored(name)
+    settings = {"REDIS_URL": redis_url, "DATABASE_URL": database_url, "VIVA_JWT_SECRET": "s" * 32}
+    async with Instance(read_settings(settings)).working():
+        await scene.all_stored([name], within_s=10)
 
 
 _PROMOTED = (
