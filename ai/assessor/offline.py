@@ -2,13 +2,16 @@
 
 Whoever cannot understand an answer must not rate it. It says so in every rationale, quotes the
 sentences in which it found something, and names what it did not find. Pace and fillers are no
-matter of an assessment; they are told in practice only.
+matter of an assessment; they are told in practice only. Where the extra ``embeddings`` is
+installed, it also points to the sentences that come nearest to the points of a good answer.
 """
 
-from collections.abc import Iterator, Sequence
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
 
 from ai.assessor.case import Case, answer_case, communication_case
 from ai.assessor.judging import SHORT_WORDS, nothing_said, offline_caveats
+from ai.assessor.nearness import Nearness, load_nearness, points_of
 from ai.assessor.ports import RatingRequest
 from ai.assessor.replies import Sample
 from ai.assessor.signals import Signals, read_signals
@@ -23,6 +26,8 @@ LONG_WORDS = 450
 """About three minutes of speech."""
 PACES = (100, 180)
 """Words a minute that are comfortable to follow."""
+POINT, SENTENCE = 60, 80
+"""Code points of a point and of a sentence near to it that are shown."""
 
 _SHOWN: tuple[StarPart, ...] = ("action", "result", "task", "situation")
 """Which parts are quoted first."""
@@ -42,6 +47,9 @@ class OfflineAssessor:
 
     method: Method = "offline"
 
+    def __init__(self, load: Callable[[], Nearness | None] = load_nearness) -> None:
+        self._load = load
+
     async def rate(self, request: RatingRequest) -> Rating:
         """See `Assessor.rate`."""
         case = answer_case(request)
@@ -49,13 +57,15 @@ class OfflineAssessor:
             return nothing_said(case, self.method)
         signals = read_signals(case)
         english = signals.english
+        # In a thread: the first time a file of 16 MB is read.
+        near = await asyncio.to_thread(self._near, case, signals) if english else ()
         story = english and case.plan.type in _STORIES
         evidence = _evidence(signals) if english else ()
         return _feedback(
             case,
             evidence,
             star=tuple(part for part in _STAR if part in signals.star) if english else (),
-            found=_found(signals, english=english),
+            found=_found(signals, near, english=english),
             missing=_missing(signals, english=english, story=story),
         )
 
@@ -76,6 +86,14 @@ class OfflineAssessor:
 
     async def aclose(self) -> None:
         """See `Assessor.aclose`."""
+
+    def _near(self, case: Case, signals: Signals) -> tuple[tuple[str, str], ...]:
+        """Return points of a good answer, and with each the sentence that comes nearest to it."""
+        nearness = self._load()
+        if nearness is None:
+            return ()
+        points, texts = points_of(case.question.anchors.five), signals.texts
+        return tuple((points[p], texts[s]) for p, s in nearness.pairs(points, texts))
 
 
 def _feedback(
@@ -110,7 +128,7 @@ def _evidence(signals: Signals) -> tuple[Evidence, ...]:
     return tuple(sorted(shown, key=lambda place: (place.turn, place.start)))
 
 
-def _found(signals: Signals, *, english: bool) -> Iterator[str]:
+def _found(signals: Signals, near: Sequence[tuple[str, str]], *, english: bool) -> Iterator[str]:
     words, sentences = _count(signals.words, "word"), _count(signals.sentences, "sentence")
     yield f"The answer has {words} in {sentences}."
     if not english:
@@ -123,7 +141,13 @@ def _found(signals: Signals, *, english: bool) -> Iterator[str]:
         f"{_count(signals.own, 'sentence')} in the first person, "
         f"{_count(signals.figures, 'sentence')} with a figure."
     )
-    if signals.terms and signals.covered:
+    if near:
+        pairs = (f"“{clip(said, SENTENCE)}” to “{clip(point, POINT)}”" for point, said in near)
+        yield (
+            f"Of your sentences come nearest to points of a good answer: {'; '.join(pairs)}. "
+            "Whether they make them, judge yourself: a small local model compared the words."
+        )
+    elif signals.terms and signals.covered:
         yield (
             f"Of {signals.terms} terms in the description of a good answer, {len(signals.covered)} "
             f"occur: {', '.join(signals.covered[:6])}."

@@ -49,7 +49,8 @@ class Signals(Struct, frozen=True, kw_only=True):
     english: bool
     """Whether the cues mean anything here: English is planned, and the words look like it."""
     words: int
-    sentences: int
+    texts: tuple[str, ...]
+    """The sentences."""
     figures: int
     own: int
     """Sentences in which the candidate acts."""
@@ -65,16 +66,21 @@ class Signals(Struct, frozen=True, kw_only=True):
     terms: int
     """How many of them there are."""
 
+    @property
+    def sentences(self) -> int:
+        """How many sentences there are."""
+        return len(self.texts)
+
 
 def read_signals(case: Case) -> Signals:
     """Count what there is to count in the answers of a case."""
     cues, sentences = load_cues(), tuple(islice(_sentences(case.answers), SENTENCES))
-    texts = [sentence.text for sentence in sentences]
+    texts = tuple(sentence.text for sentence in sentences)
     covered, terms = _coverage(case, " ".join(texts))
     return Signals(
         english=is_english(case.plan.language, texts),
         words=sum(map(words_in, texts)),
-        sentences=len(sentences),
+        texts=texts,
         figures=sum(_has_figure(text) for text in texts),
         own=sum(bool(_OWN.search(text)) for text in texts),
         team=sum(bool(_TEAM.search(text)) and not _OWN.search(text) for text in texts),
