@@ -67,7 +67,7 @@ class Sweeper:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._work())
             while True:
-                due = await self._next()
+                due = await self._next(LIMIT)
                 for interview_id in due.leases:
                     self._followers.run(interview_id)
                 self._empty(due)
@@ -81,14 +81,17 @@ class Sweeper:
         What another one had begun to store when it died is noticed by nobody else there.
         """
         while True:
-            self._empty(await self._next())
+            self._empty(await self._next(0))
 
-    async def _next(self) -> Due:
-        """Look until Redis answers. An outage is logged when it begins."""
+    async def _next(self, limit: int) -> Due:
+        """Look until Redis answers, for ``limit`` leases and timers of a partition at most.
+
+        An outage is logged when it begins.
+        """
         while True:
             await asyncio.sleep(SWEEP_S * (0.75 + self._clock.random() / 2))
             try:
-                due = await self._store.due(LIMIT)
+                due = await self._store.due(limit)
             except StorageError as error:
                 if not self._down:
                     _log.warning("sweep failed", error=type(error).__name__)

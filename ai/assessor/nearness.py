@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import structlog
@@ -22,16 +23,17 @@ if TYPE_CHECKING:
 LEAST = 0.2
 """A likeness (the cosine of two texts' vectors) below this is not worth showing."""
 MOST = 2
-"""So many pairs are shown: those that are most alike."""
+"""So many pairs at most are shown: those that are most alike."""
 POINT_WORDS = 3
 """A clause of fewer words is no point of its own."""
 
 _CLAUSE = re.compile(r"[,;:.]\s*(?:and\s+)?")
-_LACK = re.compile(r"\b(?:without|no|not|never|nothing|nobody|hardly|few|but)\b", re.IGNORECASE)
+_LACK = re.compile(r"(?:but|without|no|not|never|nothing|nobody|hardly|few)\b", re.IGNORECASE)
 _WEIGHTS = "weights/l2_supercat_256.safetensors"
 _TOKENIZER = "tokenizers/l2_supercat_tokenizer_config.json"
 
 _log = structlog.get_logger()
+_loading = Lock()
 
 
 class Pair(NamedTuple):
@@ -53,16 +55,18 @@ class WordVectors:
     """Texts as means of word vectors. ``rows`` has one for each token of ``tokenizer``."""
 
     def __init__(self, rows: "NDArray[np.floating]", tokenizer: "_Tokenizer") -> None:
+        if rows.ndim != 2 or len(rows) < tokenizer.get_vocab_size():
+            raise ValueError("the weights are not those of the tokenizer")
         self._rows = rows
         self._tokenizer = tokenizer
 
     def pairs(self, points: Sequence[str], sentences: Sequence[str]) -> list[Pair]:
-        """See `Nearness.pairs`. Takes some 0.1 ms a text."""
+        """See `Nearness.pairs`. Takes some 0.1 ms for a sentence of usual length."""
         if not points or not sentences:
             return []
-        likeness = self._vectors(points) @ self._vectors(sentences).T
+        likeness = self.likeness(points, sentences)
         pairs: list[Pair] = []
-        for place in likeness.argsort(axis=None, kind="stable")[::-1]:
+        for place in (-likeness).argsort(axis=None, kind="stable"):
             point, sentence = divmod(int(place), len(sentences))
             if likeness[point, sentence] < LEAST or len(pairs) == MOST:
                 break
@@ -70,7 +74,11 @@ class WordVectors:
                 pairs.append(Pair(point, sentence))
         return pairs
 
-    def _vectors(self, texts: Sequence[str]) -> "NDArray[np.float32]":
+    def likeness(self, points: Sequence[str], sentences: Sequence[str]) -> "NDArray[np.floating]":
+        """Return the cosine of each point's vector with each sentence's, a row for each point."""
+        return self._vectors(points) @ self._vectors(sentences).T
+
+    def _vectors(self, texts: Sequence[str]) -> "NDArray[np.floating]":
         import numpy as np  # noqa: PLC0415 - an extra
 
         vectors = np.zeros((len(texts), self._rows.shape[1]), np.float32)
@@ -79,8 +87,8 @@ class WordVectors:
         ):
             if encoded.ids:
                 vectors[place] = self._rows[encoded.ids].mean(axis=0, dtype=np.float32)
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True).astype(np.float32)
-        return vectors / np.maximum(lengths, np.float32(1e-9))
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        return vectors / np.maximum(lengths, 1e-9)
 
 
 class _Encoded(Protocol):
@@ -89,6 +97,8 @@ class _Encoded(Protocol):
 
 
 class _Tokenizer(Protocol):
+    def get_vocab_size(self) -> int: ...
+
     def encode_batch(
         self,
         input: Sequence[str],  # noqa: A002 - the library's name
@@ -97,9 +107,18 @@ class _Tokenizer(Protocol):
     ) -> Sequence[_Encoded]: ...
 
 
-@cache
 def load_nearness() -> Nearness | None:
     """Return the model, None where the extra is not installed or cannot be read. Takes 0.4 s once.
+
+    May be called in any thread; while one reads the model, the others wait for it.
+    """
+    with _loading:
+        return read_nearness()
+
+
+@cache
+def read_nearness() -> Nearness | None:
+    """Read the model; `load_nearness` is for any thread.
 
     The package's own loader looks for the tokenizer in another place than the package puts it, and
     sets up logging for the whole process; so its two files are read here.
@@ -114,12 +133,12 @@ def load_nearness() -> Nearness | None:
 
         rows = load_file(root / _WEIGHTS)["embedding.weight"]
         tokenizer = Tokenizer.from_file(str(root / _TOKENIZER))
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        return WordVectors(rows, tokenizer)
     except Exception as error:  # noqa: BLE001 - the tokenizer's library raises plain ones
         _log.warning("the extra “embeddings” cannot be read", error=type(error).__name__)
         return None
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    return WordVectors(rows, tokenizer)
 
 
 def points_of(anchor: str) -> list[str]:
@@ -128,5 +147,5 @@ def points_of(anchor: str) -> list[str]:
     return [
         clause
         for clause in clauses
-        if len(clause.split()) >= POINT_WORDS and not _LACK.search(clause)
+        if len(clause.split()) >= POINT_WORDS and not _LACK.match(clause)
     ]

@@ -3,11 +3,15 @@
 Whoever cannot understand an answer must not rate it. It says so in every rationale, quotes the
 sentences in which it found something, and names what it did not find. Pace and fillers are no
 matter of an assessment; they are told in practice only. Where the extra ``embeddings`` is
-installed, it also points to the sentences that come nearest to the points of a good answer.
+installed, it also points to sentences that come near to points of a good answer; that is right too
+seldom for anybody but the candidate to look at, so it is done in practice only.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import structlog
 
 from ai.assessor.case import Case, answer_case, communication_case
 from ai.assessor.judging import SHORT_WORDS, nothing_said, offline_caveats
@@ -26,8 +30,10 @@ LONG_WORDS = 450
 """About three minutes of speech."""
 PACES = (100, 180)
 """Words a minute that are comfortable to follow."""
-POINT, SENTENCE = 60, 80
+POINT, SAID = 60, 80
 """Code points of a point and of a sentence near to it that are shown."""
+
+_log = structlog.get_logger()
 
 _SHOWN: tuple[StarPart, ...] = ("action", "result", "task", "situation")
 """Which parts are quoted first."""
@@ -40,6 +46,13 @@ _ADVICE: dict[StarPart, str] = {
     "action": "say what you did, step by step, in the first person",
     "result": "say what came of it and how you know",
 }
+
+
+class Alike(NamedTuple):
+    """A point of a good answer, and a sentence of the answer that comes near to it."""
+
+    point: str
+    said: str
 
 
 class OfflineAssessor:
@@ -57,15 +70,19 @@ class OfflineAssessor:
             return nothing_said(case, self.method)
         signals = read_signals(case)
         english = signals.english
-        # In a thread: the first time a file of 16 MB is read.
-        near = await asyncio.to_thread(self._near, case, signals) if english else ()
+        alike: Sequence[Alike] = ()
+        if english and case.plan.mode == "practice":
+            # In a thread: the first time a file of 16 MB is read.
+            alike = await asyncio.to_thread(self._alike, case, signals)
+        found = tuple(_found(signals, english=english, terms=not alike))
+        room = PROSE - len(" ".join((NO_RATING, *found, "")))
         story = english and case.plan.type in _STORIES
         evidence = _evidence(signals) if english else ()
         return _feedback(
             case,
             evidence,
             star=tuple(part for part in _STAR if part in signals.star) if english else (),
-            found=_found(signals, near, english=english),
+            found=(*found, *_compared(alike, room)),
             missing=_missing(signals, english=english, story=story),
         )
 
@@ -87,13 +104,18 @@ class OfflineAssessor:
     async def aclose(self) -> None:
         """See `Assessor.aclose`."""
 
-    def _near(self, case: Case, signals: Signals) -> tuple[tuple[str, str], ...]:
+    def _alike(self, case: Case, signals: Signals) -> Sequence[Alike]:
         """Return points of a good answer, and with each the sentence that comes nearest to it."""
         nearness = self._load()
         if nearness is None:
             return ()
         points, texts = points_of(case.question.anchors.five), signals.texts
-        return tuple((points[p], texts[s]) for p, s in nearness.pairs(points, texts))
+        try:
+            pairs = nearness.pairs(points, texts)
+        except Exception as error:  # noqa: BLE001 - a library's; feedback comes without it
+            _log.warning("sentences could not be compared", error=type(error).__name__)
+            return ()
+        return tuple(Alike(points[pair.point], texts[pair.sentence]) for pair in pairs)
 
 
 def _feedback(
@@ -101,8 +123,8 @@ def _feedback(
     evidence: tuple[Evidence, ...],
     *,
     star: tuple[StarPart, ...],
-    found: Iterator[str],
-    missing: Iterator[str],
+    found: Iterable[str],
+    missing: Iterable[str],
 ) -> Rating:
     return Rating(
         question_id=case.question.question_id,
@@ -128,7 +150,7 @@ def _evidence(signals: Signals) -> tuple[Evidence, ...]:
     return tuple(sorted(shown, key=lambda place: (place.turn, place.start)))
 
 
-def _found(signals: Signals, near: Sequence[tuple[str, str]], *, english: bool) -> Iterator[str]:
+def _found(signals: Signals, *, english: bool, terms: bool) -> Iterator[str]:
     words, sentences = _count(signals.words, "word"), _count(signals.sentences, "sentence")
     yield f"The answer has {words} in {sentences}."
     if not english:
@@ -141,17 +163,26 @@ def _found(signals: Signals, near: Sequence[tuple[str, str]], *, english: bool) 
         f"{_count(signals.own, 'sentence')} in the first person, "
         f"{_count(signals.figures, 'sentence')} with a figure."
     )
-    if near:
-        pairs = (f"“{clip(said, SENTENCE)}” to “{clip(point, POINT)}”" for point, said in near)
-        yield (
-            f"Of your sentences come nearest to points of a good answer: {'; '.join(pairs)}. "
-            "Whether they make them, judge yourself: a small local model compared the words."
-        )
-    elif signals.terms and signals.covered:
+    if terms and signals.covered:
         yield (
             f"Of {signals.terms} terms in the description of a good answer, {len(signals.covered)} "
             f"occur: {', '.join(signals.covered[:6])}."
         )
+
+
+def _compared(alike: Sequence[Alike], room: int) -> Iterator[str]:
+    """Tell what is alike, as much as there is room for, and how often that is right."""
+    for most in range(len(alike), 0, -1):
+        pairs = (
+            f"“{clip(each.said, SAID)}” and “{clip(each.point, POINT)}”" for each in alike[:most]
+        )
+        told = (
+            "A small local model finds a sentence of yours and a point of a good answer alike, "
+            f"rightly in four cases of ten; judge yourself: {'; '.join(pairs)}."
+        )
+        if len(told) <= room:
+            yield told
+            return
 
 
 def _missing(signals: Signals, *, english: bool, story: bool) -> Iterator[str]:
