@@ -76,7 +76,8 @@ class Worker:
         self._archive = archive
         self._clock = clock
         self._meter = meter
-        self._consumer = consumer
+        self.consumer = consumer
+        """Whose jobs these are, as the queue names it."""
         self._slots = asyncio.Semaphore(at_once)
         self._down = False
 
@@ -96,7 +97,7 @@ class Worker:
         while True:
             self._book.placed.clear()
             try:
-                taken = await self._jobs.take(self._consumer, 1, IDLE_MS)
+                taken = await self._jobs.take(self.consumer, 1, IDLE_MS)
             except StorageError as error:
                 if not self._down:
                     _log.warning("no orders can be taken", error=type(error).__name__)
@@ -129,7 +130,7 @@ class Worker:
         while True:
             await asyncio.sleep(EXTEND_S)
             with contextlib.suppress(StorageError):
-                if not await self._jobs.extend(self._consumer, job):
+                if not await self._jobs.extend(self.consumer, job):
                     raise _LostError
 
     async def _end(self, job: Job) -> None:

@@ -43,7 +43,12 @@ async def _work(settings: Settings, signals: Signals) -> int:
     instance.on_failure = fail
     with signals.taken(over.set):
         async with instance.working():
-            _log.info("working", jobs=settings.worker_jobs, assessor=instance.assessor.method)
+            _log.info(
+                "working",
+                jobs=settings.worker_jobs,
+                assessor=instance.assessor.method,
+                consumer=instance.worker.consumer,
+            )
             await over.wait()
             await asyncio.gather(instance.book.drained(5.0), instance.budgets.drained(5.0))
     return 1 if failed else 0

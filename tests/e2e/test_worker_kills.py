@@ -1,7 +1,9 @@
 """`viva worker`, killed in the middle of its work: every rating once, none lost."""
 
 import asyncio
+import contextlib
 import itertools
+import json
 import os
 import random
 import signal
@@ -9,10 +11,12 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+import redis
 
 from loadtest.fakeopenai import FakeOpenAI, Options
 from loadtest.fakeopenai.batches import Fate
@@ -20,6 +24,7 @@ from loadtest.processes import SECRET, environment, migrate
 from protocol.scalars import Mode
 from protocol.session import Session
 from server.assessing.orders import OrderBook
+from storage.jobs import PRIORITIES
 from storage.postgres.archive import Archive
 from storage.redis.connect import connect
 from storage.redis.jobs import RedisJobs
@@ -28,6 +33,7 @@ from tests.support.ended import ANSWER, ended
 from tests.support.interviews import opened, rows_of
 
 pytestmark = pytest.mark.anyio
+_redis: Any = redis.Redis  # redis-py's commands are not typed strictly
 
 IN_BATCHES = {
     "VIVA_RATINGS": "batch",
@@ -49,6 +55,14 @@ class _Worker:
                 stdout=said,
                 stderr=said,
             )
+
+    @property
+    def consumer(self) -> str | None:
+        """Whose jobs are this worker's, once it works."""
+        for line in self._log.read_text().splitlines():
+            if '"working"' in line:
+                return json.loads(line)["consumer"]
+        return None
 
     def kill(self) -> None:
         self._process.send_signal(signal.SIGKILL)
@@ -78,6 +92,23 @@ class _Workers:
     def kill_one(self, place: int) -> None:
         self._workers[place].kill()
         self._workers[place] = self._start()
+
+    def kill_busy(self, in_hand: Callable[[str], int], draw: random.Random) -> int:
+        """Kill one in the middle of a job, some time after it took it; how many it had in hand."""
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            time.sleep(0.01)
+            place = draw.randrange(len(self._workers))
+            consumer = self._workers[place].consumer
+            if consumer is None or not in_hand(consumer):
+                continue
+            time.sleep(draw.uniform(0, 0.3))
+            if in_hand(consumer):
+                self.kill_one(place)
+                # Nobody else can have ended it: this is what the others have to find.
+                if held := in_hand(consumer):
+                    return held
+        raise AssertionError("no worker takes a job")
 
     def stop(self) -> None:
         assert [worker.stop() for worker in self._workers] == [0, 0]
@@ -114,17 +145,20 @@ async def _run(
         async with opened(database_url) as archive:
             sessions = await _ended(archive, interviews, "assessment" if batches else "practice")
         names = [session.interview_id for session in sessions]
-        # One batch would hold all of them, so they come by and by, behind a first one.
-        wave = -(-interviews // (kills + 1)) if batches else interviews
+        # They come by and by: one batch would hold all of them, and workers would be done too soon.
+        wave = -(-interviews // (kills + 1))
         await _order(jobs, sessions[:wave])
-        workers = _Workers(settings, directory)
+        workers, held = _Workers(settings, directory), 0
         try:
             async with asyncio.timeout(120):
                 while batches and not fake.batches.batches:  # noqa: ASYNC110 - in others' hands
                     await asyncio.sleep(0.1)
             for number in range(kills):
-                await asyncio.sleep(draw.uniform(2.0, 4.0))
-                workers.kill_one(number % 2)
+                if batches:
+                    await asyncio.sleep(draw.uniform(2.0, 4.0))
+                    workers.kill_one(number % 2)
+                else:
+                    held += await asyncio.to_thread(workers.kill_busy, _in_hand(redis_url), draw)
                 await _order(jobs, sessions[wave * (number + 1) :][:wave])
             async with asyncio.timeout(240):
                 while len(_reports(database_url)) < interviews:  # noqa: ASYNC110 - in others' hands
@@ -138,9 +172,10 @@ async def _run(
         paid = len(fake.bill.calls)
         sent = len(fake.batches.batches)
     rated = Counter(rows_of(database_url, "SELECT interview_id::text FROM ratings"))
-    print(f"{kills} kills, {interviews} interviews, {paid} calls paid, {sent} batches")  # noqa: T201
+    print(f"{kills} kills amid {held} jobs, {interviews} interviews, {paid} calls, {sent} batches")  # noqa: T201
     assert {name for (name,) in rated} == set(names)
     assert set(rated.values()) == {2}, "each answer once"
+    assert batches or 2 * interviews <= paid <= 2 * (interviews + held), "no other call twice"
     assert Counter(_reports(database_url)) == Counter(names)
     if batches:
         assert sent > 1
@@ -161,6 +196,22 @@ async def _order(jobs: RedisJobs, sessions: Sequence[Session]) -> None:
     book = OrderBook(jobs)
     for session in sessions:
         await book.consider(session)
+
+
+def _in_hand(redis_url: str) -> Callable[[str], int]:
+    """Tells how many jobs a consumer has taken and not ended, as the queue knows it."""
+    client = _redis.from_url(redis_url)
+
+    def count(consumer: str) -> int:
+        held = 0
+        for priority in PRIORITIES:
+            with contextlib.suppress(redis.ResponseError):  # nobody took one of these yet
+                found = client.xpending(f"viva:{{jobs}}:{priority}", "workers")
+                named = {each["name"]: each["pending"] for each in found["consumers"]}
+                held += named.get(consumer.encode(), 0)
+        return held
+
+    return count
 
 
 async def _idle(jobs: RedisJobs) -> bool:
