@@ -139,6 +139,7 @@ class ModelAttempt:
                 hold=held.hold,
                 slot=held.slot,
             ),
+            estimates=model.ledger.estimates,
             input_size=prompt.size,
             output_tokens=held.output_tokens or model.settings.max_output_tokens,
             until=self._until,

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from ai.budget import Hold
 from ai.chunks import Usage
+from ai.estimates import Estimates
 from ai.gate import Slot
 from ai.ports import Clock, LedgerSink
 from ai.prices import Price, dearest, price_of
@@ -128,6 +129,8 @@ class Ledger:
         self.price = price_of(model, prices)
         self.assumed = self.price or dearest(prices)
         """What budgets go by: a model without a price counts like the dearest."""
+        self.estimates = Estimates()
+        """What calls come to whose usage is not told."""
 
     def begin(
         self,

@@ -4,13 +4,15 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
+from msgspec.structs import replace
+
 from ai.booking import Booking
 from ai.chunks import Reader, Usage
+from ai.estimates import Estimates
 from ai.failures import BROKEN, CallFailedError, Remedy, is_free, translate
 from ai.http.body import Chunks
 from ai.pieces import Pieces, Progress
 from ai.ports import Clock
-from ai.prices import estimate_tokens
 from ai.provider import Body
 from ai.reading import Hear, Limits, Reading
 from ai.settings import AiSettings
@@ -30,6 +32,7 @@ class Call:
         settings: AiSettings,
         clock: Clock,
         booking: Booking,
+        estimates: Estimates,
         input_size: int,
         output_tokens: int,
         until: float,
@@ -39,7 +42,8 @@ class Call:
         self._progress = progress
         self._clock = clock
         self._booking = booking
-        self._input_tokens = estimate_tokens(input_size)
+        self._estimates = estimates
+        self._input_size = input_size
         self._output_tokens = output_tokens
         self._stored = stored
         self._pieces = Pieces(progress, settings.max_characters)
@@ -117,12 +121,15 @@ class Call:
         return "" if self._reader.ended == "stop" else self._reader.ended[:64]
 
     def _book(self, outcome: CallOutcome, code: str) -> None:
-        usage = self._reader.usage
-        if usage is None and not self._free:
-            said = min(estimate_tokens(self._progress.size), self._output_tokens)
-            estimate = Usage(self._input_tokens, 0, said)
-        else:
-            estimate = _NOTHING
+        usage, asked, said = self._reader.usage, self._input_size, self._progress.size
+        estimate = _NOTHING
+        if usage is not None:
+            if outcome == "completed":
+                self._estimates.learn(asked, said, usage)
+        elif not self._free:
+            estimate = self._estimates.usage(asked, said)
+            output = min(estimate.output_tokens, self._output_tokens)
+            estimate = replace(estimate, output_tokens=output)
         self._booking.close(
             outcome,
             code,

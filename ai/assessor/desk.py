@@ -14,10 +14,10 @@ from ai.assessor.source import Completion, Source
 from ai.booking import Booking, Ledger
 from ai.budget import Budget, Busy, Refusal, Till
 from ai.chunks import Usage
+from ai.estimates import Estimates
 from ai.failures import BROKEN, CallFailedError, Remedy, is_free, translate
 from ai.gate import Gate
 from ai.ports import Clock
-from ai.prices import estimate_tokens
 from ai.provider import Prompt
 from ai.retries import OUTAGE_S, SHUN_S, Circuit, delay_before
 from ai.settings import AiSettings
@@ -130,7 +130,7 @@ class Desk:
             job, job.calls, self._settings.api, job.task, hold=held.hold, slot=held.slot
         )
         prompt = replace(prompt, output_tokens=held.output_tokens)
-        row = _Row(booking, Usage(estimate_tokens(prompt.size), 0, round(self._typical)))
+        row = _Row(booking, self._ledger.estimates, prompt.size, round(self._typical))
         try:
             async with asyncio.timeout(self._settings.assessor_timeout_s):
                 completion = await self._source.complete(prompt, sampled=job.sampled)
@@ -168,17 +168,21 @@ class _Row:
     A reply that got lost was written, and is paid for: it counts like others.
     """
 
-    def __init__(self, booking: Booking, estimate: Usage) -> None:
+    def __init__(self, booking: Booking, estimates: Estimates, asked: int, typical: int) -> None:
         self._booking = booking
+        self._estimates = estimates
+        self._asked = asked
         self._usage: Usage | None = None
-        self._estimate = estimate
+        self._estimate = replace(estimates.usage(asked, 0), output_tokens=typical)
         self._outcome: CallOutcome = "aborted"
         self._code = ""
 
     def received(self, completion: Completion) -> None:
+        said = len(completion.text.encode())
         self._usage = completion.usage
-        said = estimate_tokens(len(completion.text.encode()))
-        self._estimate = Usage(self._estimate.input_tokens, 0, said)
+        self._estimate = self._estimates.usage(self._asked, said)
+        if completion.usage is not None and completion.failure is None:
+            self._estimates.learn(self._asked, said, completion.usage)
 
     def ended(self, outcome: CallOutcome, code: str) -> None:
         self._outcome, self._code = outcome, code

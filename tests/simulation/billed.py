@@ -1,11 +1,12 @@
 """A provider in virtual time that keeps a bill of its own, and fails a share of its calls.
 
-It counts a token for four bytes, as English comes to. What it generated it bills, whether or not
-anybody was there to take it; what it refused with an error it does not.
+It counts tokens its own way, pieces of words, of which nobody else knows. What it generated it
+bills, whether or not anybody was there to take it; what it refused with an error it does not.
 """
 
 import asyncio
 import random
+import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -17,12 +18,13 @@ from ai.assessor.source import Completion
 from ai.chunks import ChatReader, Reader, Usage
 from ai.handles import ResponsePosition
 from ai.http.body import Chunks, pumped
-from ai.prices import Price, estimate_tokens
+from ai.prices import Price
 from ai.provider import Body, Prompt
 from loadtest.fakeopenai import rater, worder
 from tests.support.speeches import DONE, FINISH, delta, event
 from tests.unit.test_failures import refusal
 
+_TOKEN = re.compile(r"\d{1,3}|[^\W\d_]{1,5}|[^\w\s]|_|\n+")
 PIECE = 24
 """Bytes of a piece of the stream."""
 TOKENS_PER_SECOND = 80.0
@@ -49,9 +51,18 @@ class Bill(Struct):
     price: Price
     load: "Load"
     cost: int = 0
+    told: int = 0
+    """What of it is for calls whose usage was taken."""
 
-    def charge(self, input_tokens: int, output_tokens: int) -> None:
-        self.cost += self.price.cost(Usage(input_tokens, 0, output_tokens))
+    def charge(self, input_tokens: int, output_tokens: int, *, told: bool) -> None:
+        cost = self.price.cost(Usage(input_tokens, 0, output_tokens))
+        self.cost += cost
+        self.told += cost if told else 0
+
+
+def tokens_in(*texts: str) -> int:
+    """How many tokens the provider counts."""
+    return sum(len(_TOKEN.findall(text)) for text in texts)
 
 
 class Faults:
@@ -112,8 +123,8 @@ class BilledModel:
             :length
         ]
         pieces = [text[place : place + PIECE] for place in range(0, length, PIECE)]
-        told = estimate_tokens(prompt.size)
-        said = 0
+        asked = tokens_in(prompt.instructions, prompt.input)
+        said, told = 0, False
         try:
             await asyncio.sleep(FIRST_TOKEN_S)
             end = int(self._faults.share() * len(pieces)) if cut else len(pieces)
@@ -124,11 +135,12 @@ class BilledModel:
             if cut:
                 raise httpx2.ReadError("cut")
             yield FINISH
-            usage = {"prompt_tokens": told, "completion_tokens": estimate_tokens(said)}
+            usage = {"prompt_tokens": asked, "completion_tokens": tokens_in(text[:said])}
             yield event({"choices": [], "usage": usage})
+            told = True
             yield DONE
         finally:
-            self._bill.charge(told, estimate_tokens(said))
+            self._bill.charge(asked, tokens_in(text[:said]), told=told)
 
 
 class BilledSource:
@@ -149,14 +161,14 @@ class BilledSource:
             await asyncio.sleep(3.0)
         finally:
             self._bill.load.end()
-        asked = {"instructions": prompt.instructions, "input": prompt.input}
-        text = worder.word(asked) if self._kind == "lines" else rater.rate(asked, None)
-        told, said = estimate_tokens(prompt.size), estimate_tokens(len(text.encode()))
-        self._bill.charge(told, said)
+        request = {"instructions": prompt.instructions, "input": prompt.input}
+        text = worder.word(request) if self._kind == "lines" else rater.rate(request, None)
+        asked, said = tokens_in(prompt.instructions, prompt.input), tokens_in(text)
+        self._bill.charge(asked, said, told=fault != "cut")
         if fault == "cut":
-            request = httpx2.Request("POST", "https://provider.example/v1/chat/completions")
-            raise openai.APIConnectionError(request=request)
-        return Completion(text=text, usage=Usage(told, 0, said))
+            sent = httpx2.Request("POST", "https://provider.example/v1/chat/completions")
+            raise openai.APIConnectionError(request=sent)
+        return Completion(text=text, usage=Usage(asked, 0, said))
 
     async def aclose(self) -> None:
         pass

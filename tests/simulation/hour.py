@@ -61,7 +61,11 @@ class Outcome(Struct):
     repeated: int = 0
     """Questions that a user was asked again while others were left."""
     costs: dict[str, int] = {}
+    exact: int = 0
+    """What the rows cost whose usage the provider told."""
     bills: int = 0
+    told: int = 0
+    """What of the bills is for calls whose usage the provider told, and was heard."""
     estimates: int = 0
     rows: int = 0
     faulty: int = 0
@@ -319,10 +323,12 @@ class Hour:
             outcome.calls += paid and (asks or row.task == "word")
             outcome.rows += paid
             outcome.estimates += not row.exact
+            outcome.exact += row.cost_micro_usd if row.exact else 0
             outcome.faulty += paid and row.outcome in ("failed", "refused", "aborted")
         outcome.questions = sum(kind == "question" for kind in self._kinds.values())
         outcome.costs = dict(costs)
         outcome.bills = sum(bill.cost for bill in self._bills.values())
+        outcome.told = sum(bill.told for bill in self._bills.values())
         outcome.most_at_once = self._load.most
         for metric in self._registry.collect():
             for sample in metric.samples:
@@ -368,7 +374,8 @@ def told(outcome: Outcome, title: str) -> str:
         f"  cost by the ledger: mean ${mean / 1e6:.4f}, most ${highest / 1e6:.4f} an interview",
         (
             f"  ledger ${ledger / 1e6:.4f}, provider's bill ${outcome.bills / 1e6:.4f}, "
-            f"difference ${(ledger - outcome.bills) / 1e6:+.6f}"
+            f"difference ${(ledger - outcome.bills) / 1e6:+.6f}; of calls whose usage was told "
+            f"${(outcome.exact - outcome.told) / 1e6:+.6f}"
         ),
         (
             f"  {outcome.rows} calls, {percent(outcome.faulty, outcome.rows)} cut, refused or "

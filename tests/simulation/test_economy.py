@@ -29,6 +29,8 @@ def play(seed: int, interviews: int, *, cached: bool = True) -> Outcome:
     assert outcome.faulty > outcome.rows * 0.08
     assert outcome.most_at_once <= CALLS
     assert max(outcome.costs.values()) <= 10 * CENT
+    assert outcome.exact == outcome.told > 0, "what was told is booked to the micro-dollar"
+    assert 0 < outcome.estimates < outcome.rows * 0.1
     assert abs(sum(outcome.costs.values()) - outcome.bills) < CENT
     return outcome
 
