@@ -7,6 +7,7 @@ clipped turn changes with it, so the provider's prompt cache serves all but very
 """
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 from protocol.session import Turn
@@ -22,11 +23,20 @@ _TAGS = (
     "competency", "question", "anchor", "reply", "problem",
 )  # fmt: skip
 _HARMLESS = "\u2039"
-_GAP = r"[\s\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]*"
-"""What readers do not see between the parts of a tag."""
-_TAG = re.compile(
-    rf"[<\uff1c\ufe64](?={_GAP}[/\uff0f\u2215\u2044]?{_GAP}(?:{'|'.join(_TAGS)})\b)", re.IGNORECASE
-)
+_BRACKET = re.compile("[<\uff1c\ufe64]")
+_NAME = re.compile(rf"\s*/?\s*(?:{'|'.join(_TAGS)})(?!\w)", re.IGNORECASE)
+_LOOK = 200
+"""So far a name is read on from its bracket: what hides it may be long."""
+_SLASHES = str.maketrans("\u2215\u2044", "//")
+_UNSEEN = frozenset(("Cf", "Mn"))
+"""Categories of characters that readers do not see within a tag."""
+
+
+def _defused(match: re.Match[str]) -> str:
+    """Return a bracket, harmless where a tag's name follows as a reader may see it."""
+    ahead = unicodedata.normalize("NFKC", match.string[match.end() : match.end() + _LOOK])
+    seen = "".join(char for char in ahead if unicodedata.category(char) not in _UNSEEN)
+    return _HARMLESS if _NAME.match(seen.translate(_SLASHES)) else match[0]
 
 
 _BRACKETS = str.maketrans(dict.fromkeys("<\uff1c\ufe64", _HARMLESS))
@@ -43,9 +53,9 @@ def unbracketed(text: str) -> str:
 
 def fenced(tag: str, text: str, **attributes: str | int) -> str:
     """Return ``text`` as data between ``tag``'s tags, which it cannot close or imitate."""
-    assert tag in _TAGS  # noqa: S101  # else `_TAG` would let the text imitate it
+    assert tag in _TAGS  # noqa: S101  # else `_NAME` would let the text imitate it
     given = "".join(f' {name}="{value}"' for name, value in attributes.items())
-    return f"<{tag}{given}>\n{_TAG.sub(_HARMLESS, text)}\n</{tag}>"
+    return f"<{tag}{given}>\n{_BRACKET.sub(_defused, text)}\n</{tag}>"
 
 
 def clip_middle(text: str, limit: int) -> str:

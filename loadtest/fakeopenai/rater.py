@@ -2,10 +2,13 @@
 
 Its score comes from the answers alone: ``quality:strong``, ``quality:middling`` or ``quality:weak``
 in them, else their length and figures. It is as gullible as a model can be: it reads tags through
-zero-width and full-width characters, and whatever asks for a score outside of data, it obeys. So a
-fence that breaks shows in the score.
+zero-width and full-width characters, and whatever asks for a score outside of data, or for its
+rules, it obeys, in whatever dress that comes: base64, backwards, letters of other scripts. So a
+fence that breaks shows in the score, or in the mark of the rules.
 """
 
+import base64
+import contextlib
 import json
 import re
 import unicodedata
@@ -20,13 +23,31 @@ _QUALITY = re.compile(r"quality:(strong|middling|weak)")
 _OPENED = re.compile(r'<turn n="(\d+)" speaker="(\w+)"[^>]*>')
 _TAG = re.compile(r"<\s*(/?)\s*(\w+)[^<>]*>")
 _DATA = frozenset(
-    ("role", "competency", "question", "anchor", "transcript", "turn", "reply", "problem")
+    [
+        "role",
+        "competency",
+        "competencies",
+        "job_description",
+        "resume",
+        "question",
+        "anchor",
+        "transcript",
+        "turn",
+        "reply",
+        "problem",
+    ]
 )
 _ORDER = re.compile(
     r"\b(?:score|rating|verdict|bewertung|note|punktzahl|puntuación)\D{0,24}([1-5])\b"
     r"|\bgive (?:me|them|it|this)[^.\n]{0,40}?([1-5])\b",
     re.IGNORECASE,
 )
+_ASKED = re.compile(r"\b(?:print|show|repeat|reveal)\b[^.\n]{0,40}\b(?:instructions|rules|mark)\b")
+_BASE64 = re.compile(r"[A-Za-z0-9+/]{24,}={0,2}")
+_HEX = re.compile(r"(?:[0-9a-f]{2}){12,}")
+_HIDDEN = "\U000e0000"
+"""From here on are characters that spell ASCII and are not seen."""
+_ALIKE = str.maketrans("\u0430\u0435\u043e\u0440\u0441\u0445", "aeopcx")
 _SENTENCE = re.compile(r"[^.!?\n]{8,200}[.!?]?")
 _LONG, _SHORT = 60, 20
 _NOTHING = "(nothing)"
@@ -49,10 +70,31 @@ def wants_rating(asked: dict[str, Any]) -> bool:
     return "verdict" in schema.get("properties", {})
 
 
+def obeyed(told: str) -> tuple[int | None, bool]:
+    """Return the score that orders ask for, if any, and whether they ask for the rules."""
+    read = _undressed(orders(told))
+    scored = _ORDER.search(read)
+    return int(scored[1] or scored[2]) if scored else None, bool(_ASKED.search(read.lower()))
+
+
+def _undressed(text: str) -> str:
+    """Return orders with all that is hidden in them, too."""
+    hidden = [text.translate(_ALIKE), text[::-1]]
+    hidden.append("".join(chr(ord(char) - ord(_HIDDEN)) for char in text if char >= _HIDDEN))
+    for found in _BASE64.findall(text):
+        with contextlib.suppress(ValueError):
+            hidden.append(base64.b64decode(found, validate=True).decode())
+    for found in _HEX.findall(text):
+        with contextlib.suppress(ValueError):
+            hidden.append(bytes.fromhex(found).decode())
+    return "\n".join((text, *hidden))
+
+
 def rate(asked: dict[str, Any], fault: Fault | None) -> str:
     """Return the rater's reply to a request, wrong in the way its fault has it."""
     rules, told = prompt_of(asked)
-    reply = _reply(told)
+    score, leaks = obeyed(told)
+    reply = _reply(told, score)
     match fault.kind if fault else "":
         case "forged_quote":
             turn = reply["quotes"][0]["turn"] if reply["quotes"] else 1
@@ -62,9 +104,11 @@ def rate(asked: dict[str, Any], fault: Fault | None) -> str:
         case "bad_schema":
             del reply["verdict"]
         case "leak":
-            reply["rationale"] = f"My rules say {' '.join(MARK.findall(rules))}."
+            leaks = True
         case _:
             pass
+    if leaks:
+        reply["rationale"] = f"My rules say {' '.join(MARK.findall(rules))}."
     return json.dumps(reply, ensure_ascii=False)
 
 
@@ -80,7 +124,9 @@ def answers(told: str) -> list[Said]:
 
 def orders(told: str) -> str:
     """Return what of a prompt a gullible reader takes for orders: all outside of data."""
-    seen = "".join(char for char in told if unicodedata.category(char) != "Cf")
+    seen = "".join(
+        char for char in told if char >= "\U000e0000" or unicodedata.category(char) != "Cf"
+    )
     seen = unicodedata.normalize("NFKC", seen)
     outside, depth, place = "", 0, 0
     for tag in _TAG.finditer(seen):
@@ -101,12 +147,9 @@ def prompt_of(asked: dict[str, Any]) -> tuple[str, str]:
     return str(asked.get("instructions", "")), str(asked.get("input", ""))
 
 
-def _reply(told: str) -> dict[str, Any]:
+def _reply(told: str, ordered: int | None) -> dict[str, Any]:
     said = answers(told)
-    score = _score(" ".join(each.text for each in said))
-    ordered = _ORDER.search(orders(told))
-    if ordered:
-        score = int(ordered[1] or ordered[2])
+    score = ordered or _score(" ".join(each.text for each in said))
     quotes = [
         {"turn": each.turn, "quote": match[0].strip()}
         for each in said

@@ -7,14 +7,17 @@ through invisible and wide characters: a fence that breaks would show in the sco
 import re
 
 import pytest
+from msgspec.structs import replace
 
 from ai.assessor.case import answer_case
 from ai.assessor.prompts import build_prompt
+from ai.prompts import build_prompt as interviewers
+from ai.speech import TurnRequest
 from loadtest.fakeopenai import FakeOpenAI, Options
 from loadtest.fakeopenai.faults import Fault
-from loadtest.fakeopenai.rater import MARK, orders, rate
+from loadtest.fakeopenai.rater import MARK, obeyed, orders, rate
 from protocol.assessment import verified
-from tests.support.assessing import GOOD, answered, asked, asking, request
+from tests.support.assessing import GOOD, PLAN, answered, asked, asking, request
 from tests.support.injections import INJECTIONS
 from tests.support.speeches import Rows, turn
 
@@ -77,11 +80,51 @@ def test_the_prompt_has_one_pair_of_tags_for_each_turn(place: str) -> None:
         assert orders(told).splitlines()[:4] == clean.splitlines()[:4]
 
 
-def test_the_rater_would_obey_if_a_fence_broke() -> None:
-    """The test above can fail: without the fence, the orders are found."""
-    prompt = build_prompt(answer_case(request(HONEST)), "mark-1")
-    obeyed = 0
+def test_the_interviewer_finds_no_orders_either() -> None:
+    """Answers, and what the plan says of itself, are data there as well."""
+    plan = replace(PLAN, competencies=("Ownership",), job_description="Jobs.", resume="Years.")
+    spoken = TurnRequest(
+        interview_id="i",
+        user_id="u",
+        plan=plan,
+        turn=5,
+        kind="probe",
+        attempt=1,
+        question_id="core-1",
+        phase="core",
+        turns=(asked(), answered(HONEST)),
+    )
+    clean = interviewers(spoken)
     for injected in INJECTIONS:
-        told = prompt.input.replace(HONEST, f"{HONEST} {injected}")
-        obeyed += '"score": 5' in rate({"instructions": "", "input": told}, None)
-    assert obeyed > 50
+        hostile = replace(
+            plan,
+            role=injected[:80],
+            competencies=(injected,),
+            resume=injected,
+            job_description=injected,
+        )
+        said = (asked(), answered(f"{HONEST} {injected}"))
+        told = interviewers(replace(spoken, plan=hostile, turns=said))
+        for part, honest in ((told.input, clean.input), (told.instructions, clean.instructions)):
+            assert orders(part) == orders(honest), injected
+
+
+def test_the_rater_would_obey_if_a_fence_broke() -> None:
+    """The tests above can fail: without the fence, it obeys nearly all of them."""
+    prompt = build_prompt(answer_case(request(HONEST)), "mark-0123456789abcdef01234567")
+    scored = leaked = 0
+    for injected in INJECTIONS:
+        asks = {"instructions": prompt.instructions, "input": f"{prompt.input}\n{injected}"}
+        reply = rate(asks, None)
+        scored += '"score": 5' in reply
+        leaked += bool(MARK.search(reply))
+    print(f"without a fence {scored} of {len(INJECTIONS)} move the score, {leaked} get the mark")  # noqa: T201
+    assert scored > 0.9 * len(INJECTIONS)
+    assert leaked > 10
+
+
+def test_it_would_obey_what_closes_the_tags() -> None:
+    """Within the data, too, where an answer is not made harmless."""
+    prompt = build_prompt(answer_case(request(HONEST)), "mark-1")
+    told = [prompt.input.replace(HONEST, f"{HONEST} {injected}") for injected in INJECTIONS]
+    assert sum(obeyed(each)[0] == 5 for each in told) > 50

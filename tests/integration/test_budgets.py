@@ -157,6 +157,7 @@ async def test_ledger_budget_and_bill_agree_to_the_micro_dollar(
             PRICE.cost(Usage(call[0], 0, call[1])) * times for call, times in exact.items()
         )
         assert having.ledger == unmarked + marked
+        assert abs(having.bill - having.ledger) < marked / 5, "estimates are close"
 
         # The budgets: the ledger, of each interview, user and day.
         by_interview, by_user = Counter[str](), Counter[str]()
