@@ -75,6 +75,8 @@ class Candidate:
         self.over = asyncio.Event()
         self.heard: Callable[[e.ServerMessage], None] = lambda _: None
         self.leaves_after: int | None = None
+        self.says = "naïve 日本 👩🏽‍💻"
+        """What it types, behind the name of the command."""
         self.interrupts = 0.02
         """How probable it is that it barges in, each time that it might."""
         self.away_s = 0.0
@@ -118,6 +120,10 @@ class Candidate:
     async def transcript(self) -> list[dict[str, Any]]:
         """Return the stored turns."""
         return (await self._ask("GET", f"/{self.interview_id}/transcript"))["turns"]
+
+    async def report(self) -> dict[str, Any]:
+        """Return the report, or ``{"status": "pending"}`` and why."""
+        return await self._ask("GET", f"/{self.interview_id}/report")
 
     async def erase(self) -> None:
         """Erase the interview."""
@@ -255,7 +261,7 @@ class Candidate:
             self._give(c.HintRequest(id=self._name()))
         else:
             name = self._name()
-            text = f"<{name}> naïve 日本 👩🏽‍💻" if self.types else None
+            text = f"<{name}> {self.says}" if self.types else None
             self._give(c.AnswerSubmit(id=name, text=text))
 
     def _speech(self) -> c.SpeechFinal:

@@ -14,6 +14,7 @@ from loadtest.fakeopenai.faults import Fault
 from loadtest.processes import migrate
 from loadtest.rig import Config, Report, Rig
 from loadtest.sources import Source, speaking
+from tests.support.ended import ANSWER
 
 pytestmark = pytest.mark.anyio
 
@@ -84,6 +85,46 @@ async def test_each_fault_of_the_model(
         assert set(words[name]) == {"bank"} if name in LASTING else words[name]["model"] > 2
     assert rig.report.faults == []
     assert set(fake.faults.applied) == {FAULTS[name].kind for name in names}
+
+
+@pytest.mark.torture  # it waits for a minute, as ratings do after an outage
+async def test_an_outage_of_a_whole_interview_delays_its_ratings_and_loses_none(
+    redis_url: str, database_url: str, tmp_path: Path
+) -> None:
+    await migrate({"DATABASE_URL": database_url})
+    async with speaking("chat", MODEL) as (spoken, fake):
+        assert fake is not None
+        fake.faults.set([Fault(kind="status", status=503)])
+        config = Config(
+            redis_url=redis_url,
+            database_url=database_url,
+            directory=tmp_path,
+            instances=1,
+            settings={**spoken, "VIVA_WORKER_JOBS": "2"},
+        )
+        rig = Rig(config, Report(seed=2))
+        async with rig.running(), asyncio.timeout(240):
+            candidate = rig.newcomer(
+                {"type": "behavioral", "role": "Engineer", "duration_minutes": 15}
+            )
+            candidate.types, candidate.says = True, f"{ANSWER} quality:strong"
+            await candidate.run()
+            assert set(await _words(candidate)) == {"bank"}
+            waiting = await candidate.report()
+            assert waiting["status"] == "pending"
+            assert not fake.bill.calls
+            fake.faults.set([])
+            while "report_id" not in (report := await candidate.report()):  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
+            await rig.judge()
+            turns = await candidate.transcript()
+    assert rig.report.faults == []
+    assert report["method"] == "model"
+    answered = {turn["question_id"] for turn in turns if turn["kind"] == "answer"}
+    rated = [rating["question_id"] for rating in report["ratings"]]
+    assert sorted(rated) == sorted(name for name in answered if name.startswith("core-"))
+    assert all(rating["score"] and rating["evidence"] for rating in report["ratings"])
+    print(f"pending for {waiting}, then {len(rated)} ratings")  # noqa: T201
 
 
 async def _words(candidate: Candidate) -> Counter[str]:
