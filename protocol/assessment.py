@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from protocol.guide import Anchors, Guide, GuideQuestion, Probe
+from protocol.plan import Weight
 from protocol.scalars import Count, Level, Milliseconds, Mode, Ordinal, Text
 from protocol.session import Turn
 
@@ -120,7 +121,9 @@ class Report(Struct, frozen=True, kw_only=True, omit_defaults=True):
     ratings: tuple[Rating, ...]
     communication: Rating | None = None
     composite: float | None = None
-    """The mean of the scores, competencies weighing alike; None where too little is rated."""
+    """The mean of the competencies' mean scores; None where too little is rated."""
+    weights: tuple[Weight, ...] = ()
+    """What of the plan's weights counted in it; the other competencies weigh 1."""
     strengths: tuple[Remark, ...] = ()
     gaps: tuple[Remark, ...] = ()
     notes: tuple[Text, ...] = ()
@@ -171,9 +174,13 @@ def verified(rating: Rating, turns: Sequence[Turn]) -> bool:
     return rating.score is None or bool(rating.evidence)
 
 
-def composite(ratings: Iterable[Rating]) -> float | None:
-    """Return the mean of the competencies' mean scores, None where under half is rated."""
+def composite(ratings: Iterable[Rating], weights: Iterable[Weight] = ()) -> float | None:
+    """Return the mean of the competencies' mean scores, None where under half is rated.
+
+    Each weighs 1, unless ``weights`` say otherwise; names are compared without regard to case.
+    """
     ratings = tuple(ratings)
+    weighing = {each.competency.casefold(): each.weight for each in weights}
     scores: dict[str, list[int]] = {}
     for rating in ratings:
         if rating.score is not None:
@@ -181,4 +188,6 @@ def composite(ratings: Iterable[Rating]) -> float | None:
     rated = sum(map(len, scores.values()))
     if not rated or 2 * rated < len(ratings):
         return None
-    return round(sum(sum(each) / len(each) for each in scores.values()) / len(scores), 2)
+    total = sum(weighing.get(name, 1) for name in scores)
+    means = ((name, sum(each) / len(each)) for name, each in scores.items())
+    return round(sum(weighing.get(name, 1) * mean for name, mean in means) / total, 2)

@@ -15,6 +15,16 @@ Language = Annotated[str, Meta(pattern=r"\A[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,4}
 Document = Annotated[Text, Meta(max_length=20_000)]
 
 
+class Weight(Struct, frozen=True, forbid_unknown_fields=True):
+    """How much a competency counts in the overall score, where not as much as the others."""
+
+    competency: Competency
+    weight: Annotated[int, Meta(ge=1, le=5)]
+
+
+Weights = Annotated[tuple[Weight, ...], Meta(max_length=8)]
+
+
 class Plan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The immutable frame of one interview: what is asked for, of whom, for how long."""
 
@@ -26,6 +36,8 @@ class Plan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     duration_minutes: Minutes = 30
     language: Language = "en"
     competencies: Competencies = ()
+    weights: Weights = ()
+    """Competencies, by their names in the report, that weigh more than 1 in the overall score."""
     job_description: Document | None = None
     resume: Document | None = None
 

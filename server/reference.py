@@ -18,7 +18,7 @@ from protocol import events as e
 from protocol.closes import STANDARD, Close, may_reconnect
 from protocol.diagram import page as states
 from protocol.limits import LIMITS
-from protocol.plan import Plan
+from protocol.plan import Plan, Weight
 from protocol.scalars import MAX_INTEGER, Position
 from server.cli import COMMANDS, Command
 from server.reporting import progress as p
@@ -152,7 +152,7 @@ _WORDS: dict[type, Callable[[Any], str]] = {
 
 
 def _plan() -> str:
-    return "\n".join([*_table(("field", "type", ""), _fields(Plan)), ""])
+    return "\n".join([*_table(("field", "type", ""), _fields(Plan)), "", _structs(Weight)])
 
 
 def _limits() -> str:
@@ -229,7 +229,7 @@ SOURCES: dict[str, Callable[[], str]] = {
     "events": lambda: _messages(_DURABLE),
     "controls": lambda: _messages(get_args(e.EphemeralMessage)),
     "parts": _parts,
-    "report": lambda: _structs(a.Report, a.Coverage, a.Rating, a.Evidence, a.Remark),
+    "report": lambda: _structs(a.Report, a.Coverage, a.Rating, a.Evidence, a.Remark, Weight),
     "progress": lambda: _structs(p.Progress, p.Series, p.Point),
     "limits": _limits,
     "plan": _plan,

@@ -54,6 +54,11 @@ def check_words(plan: Plan) -> None:
     check_line("role", plan.role)
     for competency in plan.competencies:
         check_line("competencies", competency)
+    for weight in plan.weights:
+        check_line("weights", weight.competency)
+    names = [weight.competency.casefold() for weight in plan.weights]
+    if len(set(names)) < len(names):
+        raise ProblemError(400, "invalid_request", "weights: Expected each competency once")
 
 
 def check_line(field: str, text: str) -> None:

@@ -52,8 +52,10 @@ def compose_report(
     ratings = _in_order(ratings, guide)
     rated = (*ratings, communication) if communication else ratings
     _check(rated, turns, guide)
-    overall = composite(ratings)
     coverage = cover(guide, turns, ratings)
+    known = {name.casefold() for name in coverage.competencies}
+    weights = tuple(w for w in session.plan.weights if w.competency.casefold() in known)
+    overall = composite(ratings, weights)
     ended_at = created_at if session.ended_at is None else session.ended_at
     return Report(
         report_id=report_id,
@@ -70,6 +72,7 @@ def compose_report(
         ratings=ratings,
         communication=communication,
         composite=overall,
+        weights=weights if overall is not None else (),
         strengths=_strengths(rated),
         gaps=_gaps(rated, turns),
         notes=notes_on(

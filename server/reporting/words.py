@@ -47,8 +47,8 @@ OFFLINE_LONG = "Offline: looked at by fixed rules, without a language model"
 NO_TURNS = "Nothing was said."
 _PROVEN = (
     "A score counts only with words of the candidate that stand, to the letter, in the transcript; "
-    "each quote was checked. The overall score is the mean of the competencies' means, all "
-    "weighing alike; communication is not part of it."
+    "each quote was checked. The overall score is the mean of the competencies' means, "
+    "without communication."
 )
 HOW: dict[Method, str] = {
     "model": "A language model compared each answer with anchors that were written before the "
@@ -227,7 +227,12 @@ def prompts(report: Report) -> tuple[str, ...]:
 
 def how(report: Report) -> str:
     """Return how the scores came about."""
-    return HOW[report.method] if rated(report) else "Nothing was rated."
+    if not rated(report):
+        return "Nothing was rated."
+    if not report.weights:
+        return f"{HOW[report.method]} All weigh alike."
+    weights = ", ".join(f"{each.competency} {each.weight}" for each in report.weights)
+    return f"{HOW[report.method]} As planned, {weights}; all others weigh 1."
 
 
 def provenance(report: Report) -> list[tuple[str, str]]:

@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from protocol.assessment import Rating, Report
+from protocol.plan import Weight
 from protocol.session import Turn
+from server.reporting import words
 from server.reporting.compose import REMARK_LENGTH
 from server.reporting.notes import OFFLINE, UNSCORED
 from tests.support import reports
@@ -133,6 +135,24 @@ def test_communication_does_not_count_for_the_score() -> None:
     ratings = rated.report.ratings
     without = composed(rated.turns, guide(*rated.report.coverage.competencies), ratings).report
     assert without.composite == rated.report.composite
+
+
+def test_competencies_weigh_as_the_plan_says() -> None:
+    rated = reports.rich()
+    held, names = reports.session(rated.turns), rated.report.coverage.competencies
+    plan = replace(
+        held.plan,
+        weights=(Weight("incident RESPONSE", 3), Weight("Mentoring", 1), Weight("Tea", 5)),
+    )
+    made = composed(rated.turns, guide(*names), rated.report.ratings, held=replace(held, plan=plan))
+    scores = {r.competency: r.score for r in rated.report.ratings if r.score is not None}
+    weighed = sum(score * (3 if name == names[0] else 1) for name, score in scores.items())
+    assert made.report.composite == round(weighed / (len(scores) + 2), 2) != rated.report.composite
+    assert made.report.weights == plan.weights[:2]
+    assert "As planned, incident RESPONSE 3, Mentoring 1; all others weigh 1." in words.how(
+        made.report
+    )
+    assert "All weigh alike." in words.how(rated.report)
 
 
 def test_the_order_of_ratings_is_the_guides() -> None:

@@ -6,7 +6,7 @@ import io
 import pytest
 
 from protocol.events import TurnView
-from protocol.plan import Plan
+from protocol.plan import Plan, Weight
 from protocol.text import sha256
 from server.api.accept import preferred
 from server.api.resources import Transcript, as_csv, check_words
@@ -98,3 +98,13 @@ def test_what_is_no_words_is_refused_by_its_field(text: str) -> None:
 @pytest.mark.parametrize("text", ["R", "日本語", "👩🏽‍💻", "C++ / C#", "<b>", "=x", "שלום"])
 def test_words_of_any_kind_are_fine(text: str) -> None:
     check_words(Plan(type="case", role=text, competencies=(text, "Go")))
+
+
+def test_weights_name_each_competency_once_in_words() -> None:
+    check_words(Plan(type="case", role="a", weights=(Weight("Go", 2), Weight("Tea", 5))))
+    for names in (("Go", "gO"), ("G\no",)):
+        with pytest.raises(ProblemError) as refused:
+            check_words(
+                Plan(type="case", role="a", weights=tuple(Weight(name, 2) for name in names))
+            )
+        assert refused.value.detail.startswith("weights: ")

@@ -85,8 +85,9 @@ def coverage_true(r: Recording) -> Iterator[str]:
 def composite_true(r: Recording) -> Iterator[str]:
     """The overall score is the mean of the competencies, or absent for want of ratings."""
     assert r.report is not None  # noqa: S101  # it applies
-    if r.report.composite != composite(r.report.ratings):
-        yield f"told {r.report.composite}, computed {composite(r.report.ratings)}"
+    computed = composite(r.report.ratings, r.report.weights)
+    if r.report.composite != computed:
+        yield f"told {r.report.composite}, computed {computed}"
 
 
 @_check("remarks-cite-turns", applies=reported)
