@@ -15,12 +15,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import redis
 
 from loadtest.fakeopenai import FakeOpenAI, Options
 from loadtest.fakeopenai.batches import Fate
 from loadtest.processes import SECRET, environment, migrate
+from protocol.assessment import Rating, verified
 from protocol.scalars import Mode
 from protocol.session import Session
 from server.assessing.orders import OrderBook
@@ -175,6 +177,7 @@ async def _run(
     print(f"{kills} kills amid {held} jobs, {interviews} interviews, {paid} calls, {sent} batches")  # noqa: T201
     assert {name for (name,) in rated} == set(names)
     assert set(rated.values()) == {2}, "each answer once"
+    await _all_verified(database_url)
     assert batches or 2 * interviews <= paid <= 2 * (interviews + held), "no other call twice"
     assert Counter(_reports(database_url)) == Counter(names)
     if batches:
@@ -196,6 +199,16 @@ async def _order(jobs: RedisJobs, sessions: Sequence[Session]) -> None:
     book = OrderBook(jobs)
     for session in sessions:
         await book.consider(session)
+
+
+async def _all_verified(database_url: str) -> None:
+    """Each rating that is stored quotes what stands in the stored transcript."""
+    rows = rows_of(database_url, "SELECT interview_id::text, rating::text FROM ratings")
+    async with opened(database_url) as archive:
+        for name, text in rows:
+            rating = msgspec.json.decode(text, type=Rating)
+            assert rating.score is not None
+            assert verified(rating, await archive.transcript(name))
 
 
 def _in_hand(redis_url: str) -> Callable[[str], int]:

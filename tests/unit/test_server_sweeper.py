@@ -15,7 +15,7 @@ from server.hub import Hub
 from server.sessions import Sessions
 from server.sweeper import SWEEP_S, Sweeper
 from storage.commits import commit_of
-from storage.live import PARTITIONS, Committed, Missing, Restore, State
+from storage.live import PARTITIONS, Committed, Missing, Restore, State, partition_of
 from storage.twin import Twin, TwinNotifier, TwinServer
 from tests.support.clocks import LoopClock
 from tests.support.interviews import NOW, session
@@ -51,12 +51,14 @@ class Noted:
 
     def __init__(self) -> None:
         self.ran: list[str] = []
+        self.stored: list[int] = []
 
     def run(self, interview_id: str) -> None:
         self.ran.append(interview_id)
 
     def store(self, partition: int) -> None:
         assert 0 <= partition < PARTITIONS
+        self.stored.append(partition)
 
 
 class Scene:
@@ -98,9 +100,12 @@ class Scene:
     def outboxes(self) -> int:
         return sum(len(partition.outbox) for partition in self.server.partitions)
 
-    def play(self, story: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    def play(
+        self, story: Callable[[], Coroutine[Any, Any, None]], *, outboxes: bool = False
+    ) -> None:
         async def main() -> None:
-            running = [asyncio.create_task(each.run()) for each in self.sweepers]
+            kinds = [each.outboxes if outboxes else each.run for each in self.sweepers]
+            running = [asyncio.create_task(kind()) for kind in kinds]
             try:
                 await story()
                 assert not any(task.done() for task in running)
@@ -162,3 +167,26 @@ def test_an_outage_of_postgres_does_not_fill_the_outbox(
         assert isinstance(await scene.store.load(name), Missing)
 
     scene.play(story)
+
+
+def test_outboxes_alone_are_swept_through_an_outage_and_nothing_else_is() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        await scene.interview(begun=True)  # its lease has lapsed: nobody took it
+        due, at = await scene.interview(tick=scene.clock.now()), scene.clock.now()
+        name = await scene.interview(tick=scene.clock.now() + 10**9)
+        scene.server.lose("due", times=20)
+        state = await scene.store.load(name)
+        assert isinstance(state, State)
+        end = Received(command=c.InterviewEnd(id="end"), at=scene.clock.now())
+        commit = commit_of(state, transition(state.session, end), end, now=end.at)
+        await scene.store.commit(replace(commit, command="end", digest="d"))
+        await asyncio.sleep(10 * SWEEP_S)
+        assert scene.followers.stored == []
+        await asyncio.sleep(40 * SWEEP_S)
+        assert set(scene.followers.stored) == {partition_of(name)}
+        assert scene.followers.ran == []
+        assert scene.server.partition(due).timers[due] == at
+
+    scene.play(story, outboxes=True)
