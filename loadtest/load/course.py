@@ -109,7 +109,13 @@ class Course:
         found: dict[str, float] = {}
         cpu = [point.server_cpu for point in measured if point.server_cpu is not None]
         memory = [p.server_memory_mb for p in measured if p.server_memory_mb is not None]
-        files = [point.server_files for point in measured if point.server_files is not None]
+        growing = {
+            "memory_growth": memory,
+            "files_growth": [p.server_files for p in measured if p.server_files is not None],
+            "tasks_growth": [p.server_tasks for p in measured if p.server_tasks is not None],
+            "keys_growth": [p.redis_keys for p in measured if p.redis_keys is not None],
+            "clients_growth": [p.redis_clients for p in measured if p.redis_clients is not None],
+        }
         if cpu:
             found["server_cpu"] = statistics.mean(cpu)
             tokens = _mean(point.counts.get("tokens", 0) for point in measured)
@@ -117,7 +123,7 @@ class Course:
                 found["server_cpu_us_per_token"] = 1e6 * found["server_cpu"] / tokens
         if memory:
             found["server_memory_mb"] = max(memory)
-        for name, values in (("memory_growth", memory), ("files_growth", files)):
+        for name, values in growing.items():
             third = len(values) // 3
             if third:
                 middle = statistics.mean(values[third : 2 * third])

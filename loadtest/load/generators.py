@@ -18,7 +18,7 @@ from loadtest.load.judge import bounds, verdict, void
 from loadtest.load.latencies import percentiles
 from loadtest.load.result import Result
 from loadtest.load.scenario import Scenario
-from loadtest.load.scrape import HISTOGRAMS, Reading, Scraper
+from loadtest.load.scrape import HISTOGRAMS, Kept, Reading, RedisScraper, Scraper
 from loadtest.load.tally import Tick
 from loadtest.load.target import Target
 from loadtest.load.worker import LAST_WORDS_S, Job
@@ -119,19 +119,20 @@ class Run:
 
     async def _scrape(self) -> None:
         """Read `/metrics` now and then; each point has what the reading behind it says."""
-        scraper = Scraper(self._target.keys.urls)
+        scraper, redis = Scraper(self._target.keys.urls), RedisScraper(self._target.redis_url)
         before, at = await scraper.read(), time.monotonic()
         try:
             while True:
                 await asyncio.sleep(_SCRAPE_S)
                 now = await scraper.read()
                 if now.answered:
-                    self._note(before, now, time.monotonic() - at)
+                    self._note(before, now, await redis.read(), time.monotonic() - at)
                 before, at = now, time.monotonic()
         finally:
             scraper.close()
+            await redis.close()
 
-    def _note(self, before: Reading, now: Reading, passed_s: float) -> None:
+    def _note(self, before: Reading, now: Reading, kept: Kept, passed_s: float) -> None:
         second = int(time.monotonic() - self._begin)
         if second < 0:
             return
@@ -139,6 +140,8 @@ class Run:
         for place in range(max(0, second - int(_SCRAPE_S) + 1), second + 1):
             point = self._course.at(place)
             point.server_memory_mb, point.server_files = now.memory_mb, now.files
+            point.server_tasks = now.tasks
+            point.redis_keys, point.redis_clients = kept.keys, kept.clients
             if now.answered == before.answered:  # a counter left with an instance that was killed
                 point.server_cpu = max(0.0, now.cpu_s - before.cpu_s) / passed_s
 

@@ -40,6 +40,9 @@ class Point(Struct, kw_only=True):
     server_cpu: float | None = None
     server_memory_mb: float | None = None
     server_files: float | None = None
+    server_tasks: float | None = None
+    redis_keys: int | None = None
+    redis_clients: int | None = None
     busy: float | None = None
     stolen: float | None = None
 

@@ -3,8 +3,10 @@
 import asyncio
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from msgspec import Struct
+from redis import asyncio as redis
 
 from loadtest.load.api import Api, ApiError
 
@@ -14,6 +16,16 @@ HISTOGRAMS = {
     "flush": "viva_flush_seconds",
 }
 """The servers' histograms that have a figure, and its name."""
+
+_SUMS = {
+    "process_cpu_seconds_total": ("cpu_s", 1.0),
+    "process_resident_memory_bytes": ("memory_mb", 1e6),
+    "process_open_fds": ("files", 1.0),
+    "viva_sockets": ("sockets", 1.0),
+    "viva_tasks": ("tasks", 1.0),
+    "viva_deltas_total": ("deltas", 1.0),
+}
+"""What is added up, by its name there: its field here, and what of it makes one."""
 
 _LINE = re.compile(r"^(\w+)(?:\{([^}]*)\})? (\S+)$", re.MULTILINE)
 _EDGE = re.compile(r'le="([^"]+)"')
@@ -26,6 +38,7 @@ class Reading(Struct, kw_only=True):
     cpu_s: float = 0.0
     memory_mb: float = 0.0
     files: float = 0.0
+    tasks: float = 0.0
     sockets: float = 0.0
     deltas: float = 0.0
     reads: float = 0.0
@@ -77,27 +90,49 @@ class Scraper:
             return ""
 
 
+class Kept(Struct, frozen=True):
+    """What Redis holds: keys, and connections of clients. None where it is not to be asked."""
+
+    keys: int | None = None
+    clients: int | None = None
+
+
+class RedisScraper:
+    """Reads how much a Redis holds; nothing where there is no address."""
+
+    def __init__(self, url: str) -> None:
+        self._client: Any = None
+        if url:
+            self._client = redis.from_url(url, socket_timeout=PATIENCE_S)
+
+    async def read(self) -> Kept:
+        """Ask it; nothing is known of one that does not answer."""
+        if self._client is None:
+            return Kept()
+        try:
+            keys = await self._client.dbsize()
+            clients = (await self._client.info("clients"))["connected_clients"]
+        except redis.RedisError:
+            return Kept()
+        return Kept(keys, clients)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._client is not None:
+            await self._client.aclose()
+
+
 def add(reading: Reading, text: str) -> None:
     """Add what one instance tells to ``reading``."""
     for name, labels, value in _LINE.findall(text):
         number = float(value)
-        match name:
-            case "process_cpu_seconds_total":
-                reading.cpu_s += number
-            case "process_resident_memory_bytes":
-                reading.memory_mb += number / 1e6
-            case "process_open_fds":
-                reading.files += number
-            case "viva_sockets":
-                reading.sockets += number
-            case "viva_deltas_total":
-                reading.deltas += number
-            case "viva_database_seconds_count" if 'kind="write"' not in labels:
-                reading.reads += number
-            case _ if name.endswith("_seconds_bucket"):
-                edges = reading.edges.setdefault(name.removesuffix("_bucket"), {})
-                edge = _EDGE.search(labels)
-                if edge is not None:
-                    edges[edge[1]] = edges.get(edge[1], 0.0) + number
-            case _:
-                pass
+        if name in _SUMS:
+            field, unit = _SUMS[name]
+            setattr(reading, field, getattr(reading, field) + number / unit)
+        elif name == "viva_database_seconds_count" and 'kind="write"' not in labels:
+            reading.reads += number
+        elif name.endswith("_seconds_bucket"):
+            edges = reading.edges.setdefault(name.removesuffix("_bucket"), {})
+            edge = _EDGE.search(labels)
+            if edge is not None:
+                edges[edge[1]] = edges.get(edge[1], 0.0) + number

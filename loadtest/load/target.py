@@ -40,6 +40,7 @@ class Target(Struct, kw_only=True):
     mark: str = ""
     """What the command lines of the run's own servers hold."""
     pids: Mapping[str, int] = {}
+    redis_url: str = ""
 
     async def bill(self) -> dict[str, Any]:
         """Return what the fake provider delivered, nothing where there is none."""
@@ -73,7 +74,14 @@ async def started(scenario: Scenario, directory: Path) -> AsyncGenerator[Target]
         stack.callback(_end, served)
         await asyncio.gather(*(one.start() for one in served))
         keys = Keys(urls=[one.url for one in served], secret=SECRET)
-        yield Target(keys=keys, served=served, provider_url=url, mark=str(directory), pids=pids)
+        yield Target(
+            keys=keys,
+            served=served,
+            provider_url=url,
+            mark=str(directory),
+            pids=pids,
+            redis_url=urls["REDIS_URL"],
+        )
 
 
 def _of_provider(provider: Provider, url: str) -> dict[str, str]:

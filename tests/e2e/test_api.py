@@ -404,6 +404,7 @@ def test_health_metrics_and_documents_need_no_token(instance: Instance) -> None:
     metrics = ask(instance, "GET", "/metrics", token="").body.decode()
     for name in (
         "viva_sockets",
+        "viva_tasks",
         "viva_turns_running",
         "viva_flush_seconds_bucket",
         "viva_database_seconds_bucket",

@@ -54,15 +54,20 @@ def test_errors_and_samples_are_kept_by_kind() -> None:
     assert figures["errors_share"] == 1.0, "nothing else was done"
 
 
-def test_memory_that_grows_is_seen() -> None:
+def test_what_grows_is_seen() -> None:
     course = Course(Scenario(duration_s=90, users=Users(count=1, ramp_s=0)))
     for second in range(90):
         course.add(tick(second))
         course.at(second).server_memory_mb = 100.0 if second < 60 else 150.0
         course.at(second).server_files = 40.0
+        course.at(second).server_tasks = 30.0 if second < 60 else 33.0
+        course.at(second).redis_keys = 1_000
     figures = course.figures()
     assert figures["memory_growth"] == pytest.approx(1.5)
     assert figures["files_growth"] == pytest.approx(1.0)
+    assert figures["tasks_growth"] == pytest.approx(1.1)
+    assert figures["keys_growth"] == pytest.approx(1.0)
+    assert "clients_growth" not in figures, "nobody told"
     assert figures["server_memory_mb"] == 150.0
 
 
