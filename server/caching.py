@@ -30,12 +30,18 @@ BATCH = 100
 PROFILE_S = 300.0
 LIST_S = 60.0
 """Lists and progress change with every turn that is stored."""
+ONE_S = 10.0
+"""An interview that is looked at again and again, while one waits for it to be over, say."""
 QUIET_S = 2.0
 """How long after a write a list is not kept: it may come from a replica that lags."""
 
 T = TypeVar("T")
 
 _log = structlog.get_logger()
+
+
+def _always(_: Any) -> bool:
+    return True
 
 
 class CacheMeter(Protocol):
@@ -52,12 +58,16 @@ class CacheMeter(Protocol):
 
 
 class Kept(Struct, frozen=True):
-    """How one kind of thing is cached. ``form`` is the type it is read back as."""
+    """How one kind of thing is cached. ``form`` is the type it is read back as.
+
+    What is not ``fit`` is not kept: it is loaded each time.
+    """
 
     name: str
     ttl_s: float
     form: Any
     quiet_s: float = 0.0
+    fit: Callable[[Any], bool] = _always
 
 
 class Caching:
@@ -89,7 +99,7 @@ class Caching:
             return await load()
         self._meter.cache_asked(kept.name, "miss")
         value = await load()
-        if group not in self._owed:
+        if group not in self._owed and kept.fit(value):
             await self.ask(
                 kept.name,
                 lambda: self._cache.keep(

@@ -30,7 +30,7 @@ from server.api.resources import (
     shown,
 )
 from server.auth import Caller
-from server.caching import LIST_S, QUIET_S, Kept, lists_of, progress_of
+from server.caching import LIST_S, ONE_S, QUIET_S, Kept, lists_of, progress_of
 from server.ids import uuid7
 from server.problems import ProblemError, absent
 from storage.errors import ErasedError, StorageError
@@ -46,6 +46,8 @@ Offset = Annotated[int, Parameter(ge=0, le=1_000_000)]
 Since = Annotated[int | None, Parameter(ge=0, le=END_OF_TIME_MS)]
 
 _LISTED = Kept("list", LIST_S, Page, QUIET_S)
+# Documents are told to nobody but PostgreSQL.
+_ONE = Kept("interview", ONE_S, Interview, fit=lambda one: not _has_documents(one))
 
 _log = structlog.get_logger()
 
@@ -234,10 +236,15 @@ class Interviews(Controller):
         return Response(_FORMS[form](whole), media_type=form, headers=headers)
 
     async def _permitted(self, deps: Deps, caller: Caller, interview_id: str) -> Interview:
-        interview = await deps.archive.get(interview_id)
-        if interview is None or not (caller.reviews or interview.user_id == caller.user):
-            raise absent()
-        return interview
+        async def load() -> Interview:
+            interview = await deps.archive.get(interview_id)
+            if interview is None or not (caller.reviews or interview.user_id == caller.user):
+                raise absent()
+            return interview
+
+        if caller.reviews:
+            return await load()
+        return await deps.caching.read(_ONE, lists_of(caller.user), interview_id, load)
 
     async def _owner(self, deps: Deps, interview_id: str) -> str | None:
         """Return whose interview it is; a live one is found without PostgreSQL."""
@@ -276,6 +283,11 @@ async def _tombstoned(deps: Deps, interview_id: str) -> bool:
     except ErasedError:
         return True
     return False
+
+
+def _has_documents(interview: Interview) -> bool:
+    plan = interview.plan
+    return plan.job_description is not None or plan.resume is not None
 
 
 def _listed(interview: Interview, fields: str | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Generator
@@ -458,6 +459,33 @@ def test_a_wrong_change_names_its_field(
 ) -> None:
     told = ask(instance, "PATCH", "/api/me", change, user="mia")
     assert named in told.problem(400, "invalid_request")["detail"]
+
+
+def _asked(instance: Instance, cache: str) -> dict[str, float]:
+    """How often a cache was asked, by its answers."""
+    metrics = ask(instance, "GET", "/metrics").body.decode()
+    found = re.findall(rf'viva_cache_total{{answer="(\w+)",cache="{cache}"}} (\S+)', metrics)
+    return {answer: float(count) for answer, count in found}
+
+
+def test_an_interview_that_was_read_is_read_from_the_cache_unless_it_has_documents(
+    instance: Instance,
+) -> None:
+    plain = ask(instance, "POST", "/api/interviews", PLAN, user="ria").json["id"]
+    resume = {**PLAN, "resume": "Ten years of cobalt."}
+    private = ask(instance, "POST", "/api/interviews", resume, user="ria").json["id"]
+    before = _asked(instance, "interview")
+    for _ in range(3):
+        assert ask(instance, "GET", f"/api/interviews/{plain}", user="ria").json["id"] == plain
+        shown = ask(instance, "GET", f"/api/interviews/{private}", user="ria").json
+        assert shown["resume"] == "Ten years of cobalt."
+        ask(instance, "GET", f"/api/interviews/{plain}", user="eve").problem(404, "no_such_interview")
+    after = _asked(instance, "interview")
+    assert after["hit"] - before.get("hit", 0) == 2
+    # The first look, three at what is never kept, and three at what is none of hers.
+    assert after["miss"] - before.get("miss", 0) == 1 + 3 + 3
+    assert ask(instance, "DELETE", f"/api/interviews/{plain}", user="ria").status == 204
+    ask(instance, "GET", f"/api/interviews/{plain}", user="ria").problem(404, "no_such_interview")
 
 
 def test_a_list_that_was_read_shows_what_is_created_and_erased_next(instance: Instance) -> None:
