@@ -13,6 +13,7 @@ from msgspec import Struct
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from server.guards import body_bytes, plain_problem
+from server.joined import Joined
 
 SLICE_BYTES = 8 * 1024
 """The parser is fed so much at a time: what a slice holds beyond a part's end is not counted."""
@@ -52,10 +53,12 @@ class Intake(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See `asyncio.Protocol`."""
-        super().connection_made(transport)
+        self._joined = Joined(transport, self.loop)
+        super().connection_made(self._joined)  # type: ignore[arg-type]  # it does what one does
         if len(self.connections) > self._bounds.connections:
-            transport.write(plain_problem(503, b"This instance is full.", b"retry-after: 2\r\n"))
-            transport.close()
+            problem = plain_problem(503, b"This instance is full.", b"retry-after: 2\r\n")
+            self.transport.write(problem)
+            self.transport.close()
             return
         self._time()
 
@@ -86,6 +89,8 @@ class Intake(HttpToolsProtocol):
         """Hand the connection over: frames have bounds of their own."""
         self._handed_over = True
         self._stop_timer()
+        self._joined.flush()
+        self.transport = self._joined.transport  # frames are joined where they are made
         super().handle_websocket_upgrade()
 
     def on_headers_complete(self) -> None:

@@ -479,7 +479,9 @@ def test_an_interview_that_was_read_is_read_from_the_cache_unless_it_has_documen
         assert ask(instance, "GET", f"/api/interviews/{plain}", user="ria").json["id"] == plain
         shown = ask(instance, "GET", f"/api/interviews/{private}", user="ria").json
         assert shown["resume"] == "Ten years of cobalt."
-        ask(instance, "GET", f"/api/interviews/{plain}", user="eve").problem(404, "no_such_interview")
+        ask(instance, "GET", f"/api/interviews/{plain}", user="eve").problem(
+            404, "no_such_interview"
+        )
     after = _asked(instance, "interview")
     assert after["hit"] - before.get("hit", 0) == 2
     # The first look, three at what is never kept, and three at what is none of hers.
