@@ -38,19 +38,24 @@ class Rest:
         self._waiting = 0
 
     async def run(self) -> None:
-        """Create what is read, then ask until the run ends."""
+        """Create what is read, then ask until the run ends, ever more often while users come.
+
+        So caches and connections are warm when it counts, as they are in a server that runs.
+        """
         await asyncio.gather(*(self._prepare(headers) for headers in self._headers))
         if not self._known:
             self._crowd.tally.error("rest: nothing to read", "no interview could be created")
             return
         scenario = self._crowd.scenario
-        length_s = scenario.ends_s - scenario.begins_s
         names = list(self._rest.mix)
         weights = [self._rest.mix[name] for name in names]
-        begin = self._crowd.begin + scenario.begins_s
+        ready = self._crowd.now()
+        times = poisson(self._seed, self._per_second, scenario.begins_s, scenario.ends_s)
         async with asyncio.TaskGroup() as group:
-            for at in poisson(self._seed, self._per_second, 0.0, length_s):
-                due = begin + at
+            for at in times:
+                due = self._crowd.begin + at
+                if due < ready:
+                    continue
                 pause = due - self._crowd.now()
                 if pause > 0:
                     await asyncio.sleep(pause)
