@@ -12,6 +12,20 @@ from tests.support.databases import flush_redis, fresh_database
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+LONG = frozenset(
+    f"test_{name}"
+    for name in (
+        "model_faults", "outages", "kills", "worker_kills", "resume", "early_signals", "absence",
+        "slow_readers", "question_cache",
+    )
+)  # fmt: skip
+"""Modules that wait for minutes: begun first, beside what takes the processors."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.stem not in LONG)
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> tuple[str, dict[str, Any]]:
     return ("asyncio", {"use_uvloop": False})
