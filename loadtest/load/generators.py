@@ -124,9 +124,9 @@ class Run:
         try:
             while True:
                 await asyncio.sleep(_SCRAPE_S)
-                now = await scraper.read()
+                now, kept = await asyncio.gather(scraper.read(), redis.read())
                 if now.answered:
-                    self._note(before, now, await redis.read(), time.monotonic() - at)
+                    self._note(before, now, kept, time.monotonic() - at)
                 before, at = now, time.monotonic()
         finally:
             scraper.close()

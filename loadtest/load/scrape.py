@@ -103,16 +103,17 @@ class RedisScraper:
     def __init__(self, url: str) -> None:
         self._client: Any = None
         if url:
-            self._client = redis.from_url(url, socket_timeout=PATIENCE_S)
+            self._client = redis.from_url(url)
 
     async def read(self) -> Kept:
         """Ask it; nothing is known of one that does not answer."""
         if self._client is None:
             return Kept()
         try:
-            keys = await self._client.dbsize()
-            clients = (await self._client.info("clients"))["connected_clients"]
-        except redis.RedisError:
+            async with asyncio.timeout(PATIENCE_S):  # redis-py repeats a call ten times
+                keys = await self._client.dbsize()
+                clients = (await self._client.info("clients"))["connected_clients"]
+        except (redis.RedisError, TimeoutError):
             return Kept()
         return Kept(keys, clients)
 

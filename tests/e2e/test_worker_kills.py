@@ -174,7 +174,8 @@ async def _run(
         paid = len(fake.bill.calls)
         sent = len(fake.batches.batches)
     rated = Counter(rows_of(database_url, "SELECT interview_id::text FROM ratings"))
-    print(f"{kills} kills amid {held} jobs, {interviews} interviews, {paid} calls, {sent} batches")  # noqa: T201
+    amid = f"{sent} batches" if batches else f"{held} jobs in hand"
+    print(f"{kills} kills, {amid}, {interviews} interviews, {paid} calls")  # noqa: T201
     assert {name for (name,) in rated} == set(names)
     assert set(rated.values()) == {2}, "each answer once"
     await _all_verified(database_url)
