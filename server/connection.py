@@ -1,13 +1,11 @@
-"""One socket: a reader, a worker for its commands, and its outlet.
+"""One socket: what comes in, the worker that decides its commands, and its outlet.
 
-The reader always reads, so that life signs are seen while a command waits for a backend. The worker
-decides commands one by one, in the order they came.
+What comes in is always read, so that life signs are seen while a command waits for a backend. The
+worker decides commands one by one, in the order they came.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any, Protocol
 
 import msgspec
 import structlog
@@ -23,15 +21,23 @@ from protocol.codec import (
     decode_hello,
     encode,
 )
-from protocol.events import Accepted, Error, PartialHeard, Pong, RatingReady, Rejected, Thinking
+from protocol.events import (
+    Accepted,
+    Error,
+    PartialHeard,
+    Pong,
+    RatingReady,
+    Rejected,
+    Thinking,
+    Welcome,
+)
 from protocol.ids import EventId
 from protocol.limits import HEARTBEAT_MS, HEARTBEATS_MISSED, HELLO_TIMEOUT_S, LIMITS
 from protocol.scalars import Role
 from server.clock import Clock
-from server.credentials import Grant
 from server.cursor import Cursor
 from server.hub import Hub, Topic
-from server.joining import Admission, Door, RefusedError
+from server.joining import Door, RefusedError, Seat
 from server.leases import SUSPENDED_S
 from server.meters import SocketMeter
 from server.outlet import ClosedError, Outlet, Wire
@@ -39,15 +45,16 @@ from server.partials import UTTERANCES
 from server.presence import Presence
 from server.rates import CommandRate, ErrorCount
 from server.sessions import AstrayError, Followers, Sessions, Verdict
+from server.waiting import Flag
 from storage.errors import ErasedError, MissingError, StorageError
 from storage.live import LiveStore
 
 COMMANDS_WAITING = 64
 """Commands of one socket that wait for their decision; more are refused as too many."""
+EARLY_BYTES = 2 * LIMITS.frame_bytes
+"""What is taken in before the welcome; then the peer has to wait for it."""
 HEARTBEAT_S = HEARTBEAT_MS / 1000 * HEARTBEATS_MISSED
 PARTIAL_S = 1 / LIMITS.partials_per_second
-
-T = TypeVar("T")
 
 _log = structlog.get_logger()
 
@@ -69,14 +76,37 @@ class _Speak(Struct, frozen=True):
     """The newest partial is due."""
 
 
-class Connection:
-    """One socket of one interview, from ``hello`` to its close. It is its topic's `Watcher`."""
+class Socket(Wire, Protocol):
+    """A `Wire` whose other end can be made to wait."""
 
-    def __init__(self, shared: Backends, wire: Wire, interview_id: str, encoding: Encoding) -> None:
+    def pause_reading(self) -> None:
+        """Take nothing more in for now."""
+        ...
+
+    def resume_reading(self) -> None:
+        """Read on."""
+        ...
+
+
+class Connection:
+    """One socket of one interview, from ``hello`` to its close. It is its topic's `Watcher`.
+
+    At rest it is one task, which waits for something to send. What comes in is told by `take`.
+    """
+
+    __slots__ = (
+        "_arrived", "_clock", "_cursor", "_deciding", "_early", "_early_size", "_encoding", "_end",
+        "_errors", "_heard", "_open", "_outlet", "_partial", "_partial_due", "_rate", "_seat",
+        "_shared", "_task", "_topic", "_welcome", "_wire", "_work", "interview_id",
+    )  # fmt: skip
+
+    def __init__(
+        self, shared: Backends, wire: Socket, interview_id: str, encoding: Encoding
+    ) -> None:
+        self.interview_id = interview_id
         self._shared = shared
         self._clock = shared.clock
         self._wire = wire
-        self._interview_id = interview_id
         self._encoding: Encoding = encoding
         self._outlet = Outlet(wire, encoding, shared.clock)
         now = shared.clock.monotonic()
@@ -84,14 +114,20 @@ class Connection:
         self._errors = ErrorCount()
         self._heard = now
         self._task: asyncio.Task[Any] | None = None
-        self._aborted: Close | None = None
-        self._work: asyncio.Queue[c.DurableCommand | _Speak] = asyncio.Queue(COMMANDS_WAITING + 1)
-        self._partial: c.SpeechPartial | None = None
-        self._partial_due = now
-        self._admission: Admission | None = None
+        self._end: ClosedError | None = None
+        """Why it is to end at once, whatever it waits for."""
+        self._early: list[str | bytes] = []
+        self._early_size = 0
+        self._arrived = Flag()
+        self._seat: Seat | None = None
+        self._welcome: Welcome | None = None
         self._cursor: Cursor | None = None
         self._topic: Topic | None = None
-        self._early: deque[str | bytes] = deque()
+        self._open = False
+        self._work: list[c.DurableCommand | _Speak] = []
+        self._deciding: asyncio.Task[None] | None = None
+        self._partial: c.SpeechPartial | None = None
+        self._partial_due = now
 
     @property
     def heard(self) -> float:
@@ -100,57 +136,51 @@ class Connection:
 
     async def run(self) -> Close | None:
         """Serve the socket; return the code to close it with, None where the peer went first."""
+        if self._end is not None:
+            return self._end.code
         self._task = task = asyncio.current_task()
         assert task is not None  # noqa: S101  # a coroutine runs in a task
         cancelled = task.cancelling()
         try:
-            return await self._attend()
+            await self._come_in()
+            await self._serve()
         except asyncio.CancelledError:
-            if self._aborted is None or task.uncancel() > cancelled:
+            if self._end is None or task.uncancel() > cancelled:
                 raise
-            return self._aborted
+            return self._end.code
+        except StorageError:
+            return Close.BACKEND_DOWN
+        except (ClosedError, RefusedError) as end:
+            return end.code
         finally:
             self._task = None
             if self._topic is not None:
                 await self._shared.hub.leave(self._topic, self)
 
-    async def _attend(self) -> Close | None:
-        try:
-            hello = await self._hello()
-            grant = self._shared.door.identify(self._interview_id, hello)
-            admission, topic = await self._while_present(self._enter(grant, hello, self._heard))
-            return await self._serve(
-                admission, Cursor(self._shared.store, topic, admission.position)
-            )
-        except StorageError:
-            return Close.BACKEND_DOWN
-        except (ClosedError, RefusedError) as end:
-            return end.code
+    async def _come_in(self) -> None:
+        """From ``hello`` to the welcome. What only this needs, the session above all, goes with it.
 
-    async def _enter(self, grant: Grant, hello: c.Hello, since: float) -> tuple[Admission, Topic]:
-        topic = self._topic = await self._shared.hub.enter(self._interview_id, self)
-        return await self._shared.door.admit(grant, hello, since=since), topic
-
-    async def _while_present(self, work: Coroutine[Any, Any, T]) -> T:
-        """Await ``work`` unless the peer leaves, perhaps long ago: it slept, or this process did.
-
-        A socket that nobody holds any more must not replace its own client's newer one.
+        Who leaves meanwhile, perhaps long ago, as it slept or this process did, ends this here: a
+        socket that nobody holds any more must not replace its own client's newer one.
         """
-        working, listening = asyncio.ensure_future(work), asyncio.ensure_future(self._listen())
-        try:
-            await asyncio.wait((working, listening), return_when=asyncio.FIRST_COMPLETED)
-            if listening.done():
-                listening.result()
-            return await working
-        finally:
-            working.cancel()
-            listening.cancel()
-            await asyncio.gather(working, listening, return_exceptions=True)
-
-    async def _listen(self) -> None:
-        """Keep what comes before the welcome; a peer that sends very much is not listened to."""
-        while len(self._early) < COMMANDS_WAITING:
-            self._early.append(await self._receive())
+        shared = self._shared
+        hello = await self._hello()
+        since = self._heard
+        grant = shared.door.identify(self.interview_id, hello)
+        topic = self._topic = await shared.hub.enter(self.interview_id, self)
+        admission = await shared.door.admit(grant, hello, since=since)
+        self._seat, self._welcome = admission.seat, admission.welcome
+        self._cursor = Cursor(shared.store, topic, admission.position)
+        session = admission.session
+        if session.over:
+            self._outlet.over()
+        elif session.open is not None and session.open.speaker == "interviewer":
+            shared.followers.run(self.interview_id)  # in case its lease has lapsed
+        elif session.open is not None:
+            topic.partials.begin(session.open.turn)
+            for segment in session.open.segments[-UTTERANCES:]:
+                topic.partials.close(segment.utterance_id)
+        self._outlet.cover(admission.stored)
 
     async def _hello(self) -> c.Hello:
         try:
@@ -163,7 +193,7 @@ class Connection:
 
     async def _first_frame(self) -> c.Hello:
         while True:
-            frame = await self._receive()
+            frame = await self._next_frame()
             if len(frame.encode() if isinstance(frame, str) else frame) > LIMITS.hello_bytes:
                 raise ClosedError(Close.MESSAGE_TOO_BIG)
             try:
@@ -175,60 +205,71 @@ class Connection:
                 if self._errors.add(self._clock.monotonic()):
                     raise ClosedError(Close.ABUSE) from None
 
-    async def _serve(self, admission: Admission, cursor: Cursor) -> Close | None:
-        self._admission, self._cursor = admission, cursor
-        self._shared.meter.connected(admission.role, 1)
-        session = admission.session
-        if session.over:
-            self._outlet.over()
-        elif session.open is not None and session.open.speaker == "interviewer":
-            self._shared.followers.run(self._interview_id)  # in case its lease has lapsed
-        elif session.open is not None and self._topic is not None:
-            self._topic.partials.begin(session.open.turn)
-            for segment in session.open.segments[-UTTERANCES:]:
-                self._topic.partials.close(segment.utterance_id)
-        self._outlet.cover(admission.stored)
-        code: Close | None = None
-        attends = admission.role != "observer"
+    async def _next_frame(self) -> str | bytes:
+        while not self._early:
+            self._arrived.clear()
+            await self._arrived.wait()
+        return self._early.pop(0)
+
+    async def _serve(self) -> None:
+        shared, seat, cursor = self._shared, self._seat, self._cursor
+        assert seat is not None  # noqa: S101  # it came in
+        assert cursor is not None  # noqa: S101
+        shared.meter.connected(seat.role, 1)
+        attends = seat.role != "observer"
         if attends:
-            self._shared.presence.enter(self._interview_id, self)
+            shared.presence.enter(self.interview_id, self)
         try:
-            await self._outlet.send(admission.welcome)
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._outlet.run(cursor, self._topic and self._topic.partials))
-                group.create_task(self._decide_all())
-                await self._read_all(admission.role)
-        except* ClosedError as ends:
-            code = _first(ends)
+            await self._greet()
+            await self._outlet.run(cursor, self._topic and self._topic.partials)
         finally:
-            self._shared.meter.connected(admission.role, -1)
+            shared.meter.connected(seat.role, -1)
             if attends:
-                self._shared.presence.leave(self._interview_id, self)
-        return code
+                shared.presence.leave(self.interview_id, self)
+            await self._decide_no_more()
+
+    async def _greet(self) -> None:
+        """Send the welcome; what came before it is read now."""
+        welcome, self._welcome = self._welcome, None
+        assert welcome is not None  # noqa: S101  # it came in
+        await self._outlet.send(welcome)
+        self._open = True
+        early, self._early = self._early, []
+        for frame in early:
+            self._read(frame)
+        self._wire.resume_reading()
 
     # --- in ---
 
-    async def _next_frame(self) -> str | bytes:
-        return self._early.popleft() if self._early else await self._receive()
+    def take(self, message: str | bytes) -> None:
+        """Take a frame. Before the welcome it is kept, of a peer that sends very much not all."""
+        self._heard = self._clock.monotonic()
+        if self._open:
+            self._read(message)
+            return
+        self._early.append(message)
+        self._early_size += len(message)
+        if len(self._early) >= COMMANDS_WAITING or self._early_size > EARLY_BYTES:
+            self._wire.pause_reading()
+        self._arrived.set()
 
-    async def _receive(self) -> str | bytes:
-        frame = await self._wire.receive()
-        self._heard = self._clock.monotonic()  # to leave is a sign of life, too
-        if frame is None:
-            raise ClosedError(None)
-        return frame
+    def left(self) -> None:
+        """Note that the peer is gone: that is a sign of life, too."""
+        self._heard = self._clock.monotonic()
+        self._end_with(None)
 
-    async def _read_all(self, role: Role) -> None:
-        while True:
-            frame = await self._next_frame()
-            try:
-                command = decode_command(frame, self._encoding)
-            except UndecodableError:
-                raise ClosedError(Close.UNDECODABLE) from None
-            except MismatchError as error:
-                self._misfit(error)
-            else:
-                self._take(command, role)
+    def _read(self, frame: str | bytes) -> None:
+        if self._end is not None:
+            return
+        try:
+            self._obey(decode_command(frame, self._encoding))
+        except UndecodableError:
+            self.abort(Close.UNDECODABLE)
+        except MismatchError as error:
+            self._misfit(error)
+        except Exception:  # noqa: BLE001  # the peer learns 4000, the log learns why
+            _log.exception("frame not read", interview=self.interview_id)
+            self.abort(Close.INTERNAL)
 
     def _misfit(self, error: MismatchError) -> None:
         if error.command_id is not None:
@@ -239,7 +280,8 @@ class Connection:
         if self._errors.add(self._heard):
             self._outlet.close(Close.ABUSE)
 
-    def _take(self, command: c.Command, role: Role) -> None:
+    def _obey(self, command: c.Command) -> None:
+        role = self._seat.role if self._seat is not None else "observer"
         match command:
             case c.Ping(nonce=nonce):
                 self._outlet.say(Pong(nonce=nonce, server_time=self._clock.now()))
@@ -264,11 +306,11 @@ class Connection:
 
     def _enqueue(self, command: c.DurableCommand) -> None:
         if self._affords(command.id):
-            self._work.put_nowait(command)
+            self._decide_soon(command)
 
     def _affords(self, command_id: str | None) -> bool:
         """Whether one more command is within the limits; else it is refused here, or dropped."""
-        if self._rate.admit(self._heard) and self._work.qsize() < COMMANDS_WAITING:
+        if self._rate.admit(self._heard) and len(self._work) < COMMANDS_WAITING:
             return True
         if command_id is not None:
             message = "too many commands; send it again later"
@@ -283,28 +325,48 @@ class Connection:
         if waiting is None:
             loop = asyncio.get_running_loop()
             pause = max(0.0, self._partial_due - self._heard)
-            loop.call_later(pause, self._work.put_nowait, _Speak())
+            loop.call_later(pause, self._decide_soon, _Speak())
             self._partial_due = self._heard + pause + PARTIAL_S
 
     # --- decisions ---
 
+    def _decide_soon(self, work: "c.DurableCommand | _Speak") -> None:
+        """One by one, in the order they came: by a task that is there while something waits."""
+        self._work.append(work)
+        if self._deciding is None and self._open:
+            self._deciding = asyncio.create_task(self._decide_all())
+
     async def _decide_all(self) -> None:
-        while True:
-            match await self._work.get():
-                case _Speak():
-                    await self._speak()
-                case command:
-                    await self._decide(command)
+        try:
+            while self._work and self._end is None:
+                match self._work.pop(0):
+                    case _Speak():
+                        await self._speak()
+                    case command:
+                        await self._decide(command)
+        except Exception:  # noqa: BLE001  # the peer learns 4000, the log learns why
+            _log.exception("command not decided", interview=self.interview_id)
+            self.abort(Close.INTERNAL)
+        finally:
+            self._deciding = None
+
+    async def _decide_no_more(self) -> None:
+        self._open = False
+        if (deciding := self._deciding) is not None:
+            deciding.cancel()
+            await asyncio.wait((deciding,))
 
     async def _decide(self, command: c.DurableCommand) -> None:
         try:
             verdict = await self._shared.sessions.command(
-                self._interview_id, command, self._cursor and self._cursor.position
+                self.interview_id, command, self._cursor and self._cursor.position
             )
         except (MissingError, ErasedError):
-            raise ClosedError(Close.FORBIDDEN) from None
+            self.abort(Close.FORBIDDEN)
+            return
         except AstrayError:
-            raise ClosedError(Close.RESYNCHRONISE) from None
+            self.abort(Close.RESYNCHRONISE)
+            return
         self._shared.meter.decided(str(command.__struct_config__.tag), _outcome(verdict))
         if verdict.rejected is not None:
             reject = verdict.rejected
@@ -325,7 +387,7 @@ class Connection:
         )
         try:
             payload = "p" + encode(heard, "json").decode()
-            await self._shared.store.publish(self._interview_id, payload)
+            await self._shared.store.publish(self.interview_id, payload)
         except StorageError as error:
             _log.info("partial dropped", error=type(error).__name__)
 
@@ -341,7 +403,7 @@ class Connection:
         try:
             self._outlet.wake()
         except Exception:  # noqa: BLE001  # the socket ends, and the client resumes
-            _log.exception("socket not woken", interview=self._interview_id)
+            _log.exception("socket not woken", interview=self.interview_id)
             self.abort(Close.INTERNAL)
 
     def reach(self, head: EventId) -> None:
@@ -355,18 +417,18 @@ class Connection:
 
     def joined(self, slot: str, number: int) -> None:
         """See `Watcher.joined`: a newer socket of the same slot replaces this one."""
-        mine = self._admission
+        mine = self._seat
         if mine is not None and slot and mine.slot == slot and number > mine.number:
             self._outlet.close(Close.REPLACED)
 
     def partial(self, heard: PartialHeard) -> None:
         """See `Watcher.partial`."""
-        if self._admission is not None and self._admission.role == "observer":
+        if self._seat is not None and self._seat.role == "observer":
             self._outlet.say(heard)
 
     def rated(self, payload: str) -> None:
         """See `Watcher.rated`."""
-        if self._admission is not None and self._admission.role == "observer":
+        if self._seat is not None and self._seat.role == "observer":
             self._outlet.say(_ratings.decode(payload))
 
     def thinking(self, turn: int) -> None:
@@ -379,7 +441,7 @@ class Connection:
 
     def lost(self) -> None:
         """See `Watcher.lost`."""
-        if self._admission is not None:
+        if self._seat is not None:
             self._outlet.close(Close.RESYNCHRONISE)
 
     def tick(self, now: float) -> None:
@@ -395,9 +457,13 @@ class Connection:
 
     def abort(self, code: Close) -> None:
         """Close the socket now, whatever it waits for: Redis, its client, its turn."""
-        if self._task is not None and self._aborted is None:
-            self._aborted = code
-            self._task.cancel()
+        self._end_with(code)
+
+    def _end_with(self, code: Close | None) -> None:
+        if self._end is None:
+            self._end = ClosedError(code)
+            if self._task is not None:
+                self._task.cancel()
 
 
 _ratings = msgspec.json.Decoder(RatingReady)
@@ -407,9 +473,3 @@ def _outcome(verdict: Verdict) -> str:
     if verdict.rejected is not None:
         return verdict.rejected.code
     return "duplicate" if verdict.duplicate else "accepted"
-
-
-def _first(ends: BaseExceptionGroup[ClosedError]) -> Close | None:
-    """Return the code of the first of perhaps several reasons to close."""
-    end = ends.exceptions[0]
-    return end.code if isinstance(end, ClosedError) else _first(end)

@@ -19,6 +19,8 @@ class Cursor:
     its tail and grew again is never taken for a continuation.
     """
 
+    __slots__ = ("_store", "_topic", "position")
+
     def __init__(self, store: LiveStore, topic: Topic, position: EventId) -> None:
         self._store = store
         self._topic = topic

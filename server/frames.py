@@ -1,18 +1,30 @@
-"""uvicorn's WebSocket protocol with a short way out, for what is sent most: the deltas.
+"""uvicorn's WebSocket protocol for sockets of which thousands rest and hundreds are spoken through.
+
+ASGI is how a socket comes in: through the guards, the router, `accept`. From there its `Listener`
+has it: messages are told as they come, frames are written as they are made, and nothing of the way
+in is kept. Through ASGI each message would pass a queue, two dictionaries and some ten coroutines,
+all of which, with the request, stay as long as the socket does.
 
 A frame of a server is not masked and stands for itself, so that it can be written without asking
-the protocol's state machine, which learns nothing from it. ASGI's `send` goes through an event, a
-coroutine and some layers for each. Source: RFC 6455, §5.2.
+the protocol's state machine, which learns nothing from it. Source: RFC 6455, §5.2.
 """
 
-from typing import Any
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 
+from server.pings import Pings
+from server.waiting import Flag, Inbox
+
 EXTENSION = "viva.frames"
 """The key under a scope's ``extensions`` where `Frames` is found."""
-_TEXT, _BINARY = 0x81, 0x82  # with FIN
+CLOSE_S = 10.0
+"""How long a close frame may wait for what was written before it."""
+_TEXT, _BINARY, _PING = 0x81, 0x82, 0x89  # with FIN
 
 
 def frame(payload: bytes, *, text: bool) -> bytes:
@@ -25,8 +37,46 @@ def frame(payload: bytes, *, text: bool) -> bytes:
     return b"%c\x7f%b%b" % (opcode, size.to_bytes(8, "big"), payload)
 
 
+class Listener(Protocol):
+    """Whom a socket was handed over to. Neither may block."""
+
+    def take(self, message: str | bytes) -> None:
+        """A whole message came."""
+
+    def left(self) -> None:
+        """The peer is gone, or this server is about to be; told once or more."""
+
+
+class _Leaving:
+    """Stands where uvicorn's queue was: what is left to be put there is that the peer left."""
+
+    __slots__ = ("_listener",)
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+
+    def put_nowait(self, message: Any) -> None:
+        """Tell the listener."""
+        if message["type"] == "websocket.disconnect":
+            self._listener.left()
+
+
 class Frames(WebSocketsSansIOProtocol):
-    """One WebSocket, to which whole messages can be written at once."""
+    """One WebSocket: ASGI's until it is handed over, then its listener's."""
+
+    def __init__(self, pings: Pings, **given: Any) -> None:
+        super().__init__(**given)
+        self.queue = Inbox[Any]()  # type: ignore[assignment]  # it does what is asked of one
+        self.writable = Flag()  # type: ignore[assignment]
+        self.writable.set()
+        self._pings = pings
+        self._beat: set[Any] | None = None
+        self._guarded = self.app
+        self.app = self._attended
+        self._listener: Listener | None = None
+        self._work: Callable[[], Awaitable[None]] | None = None
+
+    # --- from ASGI to the listener ---
 
     def handle_connect(self, event: Request) -> None:
         """See uvicorn: from here on the app finds this in its scope."""
@@ -35,7 +85,73 @@ class Frames(WebSocketsSansIOProtocol):
             extensions: Any = self.scope.setdefault("extensions", {})
             extensions[EXTENSION] = self
 
-    def send_now(self, payload: bytes, *, text: bool) -> bool:
+    def hand_over(self, listener: Listener, work: Callable[[], Awaitable[None]]) -> None:
+        """Tell ``listener`` what comes; await ``work()`` when the app has returned.
+
+        Only for the app, after it accepted the socket; as with ASGI, the connection ends when the
+        work does.
+        """
+        self._work = work
+        came: Any = self.queue
+        self.queue = _Leaving(listener)  # type: ignore[assignment]
+        self._listener = listener
+        waiting: list[dict[str, Any]] = came.taken()
+        for message in waiting:
+            if message["type"] == "websocket.receive":
+                text = message.get("text")
+                listener.take(message["bytes"] if text is None else text)
+            else:
+                listener.left()
+        self.resume_reading()
+
+    async def _attended(self, scope: Any, receive: Any, send: Any) -> None:
+        """Run the app, and what it left to be done: by then nothing is left of the request."""
+        app: Any = self._guarded
+        self.app = app  # a bound method of its own would keep this from being freed in time
+        await app(scope, receive, send)
+        work, self._work = self._work, None
+        if work is not None:
+            del scope, receive, send
+            self.request.headers.clear()  # the parser, for one, holds it for ever
+            self.scope = self.request = self.response = None  # type: ignore[assignment]
+            await work()
+
+    # --- in ---
+
+    def send_receive_event_to_app(self) -> None:
+        """See uvicorn; a listener need not be waited for, so that reading goes on."""
+        listener = self._listener
+        if listener is None or self.close_sent:
+            super().send_receive_event_to_app()
+            return
+        parts, self.frames = self.frames, []
+        payload = parts[0] if len(parts) == 1 else b"".join(parts)
+        if self.curr_msg_data_type == "bytes":
+            listener.take(bytes(payload))
+            return
+        try:
+            text = str(payload, "utf-8")
+        except UnicodeDecodeError:
+            self.conn.fail(1007, "not UTF-8")
+            self.handle_parser_exception()
+            return
+        listener.take(text)
+
+    def pause_reading(self) -> None:
+        """Let what the peer sends wait in the kernel's buffers."""
+        if not self.read_paused:
+            self.read_paused = True
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on."""
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+
+    # --- out ---
+
+    def write_now(self, payload: bytes, *, text: bool) -> bool:
         """Write a message if the transport takes it without waiting; tell whether it was written.
 
         Only for the app, and only after it accepted the socket.
@@ -44,3 +160,42 @@ class Frames(WebSocketsSansIOProtocol):
             return False
         self.transport.write(frame(payload, text=text))
         return True
+
+    async def write(self, payload: bytes, *, text: bool) -> bool:
+        """Wait until the transport takes a message; tell whether the peer was still there."""
+        while not self.write_now(payload, text=text):
+            if self.disconnected or self.close_sent or self.transport.is_closing():
+                return False
+            await self.writable.wait()
+        return True
+
+    async def close(self, code: int, reason: str) -> None:
+        """Close the socket; one whose client does not read is let go without a close frame."""
+        self._listener = None
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                await self.send({"type": "websocket.close", "code": code, "reason": reason})
+        except TimeoutError:
+            self.transport.abort()
+
+    # --- life signs ---
+
+    def start_keepalive(self) -> None:
+        """See uvicorn, which has a timer for each socket."""
+        self._beat = self._pings.add(self)
+
+    def stop_keepalive(self) -> None:
+        """See uvicorn."""
+        if self._beat is not None:
+            self._beat.discard(self)
+            self._beat = None
+
+    def ping(self) -> None:
+        """Ask for a life sign; a peer that has not answered the last such question is gone."""
+        if self.close_sent or self.transport.is_closing():
+            return
+        if self.pending_ping_payload is not None:
+            self.keepalive_timeout()
+            return
+        self.pending_ping_payload = payload = random.randbytes(4)
+        self.transport.write(b"%c%c%b" % (_PING, len(payload), payload))

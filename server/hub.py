@@ -1,7 +1,7 @@
 """What this instance knows of the interviews that have sockets here.
 
 A `Topic` is one such interview: the newest entries of its log (a ring, filled by the commits made
-here), the newest head heard of, and the sockets to wake. Notifications only wake: a socket that
+here, and let go when the interview rests), the newest head heard of, and the sockets to wake. Notifications only wake: a socket that
 wakes reads on from its own cursor. A pulse every few seconds makes good for lost notifications.
 """
 
@@ -76,6 +76,11 @@ class Watcher(Protocol):
 class Topic:
     """One interview with sockets on this instance."""
 
+    __slots__ = (
+        "_base", "_framed", "_ring", "_rested", "expected", "head", "interview_id", "partials",
+        "watchers",
+    )  # fmt: skip
+
     def __init__(self, interview_id: str) -> None:
         self.interview_id = interview_id
         self.watchers: set[Watcher] = set()
@@ -83,9 +88,17 @@ class Topic:
         self.expected = 0
         """Commits made here whose reply is on its way: what they added will be in the ring."""
         self.partials = Newest()
-        self._ring: deque[Entry] = deque(maxlen=RING)
+        self._base: EventId | None = None
+        """What the ring's first entry follows, and its end where it is empty; None: not known."""
+        self._ring: deque[Entry] | None = None
+        self._rested: EventId | None = None
+        """Where the log ended when a pulse saw it last."""
         self._framed: dict[Encoding, Framed] = {}
         """The last delta that was sent, encoded once for all sockets."""
+
+    @property
+    def _end(self) -> EventId | None:
+        return self._ring[-1].id if self._ring else self._base
 
     def add(self, entries: Sequence[Entry], behind: EventId | None = None) -> None:
         """Take entries that the log has acknowledged to a commit made on this instance.
@@ -94,11 +107,17 @@ class Topic:
         """
         if not entries:
             return
-        first = entries[0]
-        if self._ring and not _continues(self._ring[-1].id, first, behind):
+        end, ring = self._end, self._ring
+        if end is None or not _continues(end, entries[0], behind):
             # Others wrote in between, or Redis lost what came before.
-            self._ring.clear()
-        self._ring.extend(entries)
+            self._base = ring = None
+        if ring is None:
+            ring = self._ring = deque(maxlen=RING)
+        surplus = len(ring) + len(entries) - RING
+        if surplus > 0:
+            held = len(ring)
+            self._base = (ring[surplus - 1] if surplus <= held else entries[surplus - held - 1]).id
+        ring.extend(entries)
         head = entries[-1].id
         if head.seq > self.head.seq:
             self.head = head
@@ -107,17 +126,20 @@ class Topic:
 
     def after(self, position: EventId) -> list[Entry] | None:
         """Return the ring's entries behind ``position``; None where the ring cannot tell."""
-        if not self._ring:
+        if self._base is not None and self._base == position:
+            return list(self._ring or ())
+        ring = self._ring
+        if not ring:
             return None
-        start = position.seq - self._ring[0].id.seq
-        if not 0 <= start < len(self._ring) or self._ring[start].id != position:
+        start = position.seq - ring[0].id.seq
+        if not 0 <= start < len(ring) or ring[start].id != position:
             return None
-        return [self._ring[place] for place in range(start + 1, len(self._ring))]
+        return [ring[place] for place in range(start + 1, len(ring))]
 
     def delta_after(self, position: EventId, encoding: Encoding) -> Framed | None:
         """Return the ring's last entry, framed, if it is a delta right behind ``position``."""
         ring = self._ring
-        if len(ring) < 2 or ring[-2].id != position:
+        if not ring or (ring[-2].id if len(ring) > 1 else self._base) != position:
             return None
         newest = ring[-1]
         framed = self._framed.get(encoding)
@@ -141,7 +163,7 @@ class Topic:
             for watcher in tuple(self.watchers):
                 _tell(watcher, kind, content)
         else:
-            self._ring.clear()  # what others added since may have been told to nobody
+            self._base = self._ring = None  # what others added may have been told to nobody
             self._wake()
 
     def cover(self, covered: EventId) -> None:
@@ -156,6 +178,10 @@ class Topic:
                 watcher.lost()
             return
         self.head = pulse.head
+        if self._rested == pulse.head == self._end:  # what nobody needs takes much room
+            self._base, self._ring = pulse.head, None
+            self._framed.clear()
+        self._rested = pulse.head
         for watcher in tuple(self.watchers):
             watcher.reach(pulse.head)
         self.cover(pulse.stored)
@@ -166,7 +192,7 @@ class Topic:
     def settle(self) -> None:
         """A commit that was expected has its reply, or never will have."""
         self.expected -= 1
-        if not self.expected and (not self._ring or self._ring[-1].id != self.head):
+        if not self.expected and self._end != self.head:
             self._wake()  # something else was heard of meanwhile
 
     def _hear_partial(self, heard: PartialHeard) -> None:
@@ -175,7 +201,7 @@ class Topic:
                 watcher.partial(heard)
 
     def _hear_of(self, head: EventId) -> None:
-        if self._ring and self._ring[-1].id == head:
+        if self._end == head:
             return  # it was added here, and all were woken
         if not self.expected:
             self._advance(head)

@@ -28,12 +28,18 @@ class RefusedError(Exception):
         self.code = code
 
 
-class Admission(Struct, frozen=True, kw_only=True):
-    """A socket that was let in: as whom, where its reading starts, and what it is told first."""
+class Seat(Struct, frozen=True):
+    """Who a socket is to its interview: the ``number``-th socket, which took ``slot``."""
 
     role: Role
     slot: str
     number: int
+
+
+class Admission(Struct, frozen=True, kw_only=True):
+    """A socket that was let in: as whom, where its reading starts, and what it is told first."""
+
+    seat: Seat
     position: EventId
     stored: EventId
     session: Session
@@ -111,9 +117,7 @@ class Door:
         last = last_event_id(hello.last_event_id)
         position = last if joined.recovered and last is not None else state.head
         return Admission(
-            role=grant.role,
-            slot=slot,
-            number=joined.number,
+            seat=Seat(grant.role, slot, joined.number),
             position=position,
             stored=state.stored,
             session=state.session,

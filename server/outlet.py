@@ -6,7 +6,6 @@ its deltas merge; nothing is queued for it.
 """
 
 import asyncio
-from collections import deque
 from typing import Protocol
 
 import msgspec
@@ -16,12 +15,13 @@ from msgspec import Struct
 from protocol.closes import Close
 from protocol.codec import Encoding, encode, event_frame, read_body
 from protocol.events import Accepted, Draining, Live, PartialHeard, Stored
-from protocol.ids import EventId
+from protocol.ids import ORIGIN, EventId
 from protocol.limits import OVER_LINGER_S
 from protocol.resume import merge
 from server.clock import Clock, backoff
 from server.cursor import Cursor, ResynchroniseError
 from server.partials import Newest
+from server.waiting import Flag
 from storage.errors import StorageError
 from storage.live import Entry
 
@@ -53,12 +53,12 @@ _spoken = msgspec.json.Decoder[_Started | _Recorded](_Started | _Recorded)
 class Wire(Protocol):
     """The socket beneath, after it was accepted."""
 
-    async def receive(self) -> str | bytes | None:
-        """Return the next frame; None when the peer is gone."""
-        ...
-
     async def send(self, frame: bytes) -> None:
-        """Send one frame; returns when the transport has taken it."""
+        """Send one frame; returns when the transport has taken it.
+
+        Raises:
+            ClosedError: the peer is gone.
+        """
         ...
 
     def send_now(self, frame: bytes) -> bool:
@@ -77,15 +77,20 @@ class ClosedError(Exception):
 class Outlet:
     """Everything that leaves through one socket."""
 
+    __slots__ = (
+        "_answers", "_clock", "_controls", "_encoding", "_over_at", "_partials", "_reported",
+        "_resting", "_sending", "_stored", "_told", "_verdict", "_wake", "_wire",
+    )  # fmt: skip
+
     def __init__(self, wire: Wire, encoding: Encoding, clock: Clock) -> None:
         self._wire = wire
         self._encoding: Encoding = encoding
         self._clock = clock
-        self._wake = asyncio.Event()
-        self._controls: deque[Struct] = deque()
-        self._answers: deque[tuple[int, Accepted]] = deque()
+        self._wake = Flag()
+        self._controls: list[Struct] = []
+        self._answers: list[tuple[int, Accepted]] = []
         self._verdict: Close | None = None
-        self._stored = EventId(0, 0)
+        self._stored = ORIGIN
         self._told = 0
         self._over_at: float | None = None
         self._reported = False
@@ -228,7 +233,7 @@ class Outlet:
 
     async def _send_controls(self) -> None:
         while self._controls:
-            message = self._controls.popleft()
+            message = self._controls.pop(0)
             if not self._late(message):
                 await self.send(message)
         if self._verdict is not None:
@@ -263,7 +268,7 @@ class Outlet:
 
     async def _send_answers(self, position: EventId) -> None:
         while self._answers and self._answers[0][0] <= position.seq:
-            await self.send(self._answers.popleft()[1])
+            await self.send(self._answers.pop(0)[1])
 
     async def _send_stored(self, position: EventId) -> None:
         if self._told < self._stored.seq <= position.seq:

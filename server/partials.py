@@ -11,6 +11,8 @@ UTTERANCES = 64
 class Newest:
     """The newest revision heard of each utterance that was heard of last."""
 
+    __slots__ = ("_revisions", "_turn")
+
     def __init__(self) -> None:
         self._revisions: dict[str, int | None] = {}
         self._turn = 0

@@ -9,6 +9,8 @@ _CALM_S = 1.0
 class CommandRate:
     """A token bucket; times are monotonic seconds."""
 
+    __slots__ = ("_at", "_last", "_since", "_tokens")
+
     def __init__(self, now: float) -> None:
         self._tokens = float(LIMITS.command_burst)
         self._at = now
@@ -37,6 +39,8 @@ class CommandRate:
 
 class ErrorCount:
     """Counts messages that fit no schema."""
+
+    __slots__ = ("_times",)
 
     def __init__(self) -> None:
         self._times: list[float] = []

@@ -18,6 +18,7 @@ import uvicorn
 from protocol.limits import LIMITS
 from server.frames import Frames
 from server.intake import Bounds, Intake
+from server.pings import Pings
 from server.signals import Signals
 
 SEND_BUFFER_BYTES = 64 * 1024
@@ -71,11 +72,12 @@ class Host:
     def __init__(self, app: Any, listener: socket.socket, *, sockets: int) -> None:
         """``sockets`` is how many WebSockets the app lets in: plain requests get room beside."""
         protocol: Any = partial(Intake, Bounds(connections=sockets + PLAIN_CONNECTIONS))
+        frames: Any = partial(Frames, Pings())
         self._listener = listener
         self._server = _Server(
             uvicorn.Config(
                 app,
-                ws=Frames,
+                ws=frames,
                 http=protocol,
                 ws_max_size=LIMITS.frame_bytes,
                 ws_per_message_deflate=False,

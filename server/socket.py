@@ -1,7 +1,8 @@
-"""The WebSocket endpoint: subprotocol, accept, and one `Connection`."""
+"""The WebSocket endpoint: subprotocol, accept, and one `Connection` that takes the socket over."""
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 import structlog
@@ -12,39 +13,36 @@ from protocol.closes import Close
 from protocol.codec import SUBPROTOCOLS, Encoding
 from server.connection import Backends, Connection
 from server.frames import EXTENSION, Frames
+from server.outlet import ClosedError
 
 _log = structlog.get_logger()
 
 
-class AsgiWire:
-    """A `Wire` over ASGI's WebSocket messages."""
+class FramesWire:
+    """A `Socket` over `Frames`."""
 
-    def __init__(self, socket: WebSocket[Any, Any, Any], encoding: Encoding) -> None:
-        self._receive = socket.receive
-        self._send = socket.send
+    __slots__ = ("_frames", "_text")
+
+    def __init__(self, frames: Frames, encoding: Encoding) -> None:
+        self._frames = frames
         self._text = encoding == "json"
-        scope = cast("dict[str, Any]", socket.scope)  # a server may leave its extensions out
-        extensions: dict[str, Any] = scope.get("extensions") or {}
-        self._frames: Frames | None = extensions.get(EXTENSION)
-
-    async def receive(self) -> str | bytes | None:
-        """See `Wire.receive`."""
-        message = await self._receive()
-        if message["type"] != "websocket.receive":
-            return None
-        text = message.get("text")
-        return text if text is not None else message.get("bytes") or b""
-
-    def send_now(self, frame: bytes) -> bool:
-        """See `Wire.send_now`."""
-        return self._frames is not None and self._frames.send_now(frame, text=self._text)
 
     async def send(self, frame: bytes) -> None:
         """See `Wire.send`."""
-        if self._text:
-            await self._send({"type": "websocket.send", "text": frame.decode(), "bytes": None})
-        else:
-            await self._send({"type": "websocket.send", "text": None, "bytes": frame})
+        if not await self._frames.write(frame, text=self._text):
+            raise ClosedError(None)
+
+    def send_now(self, frame: bytes) -> bool:
+        """See `Wire.send_now`."""
+        return self._frames.write_now(frame, text=self._text)
+
+    def pause_reading(self) -> None:
+        """See `Socket.pause_reading`."""
+        self._frames.pause_reading()
+
+    def resume_reading(self) -> None:
+        """See `Socket.resume_reading`."""
+        self._frames.resume_reading()
 
 
 class Connections:
@@ -103,19 +101,24 @@ def socket_route(
         if not admits():
             await _close(socket, Close.DRAINING)
             return
+        frames: Frames = cast("Any", socket.scope)["extensions"][EXTENSION]
         encoding = SUBPROTOCOLS[name]
-        connection = Connection(shared(), AsgiWire(socket, encoding), interview_id, encoding)
+        wire = FramesWire(frames, encoding)
+        connection = Connection(shared(), wire, interview_id, encoding)
+        frames.hand_over(connection, partial(attend, connection, frames))
+
+    async def attend(connection: Connection, frames: Frames) -> None:
         connections.add(connection)
         try:
             code = await connection.run()
         except Exception:  # noqa: BLE001  # the peer learns 4000, the log learns why
-            _log.exception("socket failed", interview=interview_id)
+            _log.exception("socket failed", interview=connection.interview_id)
             code = Close.INTERNAL
         finally:
             connections.discard(connection)
         shared().meter.closed(0 if code is None else code)
         if code is not None:
-            await _close(socket, code)
+            await frames.close(int(code), code.reason)
 
     return interview_socket
 

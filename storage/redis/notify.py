@@ -37,6 +37,10 @@ _MORE = object()
 
 _log = structlog.get_logger()
 
+_FLOWS = asyncio.Event()
+"""Stands for each watch that was confirmed: one of its own would be the largest thing about it."""
+_FLOWS.set()
+
 
 class RedisNotifier:
     """`storage.live.Notifier` over one connection, which `run` keeps up.
@@ -81,6 +85,10 @@ class RedisNotifier:
             self._names.pop(_channel(interview_id).encode(), None)
             self._note(interview_id)
 
+    def _flow(self, interview_id: str) -> None:
+        confirmed, self._watches[interview_id] = self._watches[interview_id], _FLOWS
+        confirmed.set()
+
     def hears(self, interview_id: str) -> bool:
         """See `Notifier.hears`."""
         confirmed = self._watches.get(interview_id)
@@ -113,8 +121,9 @@ class RedisNotifier:
                 await connection.connect()
             yield connection
         finally:
-            for confirmed in self._watches.values():
-                confirmed.clear()
+            for interview_id, confirmed in self._watches.items():
+                if confirmed is _FLOWS:
+                    self._watches[interview_id] = asyncio.Event()
             await connection.disconnect(nowait=True)
 
     async def _serve(self, connection: Any, listener: Listener) -> None:
@@ -166,7 +175,7 @@ class RedisNotifier:
             return
         del self._unconfirmed[name]
         if interview_id is not None:
-            self._watches[interview_id].set()
+            self._flow(interview_id)
             listener(interview_id, "")
 
     async def _follow(self, connection: Any) -> None:
@@ -178,7 +187,7 @@ class RedisNotifier:
             watched = changed & self._watches.keys()
             for name in watched & self._subscribed:
                 if not self._unconfirmed[name]:
-                    self._watches[name].set()
+                    self._flow(name)
             await self._send(connection, b"UNSUBSCRIBE", (changed - watched) & self._subscribed)
             await self._send(connection, b"SUBSCRIBE", watched - self._subscribed)
 

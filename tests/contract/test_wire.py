@@ -131,7 +131,9 @@ async def test_calls_come_due_each_in_its_time(valkey: RedisBackend) -> None:
         client = connect(proxy.url)
         await client.wire.send(PING)
         proxy.passing.clear()
-        clock = asyncio.get_running_loop().time  # calls are due by it, and uvloop's counts whole milliseconds
+        clock = (
+            asyncio.get_running_loop().time
+        )  # calls are due by it, and uvloop's counts whole milliseconds
         began = clock()
         early = asyncio.create_task(client.wire.send(PING))
         await asyncio.sleep(CALL_TIMEOUT_S / 2)

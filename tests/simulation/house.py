@@ -56,12 +56,24 @@ class Pipe:
         self._up: asyncio.Queue[str | bytes | None] = asyncio.Queue()
         self._down: deque[str | bytes] = deque()
         self._room, self._news = asyncio.Event(), asyncio.Event()
+        self._reading = asyncio.Event()
+        self._reading.set()
         self._closed: int | None = None
 
-    async def receive(self) -> str | bytes | None:
-        frame = await self._up.get()
+    async def feed(self, connection: Connection) -> None:
+        """Tell the server what the client sends, until one of them ends the socket."""
+        while (frame := await self._up.get()) is not None:
+            await self._network.running(self._name)
+            await self._reading.wait()
+            connection.take(frame)
         await self._network.running(self._name)
-        return frame
+        connection.left()
+
+    def pause_reading(self) -> None:
+        self._reading.clear()
+
+    def resume_reading(self) -> None:
+        self._reading.set()
 
     async def send(self, frame: bytes) -> None:
         await self._network.running(self._name)
@@ -212,12 +224,14 @@ class SimInstance:
         return pipe
 
     async def _serve(self, pipe: Pipe, connection: Connection) -> None:
+        feeding = asyncio.ensure_future(pipe.feed(connection))
         try:
             code = await connection.run()
         except Exception as error:  # noqa: BLE001 - kept for the verdict
             self.failure = error
             code = Close.INTERNAL
         finally:
+            feeding.cancel()
             self._pipes.pop(pipe, None)
         pipe.close(GONE if code is None else int(code))
 

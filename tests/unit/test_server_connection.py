@@ -15,9 +15,9 @@ from protocol.events import Welcome
 from protocol.ids import ORIGIN
 from protocol.limits import HEARTBEAT_MS, HEARTBEATS_MISSED, LIMITS, OVERRATE_CLOSE_S
 from protocol.scalars import Role
-from server.connection import COMMANDS_WAITING, Backends, Connection
+from server.connection import COMMANDS_WAITING, EARLY_BYTES, Backends, Connection
 from server.hub import TICK_S, Hub
-from server.joining import Admission
+from server.joining import Admission, Seat
 from server.outlet import SEND_STALL_S, Outlet
 from server.sessions import Verdict
 from storage.live import Restore
@@ -33,15 +33,19 @@ class FakeWire:
     """A client: what it sends, and what it was sent; ``stuck``: it reads nothing."""
 
     def __init__(self) -> None:
-        self.sends: asyncio.Queue[str] = asyncio.Queue()
+        self.connection: Connection
+        self.reading = True
         self.got: list[dict[str, Any]] = []
         self.stuck = False
 
     def say(self, message: Any) -> None:
-        self.sends.put_nowait(encode(message, "json").decode())
+        self.connection.take(encode(message, "json").decode())
 
-    async def receive(self) -> str:
-        return await self.sends.get()
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
 
     async def send(self, frame: bytes) -> None:
         if self.stuck:
@@ -81,9 +85,7 @@ class FakeDoor:
             limits=LIMITS,
         )
         return Admission(
-            role=self.role,
-            slot=self.role,
-            number=1,
+            seat=Seat(self.role, self.role, 1),
             position=ORIGIN,
             stored=ORIGIN,
             session=session(grant),
@@ -142,7 +144,9 @@ class Scene:
         new = session()
         await self.store.create(Restore(session=new, version=0, head=ORIGIN, tick=0))
         wire = cast("Any", self.wire)
-        self.connection = Connection(self._backends, wire, new.interview_id, "json")
+        self.connection = self.wire.connection = Connection(
+            self._backends, wire, new.interview_id, "json"
+        )
         serving = asyncio.create_task(self.connection.run())
         if hello:
             self.wire.say(Hello(credential="credential"))
@@ -286,6 +290,85 @@ def test_forbidden_messages_have_a_rate_too(partial: bool) -> None:  # noqa: FBT
             await asyncio.sleep(0.02)
         assert serving.result() == Close.RATE_LIMITED
         assert scene.clock.monotonic() - began <= OVERRATE_CLOSE_S + 1
+        assert scene.sessions.asked == []
+
+    scene.run(story)
+
+
+@pytest.mark.parametrize("waits_for", ["hello", "the door", "Redis", "its client", "nothing"])
+def test_one_that_leaves_is_let_go_at_once_whatever_it_waited_for(waits_for: str) -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        scene.door.hangs = waits_for == "the door"
+        scene.sessions.hangs = waits_for == "Redis"
+        scene.wire.stuck = waits_for == "its client"
+        serving = await scene.open(hello=waits_for != "hello")
+        if waits_for not in ("hello", "the door"):
+            scene.wire.say(AnswerSubmit(id="a", text="x"))
+        await asyncio.sleep(1)
+        scene.connection.left()
+        scene.connection.abort(Close.INTERNAL)  # too late to mean anything
+        assert await scene.within(serving, 0.001) is None
+        assert (scene.hub.watchers(), scene.sessions.running) == ([], 0)
+
+    scene.run(story)
+
+
+def test_one_that_left_before_anything_began_is_not_served() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        opening = asyncio.create_task(scene.open(hello=False))
+        await asyncio.sleep(0)
+        serving = await opening
+        other = Connection(scene.connection._shared, cast("Any", scene.wire), "i", "json")  # noqa: SLF001
+        other.left()
+        assert await other.run() is None
+        scene.connection.left()
+        assert await serving is None
+
+    scene.run(story)
+
+
+def test_what_comes_before_the_welcome_is_kept_in_order_and_bounded() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        scene.door.hangs = True
+        serving = await scene.open()
+        for number in range(COMMANDS_WAITING - 1):
+            assert scene.wire.reading
+            scene.wire.say(AnswerSubmit(id=f"a{number}", text="x"))
+        scene.wire.say(AnswerSubmit(id="more", text="x"))
+        assert not scene.wire.reading
+        scene.connection.left()
+        await serving
+
+        scene.door.hangs = False
+        serving = await scene.open(hello=False)
+        scene.wire.say(Hello(credential="credential"))
+        for number in range(5):
+            scene.wire.say(AnswerSubmit(id=f"b{number}", text="x"))
+        scene.wire.say(AnswerSubmit(id="large", text="x" * EARLY_BYTES))
+        assert not scene.wire.reading
+        await asyncio.sleep(1)
+        assert scene.wire.reading
+        assert scene.sessions.asked == [*(f"b{number}" for number in range(5)), "large"]
+        scene.connection.abort(Close.INTERNAL)
+        await serving
+
+    scene.run(story)
+
+
+def test_nothing_is_decided_of_what_comes_with_a_message_that_costs_the_socket() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        serving = await scene.open()
+        scene.connection.take("{")
+        scene.wire.say(AnswerSubmit(id="a", text="x"))
+        assert await scene.within(serving, 0.001) == Close.UNDECODABLE
         assert scene.sessions.asked == []
 
     scene.run(story)

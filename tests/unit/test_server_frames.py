@@ -1,12 +1,25 @@
-"""Frames that are written past the protocol's state machine: the same bytes that it would write."""
+"""A WebSocket that is handed over: what it tells, what it writes, and how it ends."""
 
+import asyncio
+from collections.abc import Callable, Coroutine
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import uvicorn
+from uvicorn.server import ServerState
+from websockets.frames import Close as CloseFrame
 from websockets.frames import Frame, Opcode
 
-from server.frames import Frames, frame
+from server.frames import CLOSE_S, EXTENSION, Frames, frame
+from server.pings import PING_S, Pings
+from tests.support.virtual_time import run_virtual
+
+HANDSHAKE = (
+    b"GET /socket HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
+    b"sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n\r\n"
+)
+MAX_SIZE = 1000
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65_535, 65_536, 200_000])
@@ -17,25 +30,290 @@ def test_a_frame_is_what_rfc_6455_says(size: int, text: bool) -> None:  # noqa: 
     assert frame(payload, text=text) == Frame(opcode, payload).serialize(mask=False)
 
 
-class _Transport:
-    def __init__(self, *, closing: bool) -> None:
-        self.closing = closing
-        self.written = b""
+class Line(asyncio.Transport):
+    """The server's end of a connection that goes nowhere."""
+
+    def __init__(self, frames: Frames) -> None:
+        super().__init__()
+        self.sent = bytearray()
+        self.closed = self.aborted = False
+        self.reading = True
+        self._frames = frames
+
+    def write(self, data: Any) -> None:
+        self.sent += data
 
     def is_closing(self) -> bool:
-        return self.closing
+        return self.closed
 
-    def write(self, data: bytes) -> None:
-        self.written += data
+    def close(self) -> None:
+        if not self.closed:
+            self.closed = True
+            asyncio.get_running_loop().call_soon(self._frames.connection_lost, None)
+
+    def abort(self) -> None:
+        self.aborted = True
+        self.close()
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+
+class Ear:
+    def __init__(self) -> None:
+        self.came: list[str | bytes] = []
+        self.gone = asyncio.Event()
+
+    def take(self, message: str | bytes) -> None:
+        self.came.append(message)
+
+    def left(self) -> None:
+        self.gone.set()
+
+
+class Scene:
+    """An app that accepts, waits a moment, and hands over; its work lasts until the peer leaves."""
+
+    def __init__(self, *, before: bytes = b"") -> None:
+        """``before``: what the client sends between the handshake and the handing over."""
+        self.pings = Pings()
+        config = uvicorn.Config(self.app, log_config=None, ws_max_size=MAX_SIZE, interface="asgi3")
+        config.load()
+        given: dict[str, Any] = {
+            "config": config,
+            "server_state": ServerState(),
+            "app_state": {},
+            "_loop": asyncio.get_running_loop(),
+        }
+        self.frames = Frames(self.pings, **given)
+        self.line = Line(self.frames)
+        self.ear = Ear()
+        self.code: int | None = None
+        self.state = "new"
+        self._before = before
+
+    async def app(self, scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        assert scope["extensions"][EXTENSION] is self.frames
+        self.hear(self._before)
+        await asyncio.sleep(0.1)
+        self.frames.hand_over(self.ear, self._work)
+        self.state = "handed over"
+
+    async def _work(self) -> None:
+        self.state = "at work"
+        await self.ear.gone.wait()
+        if self.code is not None:
+            await self.frames.close(self.code, "why")
+        self.state = "done"
+
+    def hear(self, data: bytes) -> None:
+        if data:
+            self.frames.data_received(data)
+
+    def say(self, opcode: Opcode, payload: bytes, *, fin: bool = True) -> None:
+        self.hear(Frame(opcode, payload, fin).serialize(mask=True))
+
+    async def open(self) -> None:
+        self.frames.connection_made(self.line)
+        self.hear(HANDSHAKE)
+        await asyncio.sleep(1)
+        assert self.line.sent.startswith(b"HTTP/1.1 101 ")
+        self.line.sent.clear()
+
+
+def play(story: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    run_virtual(story())
+
+
+def test_what_came_before_it_was_handed_over_is_told_first() -> None:
+    async def story() -> None:
+        early = [Frame(Opcode.TEXT, b"one"), Frame(Opcode.BINARY, b"two")]
+        it = Scene(before=b"".join(each.serialize(mask=True) for each in early))
+        await it.open()
+        assert it.ear.came == ["one", b"two"]
+        assert it.line.reading
+        it.say(Opcode.TEXT, "drei é".encode())
+        it.say(Opcode.TEXT, b"fo", fin=False)
+        it.say(Opcode.CONT, b"ur")
+        assert it.ear.came[2:] == ["drei é", "four"]
+        assert it.line.reading  # nobody has to be waited for
+        assert it.state == "at work"
+
+    play(story)
+
+
+def test_one_who_left_before_it_was_handed_over_is_told() -> None:
+    async def story() -> None:
+        leaving = Frame(Opcode.CLOSE, CloseFrame(1000, "").serialize()).serialize(mask=True)
+        it = Scene(before=leaving)
+        await it.open()
+        assert it.ear.gone.is_set()
+        assert (it.state, it.line.closed) == ("done", True)
+
+    play(story)
+
+
+@pytest.mark.parametrize("how", ["close", "lost", "shutdown", "not UTF-8", "too big"])
+def test_a_peer_that_leaves_is_told_and_its_work_ends(how: str) -> None:
+    codes = {"close": 1000, "lost": None, "shutdown": 1012, "not UTF-8": 1007, "too big": 1009}
+
+    async def story() -> None:
+        it = Scene()
+        await it.open()
+        match how:
+            case "close":
+                it.say(Opcode.CLOSE, CloseFrame(1000, "").serialize())
+            case "lost":
+                it.frames.connection_lost(ConnectionResetError())
+            case "shutdown":
+                it.frames.shutdown()
+            case "not UTF-8":
+                it.say(Opcode.TEXT, b"\xff")
+            case _:
+                it.say(Opcode.TEXT, b"x" * (MAX_SIZE + 1))
+        await asyncio.sleep(1)
+        assert it.state == "done"
+        assert it.ear.came == []
+        told = int.from_bytes(it.line.sent[2:4], "big") if it.line.sent else None
+        assert told == codes[how]
+        assert it.frames not in it.frames.connections
+
+    play(story)
+
+
+def test_nothing_is_left_of_the_request() -> None:
+    async def story() -> None:
+        it = Scene()
+        await it.open()
+        assert it.state == "at work"
+        assert it.frames.scope is it.frames.request is it.frames.response is None
+
+    play(story)
+
+
+def test_a_code_is_told_and_the_peers_answer_waited_for() -> None:
+    async def story() -> None:
+        it = Scene()
+        it.code = 4001
+        await it.open()
+        it.ear.left()
+        await asyncio.sleep(1)
+        assert it.line.sent == frame_of_close(4001)
+        assert not it.line.closed
+        it.say(Opcode.TEXT, b"too late")
+        it.say(Opcode.CLOSE, CloseFrame(4001, "").serialize())
+        assert it.line.closed
+        assert it.ear.came == []
+
+    play(story)
+
+
+def frame_of_close(code: int) -> bytes:
+    return Frame(Opcode.CLOSE, CloseFrame(code, "why").serialize()).serialize(mask=False)
+
+
+def test_one_that_does_not_read_is_let_go_without_a_close_frame() -> None:
+    async def story() -> None:
+        it = Scene()
+        it.code = 4008
+        await it.open()
+        it.frames.pause_writing()
+        it.ear.left()
+        await asyncio.sleep(CLOSE_S - 0.1)
+        assert not it.line.closed
+        await asyncio.sleep(0.2)
+        assert it.line.aborted
+
+    play(story)
+
+
+def test_a_message_waits_for_one_that_does_not_read_until_it_does_or_leaves() -> None:
+    async def story() -> None:
+        for leaves in (False, True):
+            it = Scene()
+            await it.open()
+            it.frames.pause_writing()
+            assert not it.frames.write_now(b"a", text=True)
+            writing = asyncio.create_task(it.frames.write(b"b", text=False))
+            await asyncio.sleep(1)
+            assert not writing.done()
+            if leaves:
+                it.line.close()
+            else:
+                it.frames.resume_writing()
+            assert await writing is not leaves
+            assert it.line.sent == (b"" if leaves else b"\x82\x01b")
+            assert await it.frames.write(b"c", text=True) is not leaves
+
+    play(story)
 
 
 @pytest.mark.parametrize("state", ["open", "full", "close_sent", "closing"])
 def test_only_an_open_socket_that_flows_takes_one_at_once(state: str) -> None:
-    transport = _Transport(closing=state == "closing")
+    written: list[bytes] = []
     socket: Any = SimpleNamespace(
         writable=SimpleNamespace(is_set=lambda: state != "full"),
         close_sent=state == "close_sent",
-        transport=transport,
+        transport=SimpleNamespace(is_closing=lambda: state == "closing", write=written.append),
     )
-    assert Frames.send_now(socket, b"hello", text=True) is (state == "open")
-    assert transport.written == (b"\x81\x05hello" if state == "open" else b"")
+    assert Frames.write_now(socket, b"hello", text=True) is (state == "open")
+    assert written == ([b"\x81\x05hello"] if state == "open" else [])
+
+
+def test_reading_stops_and_goes_on() -> None:
+    async def story() -> None:
+        it = Scene()
+        await it.open()
+        for reading in (False, False, True, True):
+            (it.frames.resume_reading if reading else it.frames.pause_reading)()
+            assert it.line.reading is reading
+
+    play(story)
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_each_is_pinged_in_its_second_and_one_that_never_answers_is_gone(
+    answers: bool,  # noqa: FBT001
+) -> None:
+    async def story() -> None:
+        it = Scene()
+        await it.open()
+        await asyncio.sleep(PING_S - 1.5)
+        for _ in range(3):
+            assert not it.line.sent
+            await asyncio.sleep(1)
+            if not answers:
+                break
+            assert it.line.sent[:2] == b"\x89\x04"
+            it.say(Opcode.PONG, b"none of it")  # unsolicited ones mean nothing (§5.5.3)
+            it.say(Opcode.PONG, bytes(it.line.sent[2:]))
+            it.line.sent.clear()
+            await asyncio.sleep(PING_S - 1)
+        await asyncio.sleep(PING_S)
+        assert it.ear.gone.is_set() is it.line.closed is not answers  # the last ping is open yet
+        assert (b"keepalive" in it.line.sent) is not answers
+
+    play(story)
+
+
+def test_the_timer_of_the_pings_ends_with_the_last_socket() -> None:
+    async def story() -> None:
+        it = Scene()
+        await it.open()
+        it.say(Opcode.CLOSE, CloseFrame(1000, "").serialize())
+        await asyncio.sleep(2)
+        sent = bytes(it.line.sent)
+        await asyncio.sleep(10 * PING_S)
+        assert it.line.sent == sent
+        again = Scene()
+        again.pings = it.pings
+        await again.open()
+        await asyncio.sleep(PING_S)
+        assert again.line.sent[:1] == b"\x89"
+
+    play(story)

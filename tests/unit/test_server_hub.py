@@ -9,7 +9,7 @@ from protocol.events import InterviewPaused, PartialHeard, TurnDelta
 from protocol.ids import ORIGIN, EventId
 from server.clock import SystemClock
 from server.cursor import Cursor, ResynchroniseError
-from server.hub import Hub, Topic
+from server.hub import RING, Hub, Topic
 from storage.live import Entry, Pulse
 
 pytestmark = pytest.mark.anyio
@@ -223,3 +223,52 @@ async def test_an_older_partial_is_told_to_nobody() -> None:
     for revision in (2, 1, 3):
         it.topic.hear("p" + encode(_heard(revision), "json").decode())
     assert it.watcher.calls == [("partial", _heard(2)), ("partial", _heard(3))]
+
+
+def pulse(head: EventId) -> Pulse:
+    return Pulse(head=head, stored=ORIGIN, sockets={})
+
+
+async def test_an_interview_that_rests_keeps_no_entries_and_its_next_word_is_not_asked_for() -> (
+    None
+):
+    it = Scene(known=3)
+    for beats in range(3):
+        held = it.topic.after(ORIGIN.after(it.log[0].body))
+        assert held == (it.log[1:3] if beats < 2 else None)
+        it.topic.beat(pulse(it.log[2].id))
+    it.topic.add(it.log[3:4])
+    delta = it.cursor.delta("json")
+    assert delta is not None
+    assert delta.frame == event_frame(it.log[3].body, it.log[3].id, "json")
+    assert await it.cursor.take() == it.log[3:4]
+    assert it.store.reads == 0
+
+
+async def test_one_that_is_spoken_to_between_pulses_does_not_rest() -> None:
+    it = Scene(known=2)
+    for known in (3, 4, 5):
+        it.topic.add(it.log[known - 1 : known])
+        it.topic.beat(pulse(it.log[known - 1].id))
+    assert await it.cursor.take() == it.log[2:]
+    assert it.store.reads == 0
+
+
+async def test_a_rested_log_that_others_went_on_with_is_read() -> None:
+    it = Scene(known=3)
+    for _ in range(2):
+        it.topic.beat(pulse(it.log[2].id))
+    it.topic.add(it.log[4:])
+    assert await it.cursor.take() == it.log[3:]
+    assert it.store.reads == 1
+
+
+@pytest.mark.parametrize("at_once", [1, 7, RING + 3])
+async def test_of_a_long_log_the_newest_entries_are_held(at_once: int) -> None:
+    it = Scene(known=1, count=RING + 20)
+    for start in range(1, len(it.log), at_once):
+        it.topic.add(it.log[start : start + at_once])
+    base = len(it.log) - RING
+    assert it.topic.after(it.log[base - 1].id) == it.log[base:]
+    assert it.topic.after(it.log[base].id) == it.log[base + 1 :]
+    assert it.topic.after(it.log[base - 2].id) is None
