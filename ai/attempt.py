@@ -8,12 +8,13 @@ from msgspec.structs import replace
 from ai.booking import Ledger
 from ai.budget import Budget, Busy, Held, Refusal, Till
 from ai.call import Call
+from ai.chunks import Reader
 from ai.failures import CallFailedError
 from ai.gate import Gate
 from ai.handles import ResponsePosition
 from ai.pieces import Progress
 from ai.ports import Clock
-from ai.provider import Completions, Prompt
+from ai.provider import Body, Completions, Prompt
 from ai.retries import Circuit, delay_before
 from ai.settings import AiSettings
 from ai.speech import AttemptFailedError, Listener, TurnRequest
@@ -79,7 +80,8 @@ class ModelAttempt:
         self.lost = ""
         self._model = model
         self._request = request
-        self._prompt = prompt
+        self._prompt: Prompt | None = prompt
+        self._size = prompt.size
         self._progress = Progress(request.logged, position, model.place)
         self._told = False
         self._numbers = numbers
@@ -118,17 +120,14 @@ class ModelAttempt:
         # A stored response costs what it costs, whoever listens.
         sunk = self._progress.position is not None
         wait_s = GATE_SHARE * (self._until - self._model.clock.monotonic())
-        return await self._model.till.hold(
-            self._request, self._prompt.size, sunk=sunk, wait_s=wait_s
-        )
+        return await self._model.till.hold(self._request, self._size, sunk=sunk, wait_s=wait_s)
 
     def _call(self, held: Held) -> Call:
         model, position = self._model, self._progress.position
         provider = model.provider
         stored = provider.stored or position is not None
-        prompt = replace(self._prompt, output_tokens=held.output_tokens)
         return Call(
-            provider.create(prompt) if position is None else provider.take_up(position),
+            self._created(held) if position is None else provider.take_up(position),
             progress=self._progress,
             settings=model.settings,
             clock=model.clock,
@@ -140,11 +139,21 @@ class ModelAttempt:
                 slot=held.slot,
             ),
             estimates=model.ledger.estimates,
-            input_size=prompt.size,
+            input_size=self._size,
             output_tokens=held.output_tokens or model.settings.max_output_tokens,
             until=self._until,
             stored=stored,
+            begun=self._begun,
         )
+
+    def _created(self, held: Held) -> tuple[Body, Reader]:
+        prompt = self._prompt
+        assert prompt is not None  # noqa: S101  # after words, only what is stored is gone on with
+        return self._model.provider.create(replace(prompt, output_tokens=held.output_tokens))
+
+    def _begun(self) -> None:
+        """See `TurnRequest.begun`: the prompt tells all of the interview once more."""
+        self._prompt = None
 
     def _consider(self, retry: int, failure: CallFailedError) -> float | None:
         """Return how long to wait before the next call, None where the model gives up quietly."""

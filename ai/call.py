@@ -37,7 +37,9 @@ class Call:
         output_tokens: int,
         until: float,
         stored: bool,
+        begun: Callable[[], None],
     ) -> None:
+        """``begun`` is told of the first words, ``until`` is when they are due at the latest."""
         self._body, self._reader = stream
         self._progress = progress
         self._clock = clock
@@ -46,6 +48,7 @@ class Call:
         self._input_size = input_size
         self._output_tokens = output_tokens
         self._stored = stored
+        self._begun = begun
         self._pieces = Pieces(progress, settings.max_characters)
         self._taken_up = progress.position is not None
         began = clock.monotonic()
@@ -94,7 +97,7 @@ class Call:
             self._reader,
             self._pieces,
             hear,
-            begun=self._booking.first_words,
+            begun=self._first_words,
             limits=self._limits,
             clock=self._clock,
             stored=self._stored,
@@ -104,9 +107,13 @@ class Call:
             return
         piece = self._pieces.close()
         if piece is not None:
-            self._booking.first_words()
+            self._first_words()
             hear(piece.text, piece.handle)
         self._must_be_whole()
+
+    def _first_words(self) -> None:
+        self._booking.first_words()
+        self._begun()
 
     def _must_be_whole(self) -> None:
         if not self._reader.ended:

@@ -21,6 +21,7 @@ from openai import AsyncOpenAI, DefaultAioHttpClient
 from ai.chunks import ChatReader, Reader, ResponsesReader
 from ai.failures import BROKEN
 from ai.handles import ResponsePosition
+from ai.http.body import Body as Pushed
 from ai.http.body import Chunks, pumped
 from ai.http.transport import PushTransport
 from ai.settings import AiSettings
@@ -237,12 +238,16 @@ async def _pushed(opening: Callable[[], Awaitable[httpx2.Response]]) -> AsyncGen
     entered.
     """
     response = await opening()
+    body: Pushed | None = response.extensions.get("body")
+    if body is None or response.headers.get("content-encoding", "identity") != "identity":
+        try:
+            async with pumped(response.aiter_bytes()) as chunks:
+                yield chunks
+        finally:
+            await response.aclose()
+        return
+    del opening, response  # the prompt is in them, and they would last as long as the stream does
     try:
-        body: Chunks | None = response.extensions.get("body")
-        if body is not None and response.headers.get("content-encoding", "identity") == "identity":
-            yield body
-            return
-        async with pumped(response.aiter_bytes()) as chunks:
-            yield chunks
+        yield body
     finally:
-        await response.aclose()
+        await body.aclose()

@@ -11,7 +11,7 @@ from protocol.scalars import Kind, Phase
 from protocol.session import Turn
 
 
-class TurnRequest(Struct, frozen=True, kw_only=True):
+class TurnRequest(Struct, kw_only=True):
     """An attempt at one of the interviewer's turns.
 
     ``turns`` are all finished turns, cut to what was heard. ``handle`` is what was saved with the
@@ -37,6 +37,14 @@ class TurnRequest(Struct, frozen=True, kw_only=True):
     guide: Guide | None = None
     intent: Intent | None = None
     lacks: tuple[Lack, ...] | None = None
+
+    def begun(self) -> None:
+        """Let go of what only the beginning of a turn needs: its first words are out.
+
+        A turn lasts for a minute, and the interview up to it is most of what it holds. There is no
+        ``plan``, ``guide`` or ``turns`` any more then.
+        """
+        del self.plan, self.guide, self.turns
 
 
 class Listener(Protocol):

@@ -16,6 +16,7 @@ from protocol.events import TurnDelta
 from protocol.ids import EventId
 from server.clock import Clock
 from server.hub import Hub
+from server.waiting import Flag
 from storage.errors import BadDataError, StorageError
 from storage.live import Append, Appended, Fenced, LiveStore
 
@@ -54,7 +55,7 @@ class Relay:
         self.ordinal, self._offset, self._handle = ordinal, offset, handle
         self._waiting: list[str] = []
         self._flying: Append | None = None
-        self._idle = asyncio.Event()
+        self._idle = Flag()
         self._idle.set()
         self._error: Exception | None = None
         self.due = 0.0

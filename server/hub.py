@@ -1,8 +1,9 @@
 """What this instance knows of the interviews that have sockets here.
 
 A `Topic` is one such interview: the newest entries of its log (a ring, filled by the commits made
-here, and let go when the interview rests), the newest head heard of, and the sockets to wake. Notifications only wake: a socket that
-wakes reads on from its own cursor. A pulse every few seconds makes good for lost notifications.
+here, and let go when the interview rests), the newest head heard of, and the sockets to wake.
+Notifications only wake: a socket that wakes reads on from its own cursor. A pulse every few seconds
+makes good for lost notifications.
 """
 
 import asyncio
@@ -77,7 +78,14 @@ class Topic:
     """One interview with sockets on this instance."""
 
     __slots__ = (
-        "_base", "_framed", "_ring", "_rested", "expected", "head", "interview_id", "partials",
+        "_base",
+        "_framed",
+        "_rested",
+        "_ring",
+        "expected",
+        "head",
+        "interview_id",
+        "partials",
         "watchers",
     )  # fmt: skip
 

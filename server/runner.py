@@ -12,7 +12,7 @@ import structlog
 from server.clock import Clock
 from server.committer import FencedError
 from server.leases import Lease, Leases
-from server.turn import TurnMeter, TurnWork
+from server.turn import Taken, TurnMeter, TurnWork
 from storage.errors import StorageError
 from storage.live import Acquired, LiveStore
 
@@ -126,16 +126,17 @@ class TurnRunner:
         acquired = await self._store.acquire(interview_id, self._clock.nonce())
         if not isinstance(acquired, Acquired):
             return
-        number = acquired.state.session.turn
-        with self._leases.hold(interview_id, number, acquired.fence, asked) as lease:
-            over = await self._ended_here(acquired, lease)
+        number, fence, taken = acquired.state.session.turn, acquired.fence, Taken(acquired.state)
+        del acquired
+        with self._leases.hold(interview_id, number, fence, asked) as lease:
+            over = await self._ended_here(taken, lease)
         if over and self._group is not None:
             self._group.create_task(self._forget(lease))  # bounded, and nobody waits for it
 
-    async def _ended_here(self, acquired: Acquired, lease: Lease) -> bool:
+    async def _ended_here(self, taken: Taken, lease: Lease) -> bool:
         """Work on the turn; tell whether it is over, not just moved."""
         try:
-            await self._work.run(acquired.state, lease)
+            await self._work.run(taken, lease)
         except FencedError:
             self._meter.turn_ended("fenced")
             return await self._over(lease)

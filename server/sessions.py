@@ -129,6 +129,7 @@ class Sessions:
         interview_id: str,
         *,
         command: str = "",
+        turns: bool = False,
         entries: bool = False,
         seen: EventId | None = None,
     ) -> State:
@@ -142,7 +143,7 @@ class Sessions:
         """
         for _ in range(ROUNDS):
             found = await self._store.load(
-                interview_id, command=command, entries=entries, seen=seen
+                interview_id, command=command, turns=turns, entries=entries, seen=seen
             )
             match found:
                 case State():

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple, Protocol
 
+from msgspec.structs import replace
+
 from ai.attempt import BUDGET
 from ai.speech import AttemptFailedError, Listener, TurnRequest
 from protocol.machine import Finished, Input, Lost, Noted
@@ -53,7 +55,22 @@ class TurnMeter(Protocol):
         """Observe the time from the lease to the first words."""
 
 
+class Taken:
+    """A turn as its instance took it up.
+
+    Its state is let go at the first words: see `TurnRequest.begun`. Who needs it then, as few turns
+    do, loads it again.
+    """
+
+    __slots__ = ("state",)
+
+    def __init__(self, state: State) -> None:
+        self.state: State | None = state
+
+
 class _Said(NamedTuple):
+    turn: int
+    attempt: int
     text: str
     source: Source
     ordinal: int
@@ -77,36 +94,34 @@ class TurnWork:
         self._clock = clock
         self._meter = meter
 
-    async def run(self, acquired: State, lease: Lease) -> None:
+    async def run(self, taken: Taken, lease: Lease) -> None:
         """Bring the open turn to its end, over as many attempts as it takes.
 
         Raises:
             FencedError: the turn is somebody else's now, or over.
             StorageError: the log could not be written; a sweeper goes on with the turn.
         """
-        state = acquired
-        if not self._continues(state):
-            state = await self._lose(state, lease, "instance_lost")
+        if not self._continues(await self._state(taken, lease)):
+            await self._lose(taken, lease, "instance_lost")
         while True:
             try:
-                spoken = await self._attempt(state, acquired, lease)
+                said = await self._attempt(taken, lease)
             except AttemptFailedError as failed:
-                state = await self._lose(state, lease, failed.reason)
+                await self._lose(taken, lease, failed.reason)
             else:
                 break
         lease.ending = True
-        turn = _opened(state)
         await self._apply(
             Finished(
-                turn=turn.turn,
-                attempt=turn.attempt,
-                text=spoken.text,
+                turn=said.turn,
+                attempt=said.attempt,
+                text=said.text,
                 at=self._clock.now(),
-                source=spoken.source,
+                source=said.source,
             ),
             lease,
-            state,
-            spoken.ordinal,
+            taken.state,
+            said.ordinal,
         )
         self._meter.turn_ended("completed")
 
@@ -126,32 +141,44 @@ class TurnWork:
             return False  # rebuilt from PostgreSQL: what was logged of it is not known
         return state.ordinal == 0 or self._interviewer.resumable(state.handle)
 
-    async def _lose(self, state: State, lease: Lease, reason: str) -> State:
+    async def _state(self, taken: Taken, lease: Lease) -> State:
+        if taken.state is None:
+            taken.state = await self._sessions.load(lease.interview_id, turns=True)
+        return taken.state
+
+    async def _lose(self, taken: Taken, lease: Lease, reason: str) -> None:
+        state = await self._state(taken, lease)
         turn = _opened(state)
         lost = Lost(turn=turn.turn, attempt=turn.attempt, reason=reason, at=self._clock.now())
         self._meter.turn_ended("failed")
-        return await self._apply(lost, lease, state)
+        applied = await self._apply(lost, lease, state)
+        taken.state = replace(applied, turns=state.turns)
 
-    async def _attempt(self, state: State, acquired: State, lease: Lease) -> _Said:
-        request = _request(state, acquired)
+    async def _attempt(self, taken: Taken, lease: Lease) -> _Said:
+        request, ordinal = await self._asked(taken, lease)
         relay = Relay(
             self._committer,
             request.interview_id,
             request.turn,
             request.attempt,
             fence=lease.fence,
-            ordinal=state.ordinal,
+            ordinal=ordinal,
             offset=len(request.logged),
             handle=request.handle,
         )
-        hearing = _Hearing(self, relay, request.logged, state, lease)
+        hearing = _Hearing(self, relay, request, taken, lease)
         try:
             source = await self._interviewer.speak(request, hearing)
             await relay.drained()
         finally:
             lease.silent_since = None
             self._committer.forget(relay)
-        return _Said("".join(hearing.said), source, relay.ordinal)
+        said = "".join(hearing.said)
+        return _Said(request.turn, request.attempt, said, source, relay.ordinal)
+
+    async def _asked(self, taken: Taken, lease: Lease) -> tuple[TurnRequest, int]:
+        state = await self._state(taken, lease)
+        return _request(state), state.ordinal
 
     def begin(self, lease: Lease) -> float:
         """Note that the interviewer was asked to speak; return the time."""
@@ -163,14 +190,15 @@ class TurnWork:
         lease.silent_since = None
         self._meter.first_words(self._clock.monotonic() - began)
 
-    async def note(self, code: NoticeCode, message: str, state: State, lease: Lease) -> None:
+    async def note(self, code: NoticeCode, message: str, taken: Taken, lease: Lease) -> None:
         """Tell the candidate something, once in an interview."""
+        state = await self._state(taken, lease)
         if code not in state.session.noticed:
             noted = Noted(code=code, message=message, at=self._clock.now())
             await self._apply(noted, lease, state)
 
     async def _apply(
-        self, happened: Input, lease: Lease, state: State, ordinal: int = ANY_ORDINAL
+        self, happened: Input, lease: Lease, state: State | None, ordinal: int = ANY_ORDINAL
     ) -> State:
         """Apply an input under the lease's fence, in spite of short outages."""
         started = self._clock.monotonic()
@@ -195,16 +223,19 @@ class _Hearing:
     """An attempt's listener: what it hears goes into the log."""
 
     def __init__(
-        self, work: TurnWork, relay: Relay, logged: str, state: State, lease: Lease
+        self, work: TurnWork, relay: Relay, request: TurnRequest, taken: Taken, lease: Lease
     ) -> None:
-        self._work, self._relay, self._state, self._lease = work, relay, state, lease
-        self.said = [logged]
+        self._work, self._relay, self._request = work, relay, request
+        self._taken, self._lease = taken, lease
+        self.said = [request.logged]
         self._began = work.begin(lease)
 
     def words(self, text: str, handle: str) -> None:
         """See `Listener.words`."""
         if self._lease.silent_since is not None:
             self._work.first_words(self._lease, self._began)
+            self._request.begun()
+            self._taken.state = None
         self.said.append(text)
         self._lease.handle = handle
         self._relay.push(text, handle)
@@ -212,12 +243,12 @@ class _Hearing:
     async def fallback(self, reason: str) -> None:
         """See `Listener.fallback`."""
         if reason == BUDGET:
-            await self._work.note("budget_low", SPENT_NOTICE, self._state, self._lease)
-        await self._work.note("fallback_in_use", FALLBACK_NOTICE, self._state, self._lease)
+            await self._work.note("budget_low", SPENT_NOTICE, self._taken, self._lease)
+        await self._work.note("fallback_in_use", FALLBACK_NOTICE, self._taken, self._lease)
 
     async def low(self) -> None:
         """See `Listener.low`."""
-        await self._work.note("budget_low", LOW_NOTICE, self._state, self._lease)
+        await self._work.note("budget_low", LOW_NOTICE, self._taken, self._lease)
 
 
 def _opened(state: State) -> OpenTurn:
@@ -227,7 +258,7 @@ def _opened(state: State) -> OpenTurn:
     return turn
 
 
-def _request(state: State, acquired: State) -> TurnRequest:
+def _request(state: State) -> TurnRequest:
     turn = _opened(state)
     session = state.session
     return TurnRequest(
@@ -242,7 +273,7 @@ def _request(state: State, acquired: State) -> TurnRequest:
         phase=session.phase,
         plan=session.plan,
         guide=session.guide,
-        turns=acquired.turns,
+        turns=state.turns,
         handle=state.handle if state.ordinal else "",
         logged=state.logged,
     )

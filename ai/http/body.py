@@ -1,7 +1,6 @@
 """What comes behind a response's head: pushed to a sink, or pulled like any other stream."""
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Protocol
@@ -49,11 +48,12 @@ class Body(httpx2.AsyncByteStream):
     def __init__(self, source: Source) -> None:
         self._source = source
         self._sink: Sink | None = None
-        self._held: deque[bytes] = deque()
+        self._held: list[bytes] = []
         self._size = 0
         self._ended = False
         self._error: Exception | None = None
-        self._news = asyncio.Event()
+        self._news: asyncio.Event | None = None
+        """There while somebody pulls; few do."""
         self._closed = False
 
     def push(self, chunk: bytes) -> None:
@@ -67,7 +67,8 @@ class Body(httpx2.AsyncByteStream):
         self._size += len(chunk)
         if self._size > HELD_BYTES:
             self._source.pause()
-        self._news.set()
+        if self._news is not None:
+            self._news.set()
 
     def finish(self, error: Exception | None) -> None:
         """Take the end from the connection. Only the first counts."""
@@ -76,12 +77,13 @@ class Body(httpx2.AsyncByteStream):
         self._ended, self._error = True, error
         if self._sink is not None:
             self._sink.end(error)
-        self._news.set()
+        if self._news is not None:
+            self._news.set()
 
     def listen(self, sink: Sink) -> None:
         """See `Chunks.listen`."""
         while self._held:
-            sink.data(self._held.popleft())
+            sink.data(self._held.pop(0))
         if self._ended:
             sink.end(self._error)
             return
@@ -94,9 +96,10 @@ class Body(httpx2.AsyncByteStream):
         Raises:
             httpx2.TransportError: the body broke off.
         """
+        self._news = asyncio.Event()
         while True:
             while self._held:
-                chunk = self._held.popleft()
+                chunk = self._held.pop(0)
                 self._size -= len(chunk)
                 yield chunk
             if self._ended:

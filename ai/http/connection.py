@@ -183,7 +183,7 @@ class Connection(asyncio.Protocol):
             self._headers, self._framed = [], False
         elif not head.done():
             head.set_result(Head(status, self._headers))
-            self._head = None
+            self._head, self._headers = None, []
 
     def on_message_complete(self) -> None:
         """See httptools."""

@@ -18,6 +18,12 @@ def command(arguments: Iterable[Argument]) -> bytes:
     return b"*%d\r\n%b" % (len(parts), b"".join(parts))
 
 
+def pulse(interview_id: str) -> bytes:
+    """Pack the look at what `storage.live.Pulse` tells: each socket's every few seconds."""
+    key = keys.interview_keys(interview_id)[0].encode()
+    return b"%b$%d\r\n%b\r\n%b" % (_LOOK, len(key), key, _FIELDS)
+
+
 def appends(pieces: Sequence[Append], max_log: int) -> bytes:
     """Pack one call of the function ``append`` for ``pieces``, of which there is one at least."""
     count = len(pieces)
@@ -64,3 +70,7 @@ def _bulk(argument: Argument) -> bytes:
     else:
         raw = (argument if isinstance(argument, str) else str(argument)).encode()
     return b"$%d\r\n%b\r\n" % (len(raw), raw)
+
+
+_LOOK = b"*6\r\n" + _bulk("HMGET")
+_FIELDS = b"".join(map(_bulk, ("head", "stored", "socket:candidate", "socket:transcriber")))

@@ -179,10 +179,7 @@ class RedisStore:
 
     async def pulse(self, interviews: Sequence[str]) -> list[live.Pulse | None]:
         """See `LiveStore.pulse`."""
-        fields = ("head", "stored", "socket:candidate", "socket:transcriber")
-        calls = [
-            resp.command(("HMGET", keys.interview_keys(name)[0], *fields)) for name in interviews
-        ]
+        calls = list(map(resp.pulse, interviews))
         return [replies.pulse(reply) for reply in await self._pipeline(calls)]
 
     async def publish(self, interview_id: str, payload: str) -> None:

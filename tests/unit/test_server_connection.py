@@ -322,7 +322,7 @@ def test_one_that_left_before_anything_began_is_not_served() -> None:
         opening = asyncio.create_task(scene.open(hello=False))
         await asyncio.sleep(0)
         serving = await opening
-        other = Connection(scene.connection._shared, cast("Any", scene.wire), "i", "json")  # noqa: SLF001
+        other = Connection(scene.connection._shared, cast("Any", scene.wire), "i", "json")
         other.left()
         assert await other.run() is None
         scene.connection.left()

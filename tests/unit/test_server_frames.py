@@ -138,9 +138,9 @@ def test_what_came_before_it_was_handed_over_is_told_first() -> None:
         assert it.ear.came == ["one", b"two"]
         assert it.line.reading
         it.say(Opcode.TEXT, "drei é".encode())
-        it.say(Opcode.TEXT, b"fo", fin=False)
-        it.say(Opcode.CONT, b"ur")
-        assert it.ear.came[2:] == ["drei é", "four"]
+        it.say(Opcode.TEXT, b"for", fin=False)
+        it.say(Opcode.CONT, b"ty")
+        assert it.ear.came[2:] == ["drei é", "forty"]
         assert it.line.reading  # nobody has to be waited for
         assert it.state == "at work"
 

@@ -64,4 +64,4 @@ def test_at_rest_they_hold_nothing() -> None:
         parts = [getattr(thing, name) for name in type(thing).__slots__]
         return sys.getsizeof(thing) + sum(sys.getsizeof(each) for each in parts)
 
-    assert holds(Flag()) + holds(Inbox[int]()) < sys.getsizeof(asyncio.Queue[int]()._queue) / 2  # type: ignore[attr-defined]  # noqa: SLF001
+    assert holds(Flag()) + holds(Inbox[int]()) < sys.getsizeof(asyncio.Queue[int]()._queue) / 2  # type: ignore[attr-defined]
