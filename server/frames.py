@@ -111,9 +111,8 @@ class Frames(WebSocketsSansIOProtocol):
         await app(scope, receive, send)
         work, self._work = self._work, None
         if work is not None:
-            del scope, receive, send
             self.request.headers.clear()  # the parser, for one, holds it for ever
-            self.scope = self.request = self.response = None  # type: ignore[assignment]
+            del scope, receive, send, self.scope, self.request, self.response
             await work()
 
     # --- in ---

@@ -139,14 +139,19 @@ class Scene:
         self._backends = Backends(**parts)
         self.connection: Connection
 
-    async def open(self, *, hello: bool = True) -> "asyncio.Task[Close | None]":
-        """Open the socket; give it a moment."""
+    async def prepare(self) -> Connection:
+        """Return a socket that is not served yet."""
         new = session()
         await self.store.create(Restore(session=new, version=0, head=ORIGIN, tick=0))
         wire = cast("Any", self.wire)
         self.connection = self.wire.connection = Connection(
             self._backends, wire, new.interview_id, "json"
         )
+        return self.connection
+
+    async def open(self, *, hello: bool = True) -> "asyncio.Task[Close | None]":
+        """Open the socket; give it a moment."""
+        await self.prepare()
         serving = asyncio.create_task(self.connection.run())
         if hello:
             self.wire.say(Hello(credential="credential"))
@@ -319,14 +324,10 @@ def test_one_that_left_before_anything_began_is_not_served() -> None:
     scene = Scene()
 
     async def story() -> None:
-        opening = asyncio.create_task(scene.open(hello=False))
-        await asyncio.sleep(0)
-        serving = await opening
-        other = Connection(scene.connection._shared, cast("Any", scene.wire), "i", "json")
-        other.left()
-        assert await other.run() is None
-        scene.connection.left()
-        assert await serving is None
+        connection = await scene.prepare()
+        connection.left()
+        assert await connection.run() is None
+        assert scene.hub.watchers() == []
 
     scene.run(story)
 
