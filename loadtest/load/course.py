@@ -113,7 +113,7 @@ class Course:
             "memory_growth": memory,
             "files_growth": [p.server_files for p in measured if p.server_files is not None],
             "tasks_growth": [p.server_tasks for p in measured if p.server_tasks is not None],
-            "keys_growth": [p.redis_keys for p in measured if p.redis_keys is not None],
+            "keys_growth": [p.redis_lasting for p in measured if p.redis_lasting is not None],
             "clients_growth": [p.redis_clients for p in measured if p.redis_clients is not None],
         }
         if cpu:
@@ -123,6 +123,8 @@ class Course:
                 found["server_cpu_us_per_token"] = 1e6 * found["server_cpu"] / tokens
         if memory:
             found["server_memory_mb"] = max(memory)
+        if held := [point.redis_keys for point in measured if point.redis_keys is not None]:
+            found["redis_keys"] = max(held)
         for name, values in growing.items():
             third = len(values) // 3
             if third:

@@ -42,10 +42,11 @@ RATES = {
 SERVER = {
     "server_cpu": "cores that the instances used, on average",
     "server_memory_mb": "memory of the instances, at the most",
+    "redis_keys": "all keys in Redis, at the most, where it is this run's own",
     "memory_growth": "memory in the last third of the time, to that in the second",
     "files_growth": "open files, likewise",
     "tasks_growth": "tasks of the event loops, likewise",
-    "keys_growth": "keys in Redis, likewise, where it is this run's own",
+    "keys_growth": "keys that stay in Redis until they are removed, likewise",
     "clients_growth": "connections to that Redis, likewise",
     "cache_p95_ms": "an answer of the cache, by the upper edge of its bucket",
     "database_p95_ms": "a call of PostgreSQL, likewise",

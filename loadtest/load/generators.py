@@ -141,7 +141,8 @@ class Run:
             point = self._course.at(place)
             point.server_memory_mb, point.server_files = now.memory_mb, now.files
             point.server_tasks = now.tasks
-            point.redis_keys, point.redis_clients = kept.keys, kept.clients
+            point.redis_keys, point.redis_lasting = kept.keys, kept.lasting
+            point.redis_clients = kept.clients
             if now.answered == before.answered:  # a counter left with an instance that was killed
                 point.server_cpu = max(0.0, now.cpu_s - before.cpu_s) / passed_s
 

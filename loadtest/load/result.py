@@ -42,6 +42,7 @@ class Point(Struct, kw_only=True):
     server_files: float | None = None
     server_tasks: float | None = None
     redis_keys: int | None = None
+    redis_lasting: int | None = None
     redis_clients: int | None = None
     busy: float | None = None
     stolen: float | None = None

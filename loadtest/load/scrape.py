@@ -91,10 +91,13 @@ class Scraper:
 
 
 class Kept(Struct, frozen=True):
-    """What Redis holds: keys, and connections of clients. None where it is not to be asked."""
+    """What Redis holds. None where it is not to be asked."""
 
     keys: int | None = None
+    lasting: int | None = None
+    """Those of the keys that have no end of their own: what is forgotten among them stays."""
     clients: int | None = None
+    """Connections."""
 
 
 class RedisScraper:
@@ -104,6 +107,7 @@ class RedisScraper:
         self._client: Any = None
         if url:
             self._client = redis.from_url(url)
+            self._database = self._client.connection_pool.connection_kwargs.get("db") or 0
 
     async def read(self) -> Kept:
         """Ask it; nothing is known of one that does not answer."""
@@ -111,11 +115,12 @@ class RedisScraper:
             return Kept()
         try:
             async with asyncio.timeout(PATIENCE_S):  # redis-py repeats a call ten times
-                keys = await self._client.dbsize()
+                keyspace: Any = await self._client.info("keyspace")
                 clients = (await self._client.info("clients"))["connected_clients"]
         except (redis.RedisError, TimeoutError):
             return Kept()
-        return Kept(keys, clients)
+        held = keyspace.get(f"db{self._database}", {"keys": 0, "expires": 0})
+        return Kept(held["keys"], held["keys"] - held["expires"], clients)
 
     async def close(self) -> None:
         """Close the connection."""

@@ -61,12 +61,13 @@ def test_what_grows_is_seen() -> None:
         course.at(second).server_memory_mb = 100.0 if second < 60 else 150.0
         course.at(second).server_files = 40.0
         course.at(second).server_tasks = 30.0 if second < 60 else 33.0
-        course.at(second).redis_keys = 1_000
+        course.at(second).redis_keys, course.at(second).redis_lasting = 1_000 + second, 1_000
     figures = course.figures()
     assert figures["memory_growth"] == pytest.approx(1.5)
     assert figures["files_growth"] == pytest.approx(1.0)
     assert figures["tasks_growth"] == pytest.approx(1.1)
     assert figures["keys_growth"] == pytest.approx(1.0)
+    assert figures["redis_keys"] == 1_089
     assert "clients_growth" not in figures, "nobody told"
     assert figures["server_memory_mb"] == 150.0
 
