@@ -101,6 +101,9 @@ class ModelAttempt:
             held = await self._held()
             if not isinstance(held, Held):
                 self.lost = BUSY if isinstance(held, Busy) else BUDGET
+                if self._progress.said:  # nobody else can go on behind them
+                    self._drop()
+                    raise AttemptFailedError(self.lost)
                 return
             # From here to the call's own `try` nothing waits: what is held will be settled.
             low, self._told = held.hold.low and not self._told, self._told or held.hold.low
@@ -119,7 +122,10 @@ class ModelAttempt:
     async def _held(self) -> Held | Refusal | Busy:
         # A stored response costs what it costs, whoever listens.
         sunk = self._progress.position is not None
-        wait_s = GATE_SHARE * (self._until - self._model.clock.monotonic())
+        if self._progress.said:
+            wait_s = self._model.settings.token_timeout_s  # first words are out, whenever that was
+        else:
+            wait_s = GATE_SHARE * (self._until - self._model.clock.monotonic())
         return await self._model.till.hold(self._request, self._size, sunk=sunk, wait_s=wait_s)
 
     def _call(self, held: Held) -> Call:
@@ -148,11 +154,12 @@ class ModelAttempt:
 
     def _created(self, held: Held) -> tuple[Body, Reader]:
         prompt = self._prompt
-        assert prompt is not None  # noqa: S101  # after words, only what is stored is gone on with
+        # It went with the first words; a call that broke after some is not made anew (`_consider`).
+        assert prompt is not None  # noqa: S101
         return self._model.provider.create(replace(prompt, output_tokens=held.output_tokens))
 
     def _begun(self) -> None:
-        """See `TurnRequest.begun`: the prompt tells all of the interview once more."""
+        """See `TurnRequest.let_go`: the prompt tells all of the interview once more."""
         self._prompt = None
 
     def _consider(self, retry: int, failure: CallFailedError) -> float | None:

@@ -38,11 +38,12 @@ class TurnRequest(Struct, kw_only=True):
     intent: Intent | None = None
     lacks: tuple[Lack, ...] | None = None
 
-    def begun(self) -> None:
-        """Let go of what only the beginning of a turn needs: its first words are out.
+    def let_go(self) -> None:
+        """Drop what only the beginning of a turn needs: its first words are out.
 
-        A turn lasts for a minute, and the interview up to it is most of what it holds. There is no
-        ``plan``, ``guide`` or ``turns`` any more then.
+        A turn lasts for a minute, and the interview up to it is most of what it holds. ``plan``,
+        ``guide`` and ``turns`` are gone then: to look at one is an `AttributeError`, and so is to
+        compare, copy or print the request.
         """
         del self.plan, self.guide, self.turns
 

@@ -52,7 +52,7 @@ from storage.live import LiveStore
 COMMANDS_WAITING = 64
 """Commands of one socket that wait for their decision; more are refused as too many."""
 EARLY_BYTES = 2 * LIMITS.frame_bytes
-"""What is taken in before the welcome; then the peer has to wait for it."""
+"""What is taken in before the welcome, all in all; from then on the peer has to wait for it."""
 HEARTBEAT_S = HEARTBEAT_MS / 1000 * HEARTBEATS_MISSED
 PARTIAL_S = 1 / LIMITS.partials_per_second
 
@@ -221,7 +221,7 @@ class Connection:
             shared.presence.enter(self.interview_id, self)
         try:
             await self._greet()
-            await self._outlet.run(cursor, self._topic and self._topic.partials)
+            await self._outlet.run(cursor, cursor.partials)
         finally:
             shared.meter.connected(seat.role, -1)
             if attends:
@@ -237,6 +237,8 @@ class Connection:
         early, self._early = self._early, []
         for frame in early:
             self._read(frame)
+        if self._end is not None:
+            raise self._end
         self._wire.resume_reading()
 
     # --- in ---
@@ -462,7 +464,8 @@ class Connection:
     def _end_with(self, code: Close | None) -> None:
         if self._end is None:
             self._end = ClosedError(code)
-            if self._task is not None:
+            # Where it is the socket's own task that says so, `_greet` looks.
+            if self._task is not None and self._task is not asyncio.current_task():
                 self._task.cancel()
 
 

@@ -3,6 +3,7 @@
 from protocol.codec import Encoding
 from protocol.ids import EventId
 from server.hub import Framed, Topic
+from server.partials import Newest
 from storage.live import Entry, LiveStore
 
 BATCH = 256
@@ -25,6 +26,11 @@ class Cursor:
         self._store = store
         self._topic = topic
         self.position = position
+
+    @property
+    def partials(self) -> Newest:
+        """The topic's partials."""
+        return self._topic.partials
 
     @property
     def behind(self) -> int:

@@ -38,7 +38,7 @@ def frame(payload: bytes, *, text: bool) -> bytes:
 
 
 class Listener(Protocol):
-    """Whom a socket was handed over to. Neither may block."""
+    """Whom a socket was handed over to. Neither may block, nor raise."""
 
     def take(self, message: str | bytes) -> None:
         """A whole message came."""
@@ -48,7 +48,10 @@ class Listener(Protocol):
 
 
 class _Leaving:
-    """Stands where uvicorn's queue was: what is left to be put there is that the peer left."""
+    """Stands where uvicorn's queue was, to hear that the peer left.
+
+    Messages are told by another way; one that comes while the socket is being closed is dropped.
+    """
 
     __slots__ = ("_listener",)
 
@@ -88,13 +91,14 @@ class Frames(WebSocketsSansIOProtocol):
     def hand_over(self, listener: Listener, work: Callable[[], Awaitable[None]]) -> None:
         """Tell ``listener`` what comes; await ``work()`` when the app has returned.
 
-        Only for the app, after it accepted the socket; as with ASGI, the connection ends when the
-        work does.
+        Only for the app, after it accepted the socket, and right before it returns: nothing counts
+        the socket until the work begins. As with ASGI, the connection ends when the work does.
         """
         self._work = work
         came: Any = self.queue
         self.queue = _Leaving(listener)  # type: ignore[assignment]
         self._listener = listener
+        self.resume_reading()  # before the listener may want it to pause
         waiting: list[dict[str, Any]] = came.taken()
         for message in waiting:
             if message["type"] == "websocket.receive":
@@ -102,7 +106,6 @@ class Frames(WebSocketsSansIOProtocol):
                 listener.take(message["bytes"] if text is None else text)
             else:
                 listener.left()
-        self.resume_reading()
 
     async def _attended(self, scope: Any, receive: Any, send: Any) -> None:
         """Run the app, and what it left to be done: by then nothing is left of the request."""
@@ -113,7 +116,10 @@ class Frames(WebSocketsSansIOProtocol):
         if work is not None:
             self.request.headers.clear()  # the parser, for one, holds it for ever
             del scope, receive, send, self.scope, self.request, self.response
-            await work()
+            try:
+                await work()
+            finally:  # they know this one: without, only a collection would free the three
+                self._listener, self.queue = None, Inbox[Any]()  # type: ignore[assignment]
 
     # --- in ---
 
@@ -173,14 +179,23 @@ class Frames(WebSocketsSansIOProtocol):
         self._listener = None
         try:
             async with asyncio.timeout(CLOSE_S):
-                await self.send({"type": "websocket.close", "code": code, "reason": reason})
+                await self.writable.wait()
         except TimeoutError:
             self.transport.abort()
+        if not self.close_sent and not self.transport.is_closing():
+            await self.send({"type": "websocket.close", "code": code, "reason": reason})
 
     # --- life signs ---
 
+    def handle_ping(self) -> None:
+        """See uvicorn: a peer that does not read gets no more to read."""
+        if self.writable.is_set():
+            super().handle_ping()
+        else:
+            self.conn.data_to_send()
+
     def start_keepalive(self) -> None:
-        """See uvicorn, which has a timer for each socket."""
+        """See uvicorn, which has a timer for each socket, and settings that mean nothing here."""
         self._beat = self._pings.add(self)
 
     def stop_keepalive(self) -> None:

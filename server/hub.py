@@ -187,7 +187,7 @@ class Topic:
             return
         self.head = pulse.head
         if self._rested == pulse.head == self._end:  # what nobody needs takes much room
-            self._base, self._ring = pulse.head, None
+            self._base, self._ring = self._end, None
             self._framed.clear()
         self._rested = pulse.head
         for watcher in tuple(self.watchers):

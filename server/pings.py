@@ -3,8 +3,12 @@
 import asyncio
 from typing import Protocol
 
+import structlog
+
 PING_S = 20
 """Between two pings of a socket; as long it has to answer."""
+
+_log = structlog.get_logger()
 
 
 class Pinged(Protocol):
@@ -39,4 +43,7 @@ class Pings:
         if any(self._beats):
             self._next()
         for socket in tuple(self._beats[self._now]):
-            socket.ping()
+            try:
+                socket.ping()
+            except Exception:  # noqa: BLE001  # the others want theirs
+                _log.exception("socket not pinged")

@@ -1,6 +1,8 @@
 """The work of one interviewer turn, from its lease to its end in the log."""
 
-from typing import NamedTuple, Protocol
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import NamedTuple, Protocol, TypeVar
 
 from msgspec.structs import replace
 
@@ -18,6 +20,8 @@ from storage.live import ANY_ORDINAL, Fenced, State
 
 END_PATIENCE_S = 10.0
 """How long the end of a turn is tried to be committed before it is left to a sweeper."""
+
+T = TypeVar("T")
 
 FALLBACK_NOTICE = "The interview goes on with prepared questions."
 LOW_NOTICE = (
@@ -58,8 +62,8 @@ class TurnMeter(Protocol):
 class Taken:
     """A turn as its instance took it up.
 
-    Its state is let go at the first words: see `TurnRequest.begun`. Who needs it then, as few turns
-    do, loads it again.
+    Its state is let go at the first words: see `TurnRequest.let_go`. Who needs it then, as few
+    turns do, loads it again.
     """
 
     __slots__ = ("state",)
@@ -142,8 +146,11 @@ class TurnWork:
         return state.ordinal == 0 or self._interviewer.resumable(state.handle)
 
     async def _state(self, taken: Taken, lease: Lease) -> State:
+        """Return the state, for an input; what was logged of an attempt is not loaded again."""
         if taken.state is None:
-            taken.state = await self._sessions.load(lease.interview_id, turns=True)
+            taken.state = await self._patiently(
+                partial(self._sessions.load, lease.interview_id, turns=True)
+            )
         return taken.state
 
     async def _lose(self, taken: Taken, lease: Lease, reason: str) -> None:
@@ -155,7 +162,7 @@ class TurnWork:
         taken.state = replace(applied, turns=state.turns)
 
     async def _attempt(self, taken: Taken, lease: Lease) -> _Said:
-        request, ordinal = await self._asked(taken, lease)
+        request, ordinal = _asked(taken)
         relay = Relay(
             self._committer,
             request.interview_id,
@@ -175,10 +182,6 @@ class TurnWork:
             self._committer.forget(relay)
         said = "".join(hearing.said)
         return _Said(request.turn, request.attempt, said, source, relay.ordinal)
-
-    async def _asked(self, taken: Taken, lease: Lease) -> tuple[TurnRequest, int]:
-        state = await self._state(taken, lease)
-        return _request(state), state.ordinal
 
     def begin(self, lease: Lease) -> float:
         """Note that the interviewer was asked to speak; return the time."""
@@ -200,23 +203,32 @@ class TurnWork:
     async def _apply(
         self, happened: Input, lease: Lease, state: State | None, ordinal: int = ANY_ORDINAL
     ) -> State:
-        """Apply an input under the lease's fence, in spite of short outages."""
-        started = self._clock.monotonic()
-        attempt = 0
+        """Apply an input under the lease's fence."""
+        applied = await self._patiently(
+            partial(
+                self._sessions.apply,
+                lease.interview_id,
+                happened,
+                fence=lease.fence,
+                ordinal=ordinal,
+                state=state,
+            )
+        )
+        if isinstance(applied, Fenced):
+            raise FencedError
+        return applied
+
+    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Make a call in spite of short outages."""
+        started, attempt = self._clock.monotonic(), 0
         while True:
             try:
-                applied = await self._sessions.apply(
-                    lease.interview_id, happened, fence=lease.fence, ordinal=ordinal, state=state
-                )
+                return await call()
             except (BackendDownError, OutOfMemoryError):
                 if self._clock.monotonic() - started > END_PATIENCE_S:
                     raise
                 await backoff(self._clock, attempt)
                 attempt += 1
-            else:
-                if isinstance(applied, Fenced):
-                    raise FencedError
-                return applied
 
 
 class _Hearing:
@@ -234,7 +246,7 @@ class _Hearing:
         """See `Listener.words`."""
         if self._lease.silent_since is not None:
             self._work.first_words(self._lease, self._began)
-            self._request.begun()
+            self._request.let_go()
             self._taken.state = None
         self.said.append(text)
         self._lease.handle = handle
@@ -258,10 +270,13 @@ def _opened(state: State) -> OpenTurn:
     return turn
 
 
-def _request(state: State) -> TurnRequest:
+def _asked(taken: Taken) -> tuple[TurnRequest, int]:
+    """Return what the interviewer is asked for, and the ordinal of the last append of it."""
+    state = taken.state
+    assert state is not None  # noqa: S101  # an attempt begins with what was taken, or lost
     turn = _opened(state)
     session = state.session
-    return TurnRequest(
+    request = TurnRequest(
         interview_id=session.interview_id,
         user_id=session.user_id,
         turn=turn.turn,
@@ -277,3 +292,4 @@ def _request(state: State) -> TurnRequest:
         handle=state.handle if state.ordinal else "",
         logged=state.logged,
     )
+    return request, state.ordinal

@@ -38,7 +38,10 @@ _MORE = object()
 _log = structlog.get_logger()
 
 _FLOWS = asyncio.Event()
-"""Stands for each watch that was confirmed: one of its own would be the largest thing about it."""
+"""Stands for each watch that was confirmed: one of its own would be the largest thing about it.
+
+It is never cleared: that would doubt all of them.
+"""
 _FLOWS.set()
 
 

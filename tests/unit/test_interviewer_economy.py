@@ -325,6 +325,35 @@ def test_every_retry_takes_a_place_of_its_own() -> None:
     assert gate.used == [0, 1020]
 
 
+def test_who_finds_no_place_behind_words_of_a_stored_response_begins_anew() -> None:
+    class Once(Counting):
+        async def enter(
+            self, interview_id: str, *, tokens: int, urgent: bool, wait_s: float
+        ) -> Slot | None:
+            self.room = 0 if self.asked else 1
+            return await super().enter(interview_id, tokens=tokens, urgent=urgent, wait_s=wait_s)
+
+    settings = replace(QUICK, api="responses", background=True)
+    created = event({"type": "response.created", "sequence_number": 0, "response": {"id": "r1"}})
+    said = event({"type": "response.output_text.delta", "sequence_number": 1, "delta": "Half "})
+    late = settings.patience_s + 1
+    cut = ScriptedCall([created, said, *([1.0, b": ping\n\n"] * int(late)), ConnectionResetError()])
+    model, gate = ScriptedModel(cut, stored=True), Once()
+    patient = replace(settings, token_timeout_s=2 * late, call_timeout_s=4 * late)
+    speaker = speaking(model, gate=gate, settings=patient)
+    items: list[Spoken] = []
+
+    async def main() -> None:
+        async for item in spoken(speaker, ASKING):
+            items.append(item)  # noqa: PERF401  # what came before the end counts
+
+    with pytest.raises(AttemptFailedError, match="busy"):
+        run_virtual(main())
+    assert text_of(items) == "Half "
+    assert Fallback("busy") not in items, "that is for before the first words"
+    assert [wait_s for _, _, wait_s in gate.asked] == [patient.patience_s / 2, 2 * late]
+
+
 def test_who_is_not_paid_for_gives_the_place_back() -> None:
     gate = Counting()
     heard(speaking(ScriptedModel(chat("x")), gate=gate, purse=Purse(0)))

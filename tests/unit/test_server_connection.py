@@ -362,6 +362,23 @@ def test_what_comes_before_the_welcome_is_kept_in_order_and_bounded() -> None:
     scene.run(story)
 
 
+@pytest.mark.parametrize("early", [False, True])
+def test_one_that_ends_itself_has_no_cancellation_left(early: bool) -> None:  # noqa: FBT001
+    scene = Scene()
+
+    async def story() -> None:
+        serving = await scene.open(hello=False)
+        scene.wire.say(Hello(credential="credential"))
+        await asyncio.sleep(0 if early else 1)
+        for _ in range(3):
+            scene.connection.take("{}")  # of these the third costs the socket, too
+        scene.connection.take("{")
+        assert await scene.within(serving, 1) == Close.UNDECODABLE
+        assert not serving.cancelling()
+
+    scene.run(story)
+
+
 def test_nothing_is_decided_of_what_comes_with_a_message_that_costs_the_socket() -> None:
     scene = Scene()
 

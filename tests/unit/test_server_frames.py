@@ -1,6 +1,7 @@
 """A WebSocket that is handed over: what it tells, what it writes, and how it ends."""
 
 import asyncio
+import gc
 from collections.abc import Callable, Coroutine
 from types import SimpleNamespace
 from typing import Any
@@ -228,6 +229,71 @@ def test_one_that_does_not_read_is_let_go_without_a_close_frame() -> None:
         assert not it.line.closed
         await asyncio.sleep(0.2)
         assert it.line.aborted
+
+    play(story)
+
+
+def test_one_that_reads_again_while_it_is_closed_is_told_why() -> None:
+    async def story() -> None:
+        it = Scene()
+        it.code = 4008
+        await it.open()
+        it.frames.pause_writing()
+        it.ear.left()
+        await asyncio.sleep(1)
+        it.frames.resume_writing()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert it.line.sent == frame_of_close(4008)
+
+    play(story)
+
+
+@pytest.mark.parametrize("how", ["keepalive", "lost"])
+def test_one_that_went_while_it_was_to_be_closed_is_no_error(
+    how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story() -> None:
+        it = Scene()
+        it.code = 4008
+        await it.open()
+        it.frames.pause_writing()
+        it.ear.left()
+        await asyncio.sleep(1)
+        if how == "keepalive":
+            it.frames.keepalive_timeout()
+        it.line.close()
+        await asyncio.sleep(1)
+        assert it.state == "done"
+
+    play(story)
+    assert not caplog.records
+
+
+def test_a_peer_that_does_not_read_gets_no_pongs() -> None:
+    async def story() -> None:
+        it = Scene()
+        await it.open()
+        it.frames.pause_writing()
+        it.say(Opcode.PING, b"one")
+        assert not it.line.sent
+        it.frames.resume_writing()
+        it.say(Opcode.PING, b"two")
+        assert it.line.sent == Frame(Opcode.PONG, b"two").serialize(mask=False)
+
+    play(story)
+
+
+def test_what_ended_does_not_hold_its_listener() -> None:
+    async def story() -> None:
+        it = Scene()
+        await it.open()
+        assert it.ear in gc.get_referents(vars(it.frames))
+        it.ear.left()
+        it.line.close()
+        await asyncio.sleep(1)
+        assert it.state == "done"
+        assert it.ear not in gc.get_referents(vars(it.frames), vars(it.frames)["queue"])
 
     play(story)
 
