@@ -35,9 +35,10 @@ class Client(redis.Redis):
     def __init__(self, **options: Any) -> None:
         base: Any = super()  # redis-py's signatures are open-ended
         base.__init__(**options)
-        call_s = self.connection_pool.connection_kwargs["socket_timeout"]
-        self.wire = Wire(self.connection_pool, call_s)
-        self.urgent = Wire(self.connection_pool, call_s)
+        self.call_s: float = self.connection_pool.connection_kwargs["socket_timeout"]
+        """How long a reply may take."""
+        self.wire = Wire(self.connection_pool, self.call_s)
+        self.urgent = Wire(self.connection_pool, self.call_s)
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:  # noqa: FBT001  # redis-py's signature
         """Close every connection; what is under way fails."""

@@ -8,7 +8,6 @@ from typing import Any
 from redis import exceptions
 
 from storage.redis import replies
-from storage.redis.wire import CALL_TIMEOUT_S
 
 FILES = (
     "session.lua",
@@ -39,7 +38,6 @@ def function(name: str) -> str:
 
 _OTHERS = 8
 """So many other versions' libraries are left alone."""
-_LOAD_S = 2 * CALL_TIMEOUT_S
 
 
 class Loader:
@@ -48,8 +46,10 @@ class Loader:
     A Redis that begins anew meets every caller at once, and the library is long.
     """
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, patience_s: float) -> None:
+        """``patience_s`` bounds a load, and the wait for that of others."""
         self._client = client  # redis-py's signatures are open-ended
+        self._patience_s = patience_s
         self._loading = asyncio.Lock()
         self.loads = 0
 
@@ -59,7 +59,7 @@ class Loader:
         Raises:
             TimeoutError: others tried for too long.
         """
-        async with asyncio.timeout(_LOAD_S), self._loading:
+        async with asyncio.timeout(self._patience_s), self._loading:
             if self.loads == loads:
                 await self.load()
                 self.loads += 1

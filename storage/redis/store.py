@@ -32,7 +32,7 @@ class RedisStore:
         self._wire = client.wire
         self._urgent = client.urgent
         self._max_log = max_log
-        self._library = library.Loader(client)
+        self._library = library.Loader(client, 2 * client.call_s)
 
     async def prepare(self) -> None:
         """Load the function library where it is missing, and drop those of versions long gone."""
