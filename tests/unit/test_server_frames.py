@@ -14,6 +14,7 @@ from websockets.frames import Frame, Opcode
 
 from server.frames import CLOSE_S, EXTENSION, Frames, frame
 from server.pings import PING_S, Pings
+from tests.support.lines import Line
 from tests.support.virtual_time import run_virtual
 
 HANDSHAKE = (
@@ -29,38 +30,6 @@ def test_a_frame_is_what_rfc_6455_says(size: int, text: bool) -> None:  # noqa: 
     payload = b"x" * size
     opcode = Opcode.TEXT if text else Opcode.BINARY
     assert frame(payload, text=text) == Frame(opcode, payload).serialize(mask=False)
-
-
-class Line(asyncio.Transport):
-    """The server's end of a connection that goes nowhere."""
-
-    def __init__(self, frames: Frames) -> None:
-        super().__init__()
-        self.sent = bytearray()
-        self.closed = self.aborted = False
-        self.reading = True
-        self._frames = frames
-
-    def write(self, data: Any) -> None:
-        self.sent += data
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def close(self) -> None:
-        if not self.closed:
-            self.closed = True
-            asyncio.get_running_loop().call_soon(self._frames.connection_lost, None)
-
-    def abort(self) -> None:
-        self.aborted = True
-        self.close()
-
-    def pause_reading(self) -> None:
-        self.reading = False
-
-    def resume_reading(self) -> None:
-        self.reading = True
 
 
 class Ear:
@@ -118,6 +87,16 @@ class Scene:
 
     def say(self, opcode: Opcode, payload: bytes, *, fin: bool = True) -> None:
         self.hear(Frame(opcode, payload, fin).serialize(mask=True))
+
+    @classmethod
+    async def stalled(cls) -> "Scene":
+        """Return one that is to be closed with 4008 while its client reads nothing."""
+        it = cls()
+        it.code = 4008
+        await it.open()
+        it.frames.pause_writing()
+        it.ear.left()
+        return it
 
     async def open(self) -> None:
         self.frames.connection_made(self.line)
@@ -220,11 +199,7 @@ def frame_of_close(code: int) -> bytes:
 
 def test_one_that_does_not_read_is_let_go_without_a_close_frame() -> None:
     async def story() -> None:
-        it = Scene()
-        it.code = 4008
-        await it.open()
-        it.frames.pause_writing()
-        it.ear.left()
+        it = await Scene.stalled()
         await asyncio.sleep(CLOSE_S - 0.1)
         assert not it.line.closed
         await asyncio.sleep(0.2)
@@ -235,11 +210,7 @@ def test_one_that_does_not_read_is_let_go_without_a_close_frame() -> None:
 
 def test_one_that_reads_again_while_it_is_closed_is_told_why() -> None:
     async def story() -> None:
-        it = Scene()
-        it.code = 4008
-        await it.open()
-        it.frames.pause_writing()
-        it.ear.left()
+        it = await Scene.stalled()
         await asyncio.sleep(1)
         it.frames.resume_writing()
         await asyncio.sleep(0)
@@ -254,11 +225,7 @@ def test_one_that_went_while_it_was_to_be_closed_is_no_error(
     how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def story() -> None:
-        it = Scene()
-        it.code = 4008
-        await it.open()
-        it.frames.pause_writing()
-        it.ear.left()
+        it = await Scene.stalled()
         await asyncio.sleep(1)
         if how == "keepalive":
             it.frames.keepalive_timeout()

@@ -8,50 +8,12 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from server.intake import LINGER_BYTES, LINGER_S, Bounds, Intake
+from tests.support.lines import Line
 from tests.support.virtual_time import run_virtual
 
 BOUNDS = Bounds(connections=1, head_s=10, body_s=30)
 GET = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n"
-
-
-class Line(asyncio.Transport):
-    """The server's end of a connection that goes nowhere."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.sent = bytearray()
-        self.ended = self.closed = self.aborted = False
-        self.protocol: Any = None
-
-    def write(self, data: Any) -> None:
-        assert not self.ended
-        self.sent += data
-
-    def write_eof(self) -> None:
-        self.ended = True
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def close(self) -> None:
-        if not self.closed:
-            self.closed = True
-            asyncio.get_running_loop().call_soon(self.protocol.connection_lost, None)
-
-    def abort(self) -> None:
-        self.aborted = True
-        self.close()
-
-    def pause_reading(self) -> None:
-        """Whoever plays the client obeys anyhow."""
-
-    def resume_reading(self) -> None:
-        """Whoever plays the client obeys anyhow."""
-
-    @property
-    def status(self) -> int:
-        return int(self.sent.split(b" ", 2)[1]) if self.sent else 0
 
 
 class App:
