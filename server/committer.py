@@ -21,7 +21,7 @@ from storage.errors import BadDataError, StorageError
 from storage.live import Append, Appended, Fenced, LiveStore
 
 PACE_S = 0.02
-GATHER_S = 0.005
+GATHER_S = 0.01
 """The least time from one flush to the next, unless a turn's first words wait."""
 RETRY_S = 0.05
 PATIENCE_S = 60.0

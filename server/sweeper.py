@@ -21,6 +21,9 @@ from storage.errors import ErasedError, MissingError, StorageError
 from storage.live import Due, LiveStore, State
 
 SWEEP_S = 0.2
+WHOLE = 5
+"""One sweep of so many looks at timers and outboxes, too. Their news is told as well, and can wait;
+a turn whose instance died cannot."""
 LIMIT = 64
 """At most so many lapsed leases and timers of one partition a sweep."""
 AGAIN_MS = 10_000
@@ -67,13 +70,9 @@ class Sweeper:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._work())
             while True:
-                due = await self._next(LIMIT)
-                for interview_id in due.leases:
-                    self._followers.run(interview_id)
-                self._empty(due)
-                self._timers = due.timers
-                if due.timers:
-                    self._found.set()
+                self._act(await self._next(LIMIT))
+                for _ in range(WHOLE - 1):
+                    self._take_over(await self._next(LIMIT, leases_only=True))
 
     async def outboxes(self) -> None:
         """Sweep for outboxes alone, for ever: in a process that runs no turns and no timers.
@@ -81,17 +80,19 @@ class Sweeper:
         What another one had begun to store when it died is noticed by nobody else there.
         """
         while True:
-            self._empty(await self._next(0))
+            self._empty(await self._next(0, pause_s=SWEEP_S * WHOLE))
 
-    async def _next(self, limit: int) -> Due:
+    async def _next(
+        self, limit: int, *, leases_only: bool = False, pause_s: float = SWEEP_S
+    ) -> Due:
         """Look until Redis answers, for ``limit`` leases and timers of a partition at most.
 
         An outage is logged when it begins.
         """
         while True:
-            await asyncio.sleep(SWEEP_S * (0.75 + self._clock.random() / 2))
+            await asyncio.sleep(pause_s * (0.75 + self._clock.random() / 2))
             try:
-                due = await self._store.due(limit)
+                due = await self._store.due(limit, leases_only=leases_only)
             except StorageError as error:
                 if not self._down:
                     _log.warning("sweep failed", error=type(error).__name__)
@@ -99,6 +100,17 @@ class Sweeper:
             else:
                 self._down = False
                 return due
+
+    def _act(self, due: Due) -> None:
+        self._take_over(due)
+        self._empty(due)
+        self._timers = due.timers
+        if due.timers:
+            self._found.set()
+
+    def _take_over(self, due: Due) -> None:
+        for interview_id in due.leases:
+            self._followers.run(interview_id)
 
     def _empty(self, due: Due) -> None:
         for partition in due.outboxes:

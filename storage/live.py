@@ -396,7 +396,7 @@ class LiveStore(Protocol):
         """Use a ticket up; True for the first nonce that asks, also when it asks again."""
         ...
 
-    async def due(self, limit: int) -> Due:
+    async def due(self, limit: int, *, leases_only: bool = False) -> Due:
         """Return what lapsed, at most ``limit`` of a partition's leases and timers."""
         ...
 

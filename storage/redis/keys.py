@@ -24,6 +24,12 @@ def interview_keys(interview_id: str) -> tuple[str, ...]:
     )
 
 
+def lease_keys(interview_id: str) -> tuple[str, str]:
+    """Return the keys of the interview and of its partition's leases."""
+    named = interview_keys(interview_id)
+    return named[0], named[5]
+
+
 def ticket_key(interview_id: str, ticket: str) -> str:
     """Return the key that marks a ticket as used."""
     return f"{_prefix(partition_of(interview_id))}ticket:{ticket}"
@@ -49,13 +55,10 @@ def dead_key(partition: int) -> str:
     return f"{_prefix(partition)}dead"
 
 
-def due_keys() -> list[str]:
-    """Return what the sweeper looks at: leases, timers and outbox of each partition, in order."""
-    return [
-        f"{_prefix(partition)}{name}"
-        for partition in range(PARTITIONS)
-        for name in ("leases", "timers", "outbox")
-    ]
+def due_keys(*, leases_only: bool = False) -> list[str]:
+    """Return what the sweeper looks at: all partitions' leases, then timers, then outboxes."""
+    names = ("leases",) if leases_only else ("leases", "timers", "outbox")
+    return [f"{_prefix(partition)}{name}" for name in names for partition in range(PARTITIONS)]
 
 
 def interview_of(channel: str) -> str:

@@ -48,6 +48,14 @@ def appends(pieces: Sequence[Append], max_log: int) -> bytes:
     return b"".join(parts)
 
 
+def renewals(leases: Sequence[tuple[str, str]], lease_ms: int) -> bytes:
+    """Pack one call of the function ``renew`` for ``leases``, of which there is one at least."""
+    count = len(leases)
+    named = [name for lease in leases for name in keys.lease_keys(lease[0])]
+    told = [part for lease in leases for part in lease]
+    return command(("FCALL", library.function("renew"), 2 * count, *named, lease_ms, *told))
+
+
 @lru_cache(maxsize=1_024)
 def _begin(count: int, function: str) -> bytes:
     arguments = 3 + 2 * count + 1 + 5 * count

@@ -148,11 +148,11 @@ class RedisStore:
         self, leases: Sequence[tuple[str, str]], lease_ms: int = live.LEASE_MS
     ) -> list[bool]:
         """See `LiveStore.renew`."""
-        calls = [
-            resp.command(_args("renew", 10, name, name, fence, lease_ms)) for name, fence in leases
-        ]
-        answers = _raised(await self._send(self._urgent, calls), but_refusals=True)
-        return [isinstance(reply, list) and reply[0] == b"ok" for reply in answers]
+        groups = [leases[at : at + _GROUPED] for at in range(0, len(leases), _GROUPED)]
+        calls = [resp.renewals(group, lease_ms) for group in groups]
+        replied = await self._send(self._urgent, calls)
+        answers = [answer for group in _raised(replied) for answer in group]
+        return [reply == 1 for reply in _raised(answers, but_refusals=True)]
 
     async def release(self, interview_id: str, fence: str) -> bool:
         """See `LiveStore.release`."""
@@ -213,9 +213,9 @@ class RedisStore:
 
     # --- the sweep --------------------------------------------------------------------------------
 
-    async def due(self, limit: int) -> live.Due:
+    async def due(self, limit: int, *, leases_only: bool = False) -> live.Due:
         """See `LiveStore.due`."""
-        call = _due(library.function("due"), limit)
+        call = _due(library.function("due"), limit, leases_only)
         ((leases, timers, outboxes),) = await self._pipeline([call])
         return live.Due(
             replies.names(leases), replies.names(timers), tuple(int(number) for number in outboxes)
@@ -354,10 +354,10 @@ def _raised(replies: list[Any], *, but_refusals: bool = False) -> list[Any]:
 
 
 @lru_cache(maxsize=8)
-def _due(function: str, limit: int) -> bytes:
+def _due(function: str, limit: int, leases_only: bool) -> bytes:  # noqa: FBT001  # for the cache
     # All keys of all partitions, some times a second: packed once.
-    named = keys.due_keys()
-    return resp.command(("FCALL_RO", function, len(named), *named, limit))
+    named = keys.due_keys(leases_only=leases_only)
+    return resp.command(("FCALL_RO", function, len(named), *named, limit, live.PARTITIONS))
 
 
 def _args(name: str, count: int, interview_id: str, *arguments: Any) -> tuple[Any, ...]:

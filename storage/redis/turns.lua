@@ -27,18 +27,37 @@ local function acquire(keys, argv)
   return {'ok', fence, describe(keys, '', true, true)}
 end
 
--- renew: ARGV id, fence, lease_ms  ->  ok | fenced. A lease that lapsed is not renewed, even where
--- nobody took it: its holder was suspended, and what it believes is old.
-local function renew(keys, argv)
-  local meta = meta_of(keys, 'fence', 'lease_until')
-  local now = now_ms()
-  if not holds_lease(meta, argv[2], now) then
-    return {'fenced'}
+-- What pcall caught, as a reply: Redis's own errors, texts or tables, begin with a code.
+local function failure(caught)
+  local text = type(caught) == 'table' and caught.err or tostring(caught)
+  if not string.find(text, '^%u+ ') then
+    text = 'ERR ' .. text
   end
-  local due = int(now + tonumber(argv[3]))
-  redis.call('HSET', keys[META], 'lease_until', due)
-  redis.call('ZADD', keys[LEASES], due, argv[1])
-  return {'ok'}
+  return redis.error_reply(text)
+end
+
+local function renew_one(meta_key, leases_key, now, lease_ms, id, fence)
+  local meta = redis.call('HMGET', meta_key, 'fence', 'lease_until')
+  if meta[1] ~= fence or (tonumber(meta[2]) or 0) <= now then
+    return 0
+  end
+  local due = int(now + lease_ms)
+  redis.call('HSET', meta_key, 'lease_until', due)
+  redis.call('ZADD', leases_key, due, id)
+  return 1
+end
+
+-- renew: prolongs leases, each for itself. One that lapsed is not renewed, even where nobody took it:
+-- its holder was suspended, and what it believes is old.
+-- KEYS meta and leases of each, ARGV lease_ms, then id, fence of each
+-- -> for each: 1 | 0, fenced | an error
+local function renew(keys, argv)
+  local now, lease_ms, answers = now_ms(), tonumber(argv[1]), {}
+  for i = 1, #keys / 2 do
+    local done, answer = pcall(renew_one, keys[2 * i - 1], keys[2 * i], now, lease_ms, argv[2 * i], argv[2 * i + 1])
+    answers[i] = done and answer or failure(answer)
+  end
+  return answers
 end
 
 -- release: gives the turn to whoever is first. ARGV id, fence  ->  ok | fenced
@@ -57,7 +76,7 @@ local function release(keys, argv)
 end
 
 -- One piece of one interview; see `append`. Written out: this runs for each word of each interview.
-local function append_one(meta_key, log_key, now, max_log, fence, ordinal, handle, hears, body)
+local function append_one(meta_key, log_key, now, max_log, fence, ordinal, handle, untold, body)
   local meta = redis.call('HMGET', meta_key, 'fence', 'lease_until', 'ordinal', 'head', 'running')
   if meta[1] ~= fence or (tonumber(meta[2]) or 0) <= now then
     return false
@@ -66,35 +85,36 @@ local function append_one(meta_key, log_key, now, max_log, fence, ordinal, handl
   if turn and turn .. ':' .. attempt ~= meta[5] then
     return false
   end
-  local known, given, head = tonumber(meta[3]), tonumber(ordinal), meta[4]
-  if not string.find(head or '', '^%d+%-%d+$') then
+  local seq, check = string.match(meta[4] or '', '^(%d+)-(%d+)$')
+  if not seq then
     error('the head of the log is damaged')
   end
+  local known, given = tonumber(meta[3]), tonumber(ordinal)
   if given <= known then
-    return {head}
+    return {meta[4]}
   end
   if given ~= known + 1 then
     return false
   end
-  local id = follow(head, body)
+  local id = follow(seq, check, body)
   redis.call('XADD', log_key, id, 'e', body)
   redis.call('HSET', meta_key, 'head', id, 'ordinal', ordinal, 'handle', handle)
   if given % 64 == 0 then
     trim_log(log_key, id, redis.call('HGET', meta_key, 'open_from'), tonumber(max_log))
   end
-  if hears == '0' or redis.call('PUBSUB', 'NUMSUB', meta_key)[2] ~= 1 then
+  if not untold then
     redis.call('PUBLISH', meta_key, 'e' .. id)
   end
   return id
 end
 
--- What pcall caught, as a reply: Redis's own errors, texts or tables, begin with a code.
-local function failure(caught)
-  local text = type(caught) == 'table' and caught.err or tostring(caught)
-  if not string.find(text, '^%u+ ') then
-    text = 'ERR ' .. text
+-- How many listen to the notifications of each, as Redis tells it: key, number, key, number ..
+local function listeners(keys)
+  local asked = {}
+  for i = 1, #keys, 2 do
+    asked[#asked + 1] = keys[i]
   end
-  return redis.error_reply(text)
+  return redis.call('PUBSUB', 'NUMSUB', unpack(asked))
 end
 
 -- append: the relay's own step, for as many interviews as have something to say: a call costs Redis as
@@ -108,11 +128,12 @@ end
 -- KEYS meta and log of each, ARGV max_log, then fence, ordinal, handle, hears, body of each
 -- -> for each: id | {head}, it was there | nil, fenced | an error
 local function append(keys, argv)
-  local now, answers = now_ms(), {}
+  local now, listening, answers = now_ms(), listeners(keys), {}
   for i = 1, #keys / 2 do
     local at = 5 * i - 3
+    local untold = argv[at + 3] ~= '0' and listening[2 * i] == 1
     local done, answer = pcall(append_one, keys[2 * i - 1], keys[2 * i], now, argv[1], argv[at], argv[at + 1],
-      argv[at + 2], argv[at + 3], argv[at + 4])
+      argv[at + 2], untold, argv[at + 4])
     answers[i] = done and answer or not done and failure(answer)
   end
   return answers

@@ -361,13 +361,16 @@ class Twin:
 
     # --- the sweep --------------------------------------------------------------------------------
 
-    async def due(self, limit: int) -> live.Due:
+    async def due(self, limit: int, *, leases_only: bool = False) -> live.Due:
         """See `LiveStore.due`."""
 
         def act() -> live.Due:
             now, partitions = self._server.clock(), self._server.partitions
+            leases = tuple(name for p in partitions for name in _due(p.leases, now, limit))
+            if leases_only:
+                return live.Due(leases, (), ())
             return live.Due(
-                tuple(name for p in partitions for name in _due(p.leases, now, limit)),
+                leases,
                 tuple(name for p in partitions for name in _due(p.timers, now, limit)),
                 tuple(number for number, p in enumerate(partitions) if p.outbox),
             )

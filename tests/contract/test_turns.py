@@ -15,6 +15,7 @@ from storage.live import (
     Appended,
     Committed,
     Conflict,
+    Due,
     Fenced,
     Held,
     Idle,
@@ -76,6 +77,15 @@ async def test_a_new_turn_falls_due_after_its_grace(backend: Backend) -> None:
     assert (await store.due(10)).leases == (NAME,)
     await acquired(store)
     assert (await store.due(10)).leases == ()
+
+
+async def test_leases_can_be_looked_at_alone(backend: Backend) -> None:
+    store = backend.store()
+    await started(store)
+    await store.postpone(NAME, 0)
+    await backend.lapse(NAME)
+    assert await store.due(10, leases_only=True) == Due((NAME,), (), ())
+    assert await store.due(10) == Due((NAME,), (NAME,), ())
 
 
 async def test_a_rebuilt_turn_is_due_at_once(backend: Backend) -> None:
