@@ -1,8 +1,12 @@
-"""Group commit of the relay: one flush in flight, carrying what waits for all interviews.
+"""Group commit of the relay: every few milliseconds a flush carries what waits for all interviews.
 
 A `Relay` is one attempt's way into the log. Its first piece is flushed at once; after that, text
-gathers while the flush is in flight and for at least `PACE_S`, and goes out as one delta. An append
+gathers while its flush is in flight and for at least `PACE_S`, and goes out as one delta. An append
 whose reply was lost is repeated with the same ordinal, so that it takes effect once.
+
+A flush does not wait for the one before it: Redis works on one while the words of another are sent,
+and both take their time. Were there only one, all that came meanwhile would wait for it, and make
+the next one as long. An interview is in one flush at a time, so that its words stay in order.
 """
 
 import asyncio
@@ -21,8 +25,10 @@ from storage.errors import BadDataError, StorageError
 from storage.live import Append, Appended, Fenced, LiveStore
 
 PACE_S = 0.02
-GATHER_S = 0.01
+GATHER_S = 0.004
 """The least time from one flush to the next, unless a turn's first words wait."""
+FLIGHTS = 4
+"""So many flushes may be in flight; beyond that they grow."""
 RETRY_S = 0.05
 PATIENCE_S = 60.0
 """How long an append is repeated while the lease is still renewed (Redis out of memory, say)."""
@@ -54,7 +60,11 @@ class Relay:
         self._turn, self._attempt, self._fence = turn, attempt, fence
         self.ordinal, self._offset, self._handle = ordinal, offset, handle
         self._waiting: list[str] = []
-        self._flying: Append | None = None
+        self._append: Append | None = None
+        self.aboard = False
+        """Whether a flush that is in flight carries it."""
+        self.over = False
+        """Whether it is flushed no more."""
         self._idle = Flag()
         self._idle.set()
         self._error: Exception | None = None
@@ -87,8 +97,8 @@ class Relay:
         self._check()
 
     def take(self, now: float, *, hears: bool) -> Append:
-        """Return the append that is due: the one in flight if its reply was lost, else the next."""
-        if self._flying is None:
+        """Return the append that is due: the last one if its reply was lost, else the next."""
+        if self._append is None:
             text = "".join(self._waiting)
             self._waiting.clear()
             delta = TurnDelta(
@@ -97,7 +107,7 @@ class Relay:
             self.ordinal += 1
             self._offset += len(text)
             self.since = now
-            self._flying = Append(
+            self._append = Append(
                 id=self.interview_id,
                 fence=self._fence,
                 ordinal=self.ordinal,
@@ -105,13 +115,13 @@ class Relay:
                 body=event_body(delta),
                 hears=hears,
             )
-        elif self._flying.hears != hears:
-            self._flying = replace(self._flying, hears=hears)
-        return self._flying
+        elif self._append.hears != hears:
+            self._append = replace(self._append, hears=hears)
+        return self._append
 
     def settle(self, head: EventId, now: float) -> bool:
-        """Note that the append in flight is in the log, at ``head``; tell whether more waits."""
-        self._flying = None
+        """Note that the last append is in the log, at ``head``; tell whether more waits."""
+        self._append = None
         self.head = head
         self.due = now + PACE_S
         if not self._waiting:
@@ -121,7 +131,7 @@ class Relay:
     def fail(self, error: Exception) -> None:
         """Give up: nothing further is appended."""
         self._error = error
-        self._flying = None
+        self._append = None
         self._waiting.clear()
         self._idle.set()
 
@@ -145,12 +155,14 @@ class Committer:
         self._clock = clock
         self._measure = measure
         self._ready: dict[Relay, None] = {}
+        """Those with something to say that no flush carries now."""
         self._wanted = asyncio.Event()
+        self._gate = asyncio.Lock()
         self._next = 0.0
 
     def want(self, relay: Relay) -> None:
         """Flush ``relay`` as soon as it is due."""
-        if relay in self._ready:
+        if relay.aboard or relay.over or relay in self._ready:
             return
         if relay.fresh or not self._ready:
             self._wanted.set()  # else a flush is due soon in any case
@@ -158,19 +170,34 @@ class Committer:
 
     def forget(self, relay: Relay) -> None:
         """Flush ``relay`` no more: its attempt is over."""
+        relay.over = True
         self._ready.pop(relay, None)
 
     async def run(self) -> None:
         """Flush for ever; owned by the instance's task group."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(FLIGHTS):
+                group.create_task(self._fly())
+
+    async def _fly(self) -> None:
+        while True:
+            async with self._gate:
+                relays = await self._gathered()
+            await self._flush(relays)
+
+    async def _gathered(self) -> list[Relay]:
+        """Wait for those that are due."""
         while True:
             self._wanted.clear()
             now = self._clock.monotonic()
             due = [relay for relay in self._ready if relay.due <= now]
             if due and (now >= self._next or any(relay.fresh for relay in due)):
                 self._next = now + GATHER_S
-                await self._flush(due)
-            else:
-                await self._rest(now)
+                for relay in due:
+                    del self._ready[relay]
+                    relay.aboard = True
+                return due
+            await self._rest(now)
 
     async def _rest(self, now: float) -> None:
         """Wait for the earliest relay that is not due yet, or for a new one."""
@@ -222,8 +249,9 @@ class Committer:
             self._hub.add(relay.interview_id, (result.entry,), relay.head)
         else:
             self._hub.hear(relay.interview_id, f"e{result.head}")  # its own notice may be none
-        if not relay.settle(result.head, now):
-            self._ready.pop(relay, None)
+        relay.aboard = False
+        if relay.settle(result.head, now):
+            self.want(relay)
 
     def _postpone(self, relays: list[Relay], error: StorageError) -> None:
         now = self._clock.monotonic()
@@ -232,7 +260,9 @@ class Committer:
                 self._give_up(relay, error)
             else:
                 relay.due = now + RETRY_S
+                relay.aboard = False
+                self.want(relay)
 
     def _give_up(self, relay: Relay, error: Exception) -> None:
-        self._ready.pop(relay, None)
+        relay.over = True
         relay.fail(error)

@@ -12,7 +12,7 @@ from protocol.codec import read_body
 from protocol.events import TurnDelta
 from protocol.ids import ORIGIN, EventId
 from protocol.machine import Received, transition
-from server.committer import PACE_S, PATIENCE_S, RETRY_S, Committer, FencedError, Relay
+from server.committer import FLIGHTS, GATHER_S, PACE_S, PATIENCE_S, RETRY_S, Committer, FencedError, Relay
 from server.hub import Hub, Topic
 from storage.errors import BackendDownError, BadDataError, StorageError
 from storage.live import Acquired, Append, Appended, Fenced, Restore
@@ -23,6 +23,7 @@ from tests.support.virtual_time import run_virtual
 
 START = c.InterviewStart(id="c-1", consent=c.Consent(version="1", at=NOW))
 TRIP_S = 0.005
+SLOW_S = 0.5
 
 
 class Wire:
@@ -45,6 +46,7 @@ class WatchedTwin(Twin):
         super().__init__(server)
         self.flushes: list[tuple[float, int]] = []
         self.bad: set[str] = set()
+        self.slow: set[str] = set()
         self.at_once = self.most_at_once = 0
 
     async def append(self, appends: Sequence[Append]) -> list[Appended | Fenced]:
@@ -55,6 +57,8 @@ class WatchedTwin(Twin):
             if any(append.id in self.bad for append in appends):
                 await asyncio.sleep(TRIP_S)
                 raise BadDataError
+            if any(append.id in self.slow for append in appends):
+                await asyncio.sleep(SLOW_S)
             return await super().append(appends)
         finally:
             self.at_once -= 1
@@ -149,7 +153,7 @@ def test_slow_words_are_not_held_back() -> None:
     scene.run(story)
 
 
-def test_one_flush_is_in_flight_and_carries_what_waits_of_all() -> None:
+def test_few_flushes_are_in_flight_and_carry_what_waits_of_all() -> None:
     scene = Scene()
 
     async def story() -> None:
@@ -157,9 +161,48 @@ def test_one_flush_is_in_flight_and_carries_what_waits_of_all() -> None:
         async with asyncio.TaskGroup() as group:
             spoken = [group.create_task(_speak(relay, 50, 0.004)) for relay in relays]
         assert [scene.text(relay) for relay in relays] == [task.result() for task in spoken]
-        assert scene.store.most_at_once == 1
-        assert len(scene.store.flushes) < 20
+        assert scene.store.most_at_once <= FLIGHTS
+        assert len(scene.store.flushes) < 4 * 20
         assert sum(scene.measured) == sum(len(scene.logged(relay)) for relay in relays)
+
+    scene.run(story)
+
+
+def test_a_slow_flush_holds_up_only_whom_it_carries() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        slow, other = await scene.relay(), await scene.relay()
+        scene.store.slow.add(slow.interview_id)
+        slow.push("one ", "")
+        await asyncio.sleep(0)
+        slow.push("two ", "")
+        said = await _speak(other, 10, PACE_S)
+        assert scene.text(other) == said
+        assert scene.text(slow) == ""
+        await slow.drained()
+        assert [delta.text for delta in scene.logged(slow)] == ["one ", "two "]
+        times = [at for at, _ in scene.store.flushes]
+        gaps = [later - earlier for earlier, later in itertools.pairwise(times[2:])]
+        assert min(gaps) >= GATHER_S - 1e-9
+
+    scene.run(story)
+
+
+def test_more_flushes_than_may_be_in_flight_are_not_begun() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        relays = [await scene.relay() for _ in range(3 * FLIGHTS)]
+        scene.store.slow.update(relay.interview_id for relay in relays)
+        for relay in relays:
+            relay.push("one ", "")
+            await asyncio.sleep(2 * GATHER_S)
+        assert scene.store.most_at_once == FLIGHTS
+        for relay in relays:
+            await relay.drained()
+            assert scene.text(relay) == "one "
+        assert [count for _, count in scene.store.flushes] == [1] * FLIGHTS + [2 * FLIGHTS]
 
     scene.run(story)
 
@@ -303,6 +346,23 @@ def test_what_is_forgotten_is_flushed_no_more() -> None:
         scene.committer.forget(relay)
         await asyncio.sleep(1)
         assert scene.text(relay) == "a"
+        assert len(scene.store.flushes) == 1
+
+    scene.run(story)
+
+
+def test_what_is_forgotten_in_flight_is_not_repeated() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        relay = await scene.relay()
+        scene.server.lose("append", "request")
+        relay.push("a", "")
+        await asyncio.sleep(0)
+        scene.committer.forget(relay)
+        relay.push("b", "")
+        await asyncio.sleep(1)
+        assert scene.text(relay) == ""
         assert len(scene.store.flushes) == 1
 
     scene.run(story)
