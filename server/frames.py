@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import apply_mask
 from websockets.http11 import Request
 
 from server.pings import Pings
@@ -24,7 +25,7 @@ EXTENSION = "viva.frames"
 """The key under a scope's ``extensions`` where `Frames` is found."""
 CLOSE_S = 10.0
 """How long a close frame may wait for what was written before it."""
-_TEXT, _BINARY, _PING = 0x81, 0x82, 0x89  # with FIN
+_TEXT, _BINARY, _PING, _PONG = 0x81, 0x82, 0x89, 0x8A  # with FIN
 
 
 def frame(payload: bytes, *, text: bool) -> bytes:
@@ -35,6 +36,13 @@ def frame(payload: bytes, *, text: bool) -> bytes:
     if size < 65_536:
         return b"%c\x7e%b%b" % (opcode, size.to_bytes(2, "big"), payload)
     return b"%c\x7f%b%b" % (opcode, size.to_bytes(8, "big"), payload)
+
+
+def _text(payload: bytes) -> str | None:
+    try:
+        return str(payload, "utf-8")
+    except UnicodeDecodeError:
+        return None
 
 
 class Listener(Protocol):
@@ -123,6 +131,37 @@ class Frames(WebSocketsSansIOProtocol):
 
     # --- in ---
 
+    def data_received(self, data: bytes) -> None:
+        """See uvicorn. A life sign is one short frame: most of what a silent peer costs."""
+        listener, size = self._listener, len(data)
+        if (
+            listener is not None
+            and 6 <= size <= 131  # masked, of up to 125 bytes
+            and data[1] == 0x80 | size - 6
+            and not (self.conn.reader.buffer or self.conn.expect_continuation_frame)
+            and not self.close_sent
+            and self._whole(listener, data)
+        ):
+            return
+        super().data_received(data)
+
+    def _whole(self, listener: Listener, data: bytes) -> bool:
+        """Take a frame that is a whole message, or a pong; leave all others to the state machine.
+
+        That learns nothing from such a frame.
+        """
+        kind, payload = data[0], apply_mask(data[6:], data[2:6])
+        if kind == _PONG:
+            if payload == self.pending_ping_payload:
+                self.pending_ping_payload = None
+        elif kind == _BINARY:
+            listener.take(payload)
+        elif kind == _TEXT and (text := _text(payload)) is not None:
+            listener.take(text)
+        else:
+            return False
+        return True
+
     def send_receive_event_to_app(self) -> None:
         """See uvicorn; a listener need not be waited for, so that reading goes on."""
         listener = self._listener
@@ -133,14 +172,11 @@ class Frames(WebSocketsSansIOProtocol):
         payload = parts[0] if len(parts) == 1 else b"".join(parts)
         if self.curr_msg_data_type == "bytes":
             listener.take(bytes(payload))
-            return
-        try:
-            text = str(payload, "utf-8")
-        except UnicodeDecodeError:
+        elif (text := _text(payload)) is not None:
+            listener.take(text)
+        else:
             self.conn.fail(1007, "not UTF-8")
             self.handle_parser_exception()
-            return
-        listener.take(text)
 
     def pause_reading(self) -> None:
         """Let what the peer sends wait in the kernel's buffers."""

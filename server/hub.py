@@ -86,6 +86,7 @@ class Topic:
         "head",
         "interview_id",
         "partials",
+        "pulse",
         "watchers",
     )  # fmt: skip
 
@@ -96,6 +97,8 @@ class Topic:
         self.expected = 0
         """Commits made here whose reply is on its way: what they added will be in the ring."""
         self.partials = Newest()
+        self.pulse: Pulse | None = None
+        """The last one, which all sockets know of."""
         self._base: EventId | None = None
         """What the ring's first entry follows, and its end where it is empty; None: not known."""
         self._ring: deque[Entry] | None = None
@@ -192,6 +195,9 @@ class Topic:
         self._rested = pulse.head
         for watcher in tuple(self.watchers):
             watcher.reach(pulse.head)
+        if pulse is self.pulse:
+            return
+        self.pulse = pulse
         self.cover(pulse.stored)
         for slot, number in pulse.sockets.items():
             for watcher in tuple(self.watchers):
@@ -276,6 +282,7 @@ class Hub:
         if topic is None:
             topic = self._topics[interview_id] = Topic(interview_id)
         topic.watchers.add(watcher)
+        topic.pulse = None  # the next one is news to somebody
         try:
             await self._notifier.watch(interview_id)
         except BaseException:
@@ -341,8 +348,10 @@ class Hub:
                 await self._beat(names[start : start + PULSE_BATCH])
 
     async def _beat(self, names: Sequence[str]) -> None:
+        topics = [self._topics.get(name) for name in names]
+        known = [topic.pulse if topic is not None else None for topic in topics]
         try:
-            pulses = await self._store.pulse(names)
+            pulses = await self._store.pulse(names, known)
         except StorageError as error:
             _log.warning("pulse failed", error=type(error).__name__)
             return

@@ -5,8 +5,9 @@ from typing import Protocol
 
 import structlog
 
-PING_S = 20
-"""Between two pings of a socket; as long it has to answer."""
+PING_S = 30
+"""Between two pings of a socket; as long it has to answer. Who is gone is known sooner, by its own
+heartbeat: this keeps open what lies between, which forgets the silent after a minute."""
 
 _log = structlog.get_logger()
 

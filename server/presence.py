@@ -124,13 +124,16 @@ class Presence:
     def _attendants(self, left: dict[str, float]) -> dict[int, list[Attendant]]:
         now = self._clock.monotonic()
         told: dict[int, list[Attendant]] = {number: [] for number in range(PARTITIONS)}
-        for interview_id in {**self._sockets, **left}:
-            sockets = self._sockets.get(interview_id, set())
-            heard = [socket.heard for socket in sockets]
-            heard += [left[interview_id]] if interview_id in left else []
-            age_ms = max(0, int((now - max(heard)) * 1000))
-            attendant = Attendant(interview_id, present=bool(sockets), heard_ms=age_ms)
-            told[partition_of(interview_id)].append(attendant)
+
+        def tell(interview_id: str, heard: float, *, present: bool) -> None:
+            age_ms = max(0, int((now - heard) * 1000))
+            told[partition_of(interview_id)].append(Attendant(interview_id, present, age_ms))
+
+        for interview_id, sockets in self._sockets.items():
+            heard = max([socket.heard for socket in sockets])
+            tell(interview_id, max(heard, left.get(interview_id, 0.0)), present=True)
+        for interview_id in left.keys() - self._sockets.keys():
+            tell(interview_id, left[interview_id], present=False)
         return told
 
     def _trusts(self, asked_at: float) -> bool:

@@ -267,11 +267,13 @@ class Pulse(Struct, frozen=True):
     """What a socket that missed every notification must learn sooner or later.
 
     ``sockets`` holds the number of the newest candidate's and transcriber's socket, by slot.
+    ``raw`` is what it was read from, where that is quicker to compare.
     """
 
     head: EventId
     stored: EventId
     sockets: dict[str, int]
+    raw: tuple[bytes | None, ...] = ()
 
 
 class Attendant(Struct, frozen=True):
@@ -370,8 +372,13 @@ class LiveStore(Protocol):
         """Return entries from ``start`` on, the entry at ``start`` itself included."""
         ...
 
-    async def pulse(self, interviews: Sequence[str]) -> list[Pulse | None]:
-        """Return what each interview's sockets must know at the least; None where it is missing."""
+    async def pulse(
+        self, interviews: Sequence[str], known: Sequence[Pulse | None] = ()
+    ) -> list[Pulse | None]:
+        """Return what each interview's sockets must know at the least; None where it is missing.
+
+        ``known`` is what each had last: that very object comes again where nothing changed.
+        """
         ...
 
     async def attend(

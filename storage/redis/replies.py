@@ -78,13 +78,16 @@ def state(raw: Sequence[Any]) -> live.State:
     )
 
 
-def pulse(reply: Reply) -> live.Pulse | None:
-    """Read the fields of a pulse."""
-    head, stored, *sockets = reply
-    if head is None:
+def pulse(reply: Reply, last: live.Pulse | None) -> live.Pulse | None:
+    """Read the fields of a pulse, unless they are those of the ``last`` one."""
+    raw = tuple(reply)
+    if last is not None and last.raw == raw:
+        return last
+    head, stored, *sockets = raw
+    if head is None or stored is None:
         return None
     slots = zip(("candidate", "transcriber"), sockets, strict=True)
-    return live.Pulse(event_id(head), event_id(stored), _numbers(slots))
+    return live.Pulse(event_id(head), event_id(stored), _numbers(slots), raw)
 
 
 def attendance(reply: Reply) -> live.Attendance:

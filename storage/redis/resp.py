@@ -6,7 +6,7 @@ Source: the Redis serialization protocol specification, "Sending commands to a R
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-from storage.live import Append
+from storage.live import Append, Attendant
 from storage.redis import keys, library
 
 Argument = str | bytes | int
@@ -22,6 +22,25 @@ def pulse(interview_id: str) -> bytes:
     """Pack the look at what `storage.live.Pulse` tells: each socket's every few seconds."""
     key = keys.interview_keys(interview_id)[0].encode()
     return b"%b$%d\r\n%b\r\n%b" % (_LOOK, len(key), key, _FIELDS)
+
+
+def attend(partition: int, attendants: Sequence[Attendant], lapse_ms: int, limit: int) -> bytes:
+    """Pack one call of the function ``attend``: each interview's every few seconds."""
+    count, function = len(attendants), library.function("attend")
+    presence = keys.presence_key(partition)
+    named: list[bytes] = []
+    told: list[bytes] = []
+    for each in attendants:
+        key, name = keys.interview_keys(each.interview_id)[0].encode(), each.interview_id.encode()
+        heard = b"%d" % each.heard_ms
+        named.append(b"$%d\r\n%b\r\n" % (len(key), key))
+        told.append(
+            b"$%d\r\n%b\r\n$1\r\n%d\r\n$%d\r\n%b\r\n"
+            % (len(name), name, each.present, len(heard), heard)
+        )
+    begin = b"".join(map(_bulk, ("FCALL", function, count + 1, presence)))
+    bounds = _bulk(lapse_ms) + _bulk(limit)
+    return b"*%d\r\n%b%b%b%b" % (6 + 4 * count, begin, b"".join(named), bounds, b"".join(told))
 
 
 def appends(pieces: Sequence[Append], max_log: int) -> bytes:

@@ -177,10 +177,13 @@ class RedisStore:
         reply = await self._command("FCALL_RO", library.function("read"), 1, log, first, count)
         return replies.log_entries(reply)
 
-    async def pulse(self, interviews: Sequence[str]) -> list[live.Pulse | None]:
+    async def pulse(
+        self, interviews: Sequence[str], known: Sequence[live.Pulse | None] = ()
+    ) -> list[live.Pulse | None]:
         """See `LiveStore.pulse`."""
         calls = list(map(resp.pulse, interviews))
-        return [replies.pulse(reply) for reply in await self._pipeline(calls)]
+        last = known or [None] * len(interviews)
+        return list(map(replies.pulse, await self._pipeline(calls), last))
 
     async def publish(self, interview_id: str, payload: str) -> None:
         """See `LiveStore.publish`."""
@@ -206,7 +209,7 @@ class RedisStore:
     ) -> list[live.Attendance]:
         """See `LiveStore.attend`."""
         calls = [
-            resp.command(_attend(partition, present, lapse_ms, limit))
+            resp.attend(partition, present, lapse_ms, limit)
             for partition, present in attendants.items()
         ]
         return [replies.attendance(reply) for reply in await self._pipeline(calls)]
@@ -364,19 +367,6 @@ def _args(name: str, count: int, interview_id: str, *arguments: Any) -> tuple[An
     command = "FCALL_RO" if name in _READ_ONLY else "FCALL"
     named = keys.interview_keys(interview_id)[:count]
     return (command, library.function(name), count, *named, *arguments)
-
-
-def _attend(
-    partition: int, attendants: Sequence[live.Attendant], lapse_ms: int, limit: int
-) -> tuple[Any, ...]:
-    named = [keys.interview_keys(each.interview_id)[0] for each in attendants]
-    told = [
-        part
-        for each in attendants
-        for part in (each.interview_id, int(each.present), each.heard_ms)
-    ]
-    count, presence = len(named) + 1, keys.presence_key(partition)
-    return ("FCALL", library.function("attend"), count, presence, *named, lapse_ms, limit, *told)
 
 
 _READ_ONLY = frozenset(("load", "unstored"))

@@ -288,18 +288,22 @@ class Twin:
 
         return await self._call("read", act)
 
-    async def pulse(self, interviews: Sequence[str]) -> list[live.Pulse | None]:
+    async def pulse(
+        self, interviews: Sequence[str], known: Sequence[live.Pulse | None] = ()
+    ) -> list[live.Pulse | None]:
         """See `LiveStore.pulse`."""
 
-        def pulse(interview_id: str) -> live.Pulse | None:
+        def pulse(interview_id: str, last: live.Pulse | None) -> live.Pulse | None:
             held = self._server.interviews.get(interview_id)
             if held is None:
                 return None
             slots = ("candidate", "transcriber")
             sockets = {slot: held.sockets[slot][0] for slot in slots if slot in held.sockets}
-            return live.Pulse(held.head, held.stored, sockets)
+            found = live.Pulse(held.head, held.stored, sockets)
+            return last if found == last else found
 
-        return await self._call("pulse", lambda: [pulse(name) for name in interviews])
+        last = known or [None] * len(interviews)
+        return await self._call("pulse", lambda: list(map(pulse, interviews, last)))
 
     async def attend(
         self, attendants: Mapping[int, Sequence[live.Attendant]], lapse_ms: int, limit: int

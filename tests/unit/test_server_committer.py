@@ -12,7 +12,16 @@ from protocol.codec import read_body
 from protocol.events import TurnDelta
 from protocol.ids import ORIGIN, EventId
 from protocol.machine import Received, transition
-from server.committer import FLIGHTS, GATHER_S, PACE_S, PATIENCE_S, RETRY_S, Committer, FencedError, Relay
+from server.committer import (
+    FLIGHTS,
+    GATHER_S,
+    PACE_S,
+    PATIENCE_S,
+    RETRY_S,
+    Committer,
+    FencedError,
+    Relay,
+)
 from server.hub import Hub, Topic
 from storage.errors import BackendDownError, BadDataError, StorageError
 from storage.live import Acquired, Append, Appended, Fenced, Restore
