@@ -15,11 +15,15 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.frames import apply_mask
 from websockets.http11 import Request
 
 from server.pings import Pings
 from server.waiting import Flag, Inbox
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # where it was not compiled
+    from websockets.utils import apply_mask
 
 EXTENSION = "viva.frames"
 """The key under a scope's ``extensions`` where `Frames` is found."""
@@ -138,7 +142,8 @@ class Frames(WebSocketsSansIOProtocol):
             listener is not None
             and 6 <= size <= 131  # masked, of up to 125 bytes
             and data[1] == 0x80 | size - 6
-            and not (self.conn.reader.buffer or self.conn.expect_continuation_frame)
+            and not self.conn.reader.buffer
+            and self.conn.current_size is None  # else parts of a message came
             and not self.close_sent
             and self._whole(listener, data)
         ):

@@ -26,7 +26,7 @@ from storage.live import Entry, LiveStore, Notifier, Pulse
 RING = 256
 PULSE_S = 5.0
 PULSE_BATCH = 256
-TICK_S = 1.0
+TICK_S = 2.0
 
 _DELTA = b'{"type":"turn.delta"'
 
@@ -71,7 +71,7 @@ class Watcher(Protocol):
         """Redis does not hold the interview any more, or lost the tail of its log."""
 
     def tick(self, now: float) -> None:
-        """Time passed: ``now`` is monotonic. Called about once a second."""
+        """Time passed: ``now`` is monotonic. Called every second or two."""
 
 
 class Topic:

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import msgspec
 
-from loadtest.bench import growth, joins, memory, page, relay, sides
+from loadtest.bench import growth, joins, memory, page, peak, relay, sides
 from loadtest.bench.findings import Findings, Part, merged
 from loadtest.bench.plan import (
     FULL_GROWTH,
     FULL_IDLE,
+    FULL_PEAK,
     FULL_STREAMING,
     LONGEST_S,
     PARTS,
@@ -137,6 +138,7 @@ def plan_of(args: argparse.Namespace) -> Plan:
         idle=args.idle or (FULL_IDLE if full else defaults.idle),
         streaming=args.streaming or (FULL_STREAMING if full else defaults.streaming),
         growth=args.growth or (FULL_GROWTH if full else defaults.growth),
+        peak=FULL_PEAK if full else defaults.peak,
     )
 
 
@@ -187,6 +189,7 @@ _MEASURES: dict[str, _Measure] = {
     "joins": joins.measure,
     "memory": memory.measure,
     "growth": growth.measure,
+    "peak": peak.measure,
     "parts": _parts,
 }
 

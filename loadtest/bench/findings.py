@@ -64,7 +64,7 @@ class Part(Struct, frozen=True, kw_only=True):
     floor: bool = False
 
 
-MEASURED = ("relay", "joins", "memory", "growth", "parts")
+MEASURED = ("relay", "joins", "memory", "growth", "peak", "parts")
 
 
 class Findings(Struct, kw_only=True):
@@ -78,6 +78,7 @@ class Findings(Struct, kw_only=True):
     joins: list[Join] = []
     memory: list[Held] = []
     growth: list[Cost] = []
+    peak: list[Cost] = []
     parts: list[Part] = []
     missing: dict[str, str] = {}
     wrong: dict[str, int] = {}
@@ -158,6 +159,42 @@ def ratio(of: Best, to: Best) -> float | None:
     """Return the median of the rounds' ratios of two sides."""
     rounds = sorted(of.by_round.keys() & to.by_round.keys())
     return arithmetic.ratio([of.by_round[n] for n in rounds], [to.by_round[n] for n in rounds])
+
+
+class Late(Struct, frozen=True, kw_only=True):
+    """How late words come on one side, in milliseconds, and what they cost: medians of rounds."""
+
+    side: str
+    us: dict[str, float]
+    p50: float
+    p99: float
+    to_floor: float | None
+    """The median of the rounds' ratios of the 99th percentiles."""
+
+
+def late(costs: Sequence[Cost]) -> list[Late]:
+    """Return the sides of a peak, as they were measured."""
+    held = countable(costs)
+    floor = {each.round: each.delay_ms[1] for each in held if each.side == "floor"}
+    found: list[Late] = []
+    for side in dict.fromkeys(each.side for each in held):
+        ours = [each for each in held if each.side == side]
+        both = [each for each in ours if each.round in floor]
+        found.append(
+            Late(
+                side=side,
+                us={
+                    who: arithmetic.median(each.us[who] for each in ours) or 0.0
+                    for who in ours[0].us
+                },
+                p50=arithmetic.median(each.delay_ms[0] for each in ours) or 0.0,
+                p99=arithmetic.median(each.delay_ms[1] for each in ours) or 0.0,
+                to_floor=arithmetic.ratio(
+                    [each.delay_ms[1] for each in both], [floor[each.round] for each in both]
+                ),
+            )
+        )
+    return found
 
 
 def per_interview(held: Sequence[Held], side: str, *, streaming: bool) -> dict[str, float]:

@@ -18,6 +18,7 @@ _HEAD = (
     "measured in the same run. [How it is measured](how-to/benchmark.md).\n"
 )
 _CHARTS = "performance"
+_BESIDE = ("redis", "postgres")
 
 
 def write(found: Findings, docs: Path = DOCS) -> None:
@@ -44,7 +45,7 @@ def _lines(found: Findings) -> Iterator[str]:
     yield "Versions: " + ", ".join(f"{name} {v}" for name, v in found.versions.items()) + ".\n"
     for name, lack in found.missing.items():
         yield f"`{name}` was not measured: {lack} was not installed.\n"
-    for part in (_relay, _joins, _memory, _growth, _parts):
+    for part in (_relay, _joins, _memory, _growth, _peak, _parts):
         yield from part(found)
 
 
@@ -91,7 +92,7 @@ def _relay(found: Findings) -> Iterator[str]:
 def _relay_row(one: f.Best, ours: f.Best | None) -> tuple[str, ...]:
     against = f.ratio(one, ours) if ours is not None else None
     delays = [number(delay) for delay in one.delay_ms] or ["", ""]
-    beside = [number(one.us[who]) if who in one.us else "" for who in ("redis", "postgres")]
+    beside = [number(one.us[who]) if who in one.us else "" for who in _BESIDE]
     return (
         f"`{one.side}`",
         str(one.streams),
@@ -173,6 +174,32 @@ def _growth(found: Findings) -> Iterator[str]:
         ),
     )
     yield f"![CPU for each token as interviews become more]({_CHARTS}/growth.svg)\n"
+
+
+def _peak(found: Findings) -> Iterator[str]:
+    if not found.peak:
+        return
+    one = found.peak[0]
+    yield "## The peak\n"
+    yield (
+        f"{one.interviews:,} interviews on one instance, of which {one.streams} are spoken to at"
+        f" {found.options['per_second']} tokens a second: what a token costs, and how late it is"
+        f" at the client. {_void(found.peak)}\n"
+    )
+    heads = ("", "server µs", "Redis µs", "PostgreSQL µs", "p50 ms", "p99 ms", "p99 to the floor's")
+    yield from _table(
+        heads,
+        (
+            (
+                f"`{each.side}`",
+                *(number(each.us[w]) if w in each.us else "" for w in (SERVER, *_BESIDE)),
+                number(each.p50),
+                number(each.p99),
+                f"{each.to_floor:.1f}" if each.to_floor is not None else "",
+            )
+            for each in f.late(found.peak)
+        ),
+    )
 
 
 def _parts(found: Findings) -> Iterator[str]:

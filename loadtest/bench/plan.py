@@ -12,7 +12,7 @@ Tell = Callable[[str], None]
 LONGEST_S = 9.0
 """A reading that is longer may not fit into viva's replies, which last 13 s: the server settles
 before it, and begins hundreds of them one by one."""
-PARTS = ("relay", "joins", "memory", "growth", "parts")
+PARTS = ("relay", "joins", "memory", "growth", "peak", "parts")
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -30,7 +30,10 @@ class Plan(Struct, frozen=True, kw_only=True):
     slowly: float = 1.0
     """Tokens a second where it is memory that is measured: as many streams as may be."""
     growth: Sequence[int] = (100, 1_000)
-    growth_streams: int = 50
+    growth_streams: int = 100
+    """All of the least number of interviews."""
+    peak: tuple[int, int] = (1_000, 60)
+    """So many interviews, and how many of them are spoken to."""
     spare: int = 3
     """So many rounds may be begun beyond ``rounds``, in place of those that do not count."""
 
@@ -67,3 +70,4 @@ class Run(Struct, frozen=True, kw_only=True):
 FULL_IDLE = (1_000, 2_000, 3_500, 5_000)
 FULL_STREAMING = (250, 500, 1_000)
 FULL_GROWTH = (100, 1_000, 5_000)
+FULL_PEAK = (5_000, 300)

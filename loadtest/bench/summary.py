@@ -15,7 +15,7 @@ def told(found: Findings) -> str:
 
 def voided(found: Findings) -> bool:
     """Whether some part of the run has no round that counts."""
-    measured = (found.relay, found.joins, found.memory, found.growth)
+    measured = (found.relay, found.joins, found.memory, found.growth, found.peak)
     return any(part and not f.rounds_of(part)[0] for part in measured)
 
 
@@ -24,6 +24,7 @@ def _lines(found: Findings) -> Iterator[str]:
     yield from _joins(found)
     yield from _memory(found)
     yield from _growth(found)
+    yield from _peak(found)
     for part in found.parts:
         beside = f", Redis {part.redis_us:.2f}" if part.redis_us is not None else ""
         yield f"  {part.group:<6} {part.name}: {part.us:.2f} µs{beside}"
@@ -103,6 +104,17 @@ def _growth(found: Findings) -> Iterator[str]:
     for name, costs in growth_of(found).items():
         points = ", ".join(f"{us:.1f} with {count:,}" for count, us in costs.items())
         yield f"  {name:<8}{points} µs"
+
+
+def _peak(found: Findings) -> Iterator[str]:
+    if not found.peak:
+        return
+    one = found.peak[0]
+    yield f"how late words come with {one.interviews:,} interviews, {one.streams} of them spoken to"
+    yield from _void(found.peak)
+    for each in f.late(found.peak):
+        against = f", {each.to_floor:.1f} times the floor's" if each.to_floor else ""
+        yield f"  {each.side:<8}p50 {each.p50:.1f}, p99 {each.p99:.1f} ms{against}"
 
 
 def growth_of(found: Findings) -> dict[str, dict[int, float]]:

@@ -241,6 +241,21 @@ async def test_joining_numbers_sockets_upwards_also_over_a_rebuild(backend: Back
     assert third.number > second.number
 
 
+async def test_a_pulse_that_is_known_is_not_made_again(backend: Backend) -> None:
+    store = backend.store()
+    await store.create(restore_of())
+    await store.create(restore_of(OTHER))
+    first = await store.pulse([NAME, OTHER, "absent"])
+    same = await store.pulse([NAME, OTHER, "absent"], first)
+    assert [after is before for before, after in zip(first, same, strict=True)] == [True] * 3
+    joined = await _joined(store, _join())
+    changed, other, absent = await store.pulse([NAME, OTHER, "absent"], first)
+    assert changed is not None
+    assert changed.sockets == {"candidate": joined.number}
+    assert other is first[1]
+    assert absent is None
+
+
 async def test_a_join_that_is_repeated_is_the_same_socket(backend: Backend) -> None:
     store = backend.store()
     await store.create(restore_of())

@@ -201,6 +201,25 @@ def test_the_summary_has_ratios_both_ways_round() -> None:
     assert not summary.voided(run)
 
 
+def test_the_peak_tells_how_late_words_are_beside_the_floors() -> None:
+    def late(side: str, number: int, p99: float, void: str = "") -> Cost:
+        made = cost(side, number, 50.0, 300, void=void)
+        return msgspec.structs.replace(made, delay_ms=[1.0, p99])
+
+    run = found(
+        peak=[
+            *(late("floor", 1, 4.0), late("viva", 1, 8.0)),
+            *(late("viva", 2, 18.0), late("floor", 2, 6.0)),
+            *(late("floor", 3, 4.0), late("viva", 3, 16.0)),
+            *(late("floor", 4, 1.0), late("viva", 4, 99.0, "busy")),
+        ]
+    )
+    floor, viva = f.late(run.peak)
+    assert (floor.side, floor.p99, floor.to_floor) == ("floor", 4.0, 1.0)
+    assert (viva.side, viva.p99, viva.to_floor) == ("viva", 16.0, 3.0)
+    assert "p99 16.0 ms, 3.0 times the floor's" in summary.told(run)
+
+
 # --- what is kept of it ---
 
 

@@ -127,6 +127,45 @@ def test_what_came_before_it_was_handed_over_is_told_first() -> None:
     play(story)
 
 
+@pytest.mark.parametrize("size", [0, 1, 124, 125, 126, 131, 200])
+@pytest.mark.parametrize("cut", [0, 1, 2, 5, 6])
+def test_a_message_is_told_however_it_is_cut(size: int, cut: int) -> None:
+    """Short ones that come whole are taken by another way than all others."""
+
+    async def story() -> None:
+        it = Scene()
+        await it.open()
+        for opcode, payload in ((Opcode.TEXT, b"t" * size), (Opcode.BINARY, b"b" * size)):
+            data = Frame(opcode, payload).serialize(mask=True)
+            it.hear(data[:cut])
+            it.hear(data[cut:])
+            it.hear(2 * data)
+        text, raw = "t" * size, b"b" * size
+        assert it.ear.came == [text, text, text, raw, raw, raw]
+
+    play(story)
+
+
+@pytest.mark.parametrize("kind", ["text amid parts", "not masked", "reserved bit"])
+def test_a_short_frame_that_is_not_allowed_ends_the_socket(kind: str) -> None:
+    async def story() -> None:
+        it = Scene()
+        await it.open()
+        match kind:
+            case "text amid parts":
+                it.say(Opcode.TEXT, b"be", fin=False)
+                it.say(Opcode.TEXT, b"gone")
+            case "not masked":
+                it.hear(Frame(Opcode.TEXT, b"0123456789").serialize(mask=False))
+            case _:
+                it.hear(b"\xc1" + Frame(Opcode.TEXT, b"x").serialize(mask=True)[1:])
+        await asyncio.sleep(1)
+        assert it.ear.came == []
+        assert int.from_bytes(it.line.sent[2:4], "big") == 1002
+
+    play(story)
+
+
 def test_one_who_left_before_it_was_handed_over_is_told() -> None:
     async def story() -> None:
         leaving = Frame(Opcode.CLOSE, CloseFrame(1000, "").serialize()).serialize(mask=True)

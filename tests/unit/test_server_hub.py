@@ -188,6 +188,22 @@ async def test_a_pulse_makes_good_for_what_nobody_was_told() -> None:
     assert it.watcher.calls[-1] == ("lost",)
 
 
+async def test_a_pulse_without_news_asks_for_the_place_alone_unless_somebody_is_new() -> None:
+    it = Scene(known=3)
+    hub = Hub(it.store, FakeNotifier(), SystemClock())  # type: ignore[arg-type]
+    topic = await hub.enter(NAME, it.watcher)  # type: ignore[arg-type]
+    same = Pulse(head=it.log[-1].id, stored=it.log[1].id, sockets={"candidate": 7})
+    topic.beat(same)
+    it.watcher.calls.clear()
+    topic.beat(same)
+    assert it.watcher.calls == [("reach", it.log[-1].id)]
+    new = FakeWatcher()
+    await hub.enter(NAME, new)  # type: ignore[arg-type]
+    topic.beat(same)
+    assert ("stored", it.log[1].id) in new.calls
+    assert ("joined", "candidate", 7) in new.calls
+
+
 async def test_what_is_known_to_follow_is_taken_unless_another_event_came_in_between() -> None:
     it = Scene(known=3)
     known = it.log[2].id
