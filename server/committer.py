@@ -1,7 +1,7 @@
 """Group commit of the relay: every few milliseconds a flush carries what waits for all interviews.
 
 A `Relay` is one attempt's way into the log. Its first piece is flushed at once; after that, text
-gathers while its flush is in flight and for at least `PACE_S`, and goes out as one delta. An append
+gathers while its flush is in flight and for at least `PACE_S` in all, and goes out as one delta. An append
 whose reply was lost is repeated with the same ordinal, so that it takes effect once.
 
 A flush does not wait for the one before it: Redis works on one while the words of another are sent,
@@ -27,7 +27,7 @@ from storage.live import Append, Appended, Fenced, LiveStore
 PACE_S = 0.02
 GATHER_S = 0.004
 """The least time from one flush to the next, unless a turn's first words wait."""
-FLIGHTS = 4
+FLIGHTS = 2
 """So many flushes may be in flight; beyond that they grow."""
 RETRY_S = 0.05
 PATIENCE_S = 60.0
@@ -119,11 +119,11 @@ class Relay:
             self._append = replace(self._append, hears=hears)
         return self._append
 
-    def settle(self, head: EventId, now: float) -> bool:
+    def settle(self, head: EventId) -> bool:
         """Note that the last append is in the log, at ``head``; tell whether more waits."""
         self._append = None
         self.head = head
-        self.due = now + PACE_S
+        self.due = self.since + PACE_S
         if not self._waiting:
             self._idle.set()
         return bool(self._waiting)
@@ -225,11 +225,10 @@ class Committer:
         except StorageError as error:
             self._postpone(relays, error)
             return
-        now = self._clock.monotonic()
         for relay, result in zip(relays, results, strict=True):
-            self._settle(relay, result, now)
+            self._settle(relay, result)
         if self._measure is not None:
-            self._measure(len(appends), now - started)
+            self._measure(len(appends), self._clock.monotonic() - started)
 
     async def _part(self, relays: list[Relay], error: BadDataError) -> None:
         """Append one by one what was refused together, so that only the bad one is given up."""
@@ -241,7 +240,7 @@ class Committer:
             _log.error("append refused", interview=relay.interview_id)
             self._give_up(relay, error)
 
-    def _settle(self, relay: Relay, result: Appended | Fenced, now: float) -> None:
+    def _settle(self, relay: Relay, result: Appended | Fenced) -> None:
         if isinstance(result, Fenced):
             self._give_up(relay, FencedError())
             return
@@ -250,7 +249,7 @@ class Committer:
         else:
             self._hub.hear(relay.interview_id, f"e{result.head}")  # its own notice may be none
         relay.aboard = False
-        if relay.settle(result.head, now):
+        if relay.settle(result.head):
             self.want(relay)
 
     def _postpone(self, relays: list[Relay], error: StorageError) -> None:
