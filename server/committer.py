@@ -1,8 +1,8 @@
 """Group commit of the relay: every few milliseconds a flush carries what waits for all interviews.
 
 A `Relay` is one attempt's way into the log. Its first piece is flushed at once; after that, text
-gathers while its flush is in flight and for at least `PACE_S` in all, and goes out as one delta. An append
-whose reply was lost is repeated with the same ordinal, so that it takes effect once.
+gathers while its flush is in flight and for at least `PACE_S` in all, and goes out as one delta. An
+append whose reply was lost is repeated with the same ordinal, so that it takes effect once.
 
 A flush does not wait for the one before it: Redis works on one while the words of another are sent,
 and both take their time. Were there only one, all that came meanwhile would wait for it, and make

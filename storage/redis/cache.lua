@@ -76,15 +76,21 @@ do
 
   -- ARGV group, name...  ->  {generation, value | nil, ...}
   local function cache_find(keys, argv)
-    local now = now_us()
-    local generation = held(keys, 'g:' .. argv[1], now) or ''
-    local found = {generation}
+    local now, fields = now_us(), {'g:' .. argv[1]}
     for i = 2, #argv do
-      local raw = held(keys, entry(argv[1], argv[i]), now)
-      found[i] = false
-      if raw then
-        local own, _, value = parts(raw)
-        found[i] = own == generation and value or false
+      fields[i] = entry(argv[1], argv[i])
+    end
+    local dues = redis.call('ZMSCORE', keys[DUES], unpack(fields))
+    local raws = redis.call('HMGET', keys[ENTRIES], unpack(fields))
+    local found = {}
+    for i, raw in ipairs(raws) do
+      found[i] = raw and dues[i] and tonumber(dues[i]) > now and raw
+    end
+    found[1] = found[1] or ''
+    for i = 2, #fields do
+      if found[i] then
+        local own, _, value = parts(found[i])
+        found[i] = own == found[1] and value
       end
     end
     return found
