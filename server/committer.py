@@ -10,6 +10,7 @@ the next one as long. An interview is in one flush at a time, so that its words 
 """
 
 import asyncio
+import math
 from collections.abc import Callable
 
 import structlog
@@ -60,7 +61,7 @@ class Relay:
         self._turn, self._attempt, self._fence = turn, attempt, fence
         self.ordinal, self._offset, self._handle = ordinal, offset, handle
         self._waiting: list[str] = []
-        self._append: Append | None = None
+        self._piece: Append | None = None
         self.aboard = False
         """Whether a flush that is in flight carries it."""
         self.over = False
@@ -98,7 +99,7 @@ class Relay:
 
     def take(self, now: float, *, hears: bool) -> Append:
         """Return the append that is due: the last one if its reply was lost, else the next."""
-        if self._append is None:
+        if self._piece is None:
             text = "".join(self._waiting)
             self._waiting.clear()
             delta = TurnDelta(
@@ -107,7 +108,7 @@ class Relay:
             self.ordinal += 1
             self._offset += len(text)
             self.since = now
-            self._append = Append(
+            self._piece = Append(
                 id=self.interview_id,
                 fence=self._fence,
                 ordinal=self.ordinal,
@@ -115,13 +116,13 @@ class Relay:
                 body=event_body(delta),
                 hears=hears,
             )
-        elif self._append.hears != hears:
-            self._append = replace(self._append, hears=hears)
-        return self._append
+        elif self._piece.hears != hears:
+            self._piece = replace(self._piece, hears=hears)
+        return self._piece
 
     def settle(self, head: EventId) -> bool:
         """Note that the last append is in the log, at ``head``; tell whether more waits."""
-        self._append = None
+        self._piece = None
         self.head = head
         self.due = self.since + PACE_S
         if not self._waiting:
@@ -131,7 +132,7 @@ class Relay:
     def fail(self, error: Exception) -> None:
         """Give up: nothing further is appended."""
         self._error = error
-        self._append = None
+        self._piece = None
         self._waiting.clear()
         self._idle.set()
 
@@ -159,12 +160,14 @@ class Committer:
         self._wanted = asyncio.Event()
         self._gate = asyncio.Lock()
         self._next = 0.0
+        self._until = math.inf
+        """When who waits at the gate looks again, if nobody wakes it."""
 
     def want(self, relay: Relay) -> None:
         """Flush ``relay`` as soon as it is due."""
         if relay.aboard or relay.over or relay in self._ready:
             return
-        if relay.fresh or not self._ready:
+        if relay.fresh or max(relay.due, self._next) < self._until:
             self._wanted.set()  # else a flush is due soon in any case
         self._ready[relay] = None
 
@@ -182,11 +185,11 @@ class Committer:
     async def _fly(self) -> None:
         while True:
             async with self._gate:
-                relays = await self._gathered()
+                relays = await self._take_aboard()
             await self._flush(relays)
 
-    async def _gathered(self) -> list[Relay]:
-        """Wait for those that are due."""
+    async def _take_aboard(self) -> list[Relay]:
+        """Wait for those that are due, and take them for one flush."""
         while True:
             self._wanted.clear()
             now = self._clock.monotonic()
@@ -201,10 +204,10 @@ class Committer:
 
     async def _rest(self, now: float) -> None:
         """Wait for the earliest relay that is not due yet, or for a new one."""
-        earliest = min((relay.due for relay in self._ready), default=None)
-        pause = None if earliest is None else max(earliest, self._next) - now
+        earliest = min((relay.due for relay in self._ready), default=math.inf)
+        self._until = max(earliest, self._next)
         try:
-            async with asyncio.timeout(pause):
+            async with asyncio.timeout(None if earliest == math.inf else self._until - now):
                 await self._wanted.wait()
         except TimeoutError:
             return
@@ -225,16 +228,18 @@ class Committer:
         except StorageError as error:
             self._postpone(relays, error)
             return
+        took = self._clock.monotonic() - started
         for relay, result in zip(relays, results, strict=True):
             self._settle(relay, result)
         if self._measure is not None:
-            self._measure(len(appends), self._clock.monotonic() - started)
+            self._measure(len(appends), took)
 
     async def _part(self, relays: list[Relay], error: BadDataError) -> None:
         """Append one by one what was refused together, so that only the bad one is given up."""
         if len(relays) > 1:
             for relay in relays:
-                await self._append([relay])
+                if not relay.over:
+                    await self._append([relay])
             return
         for relay in relays:
             _log.error("append refused", interview=relay.interview_id)

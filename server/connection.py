@@ -170,6 +170,7 @@ class Connection:
         topic = self._topic = await shared.hub.enter(self.interview_id, self)
         admission = await shared.door.admit(grant, hello, since=since)
         self._seat, self._welcome = admission.seat, admission.welcome
+        topic.tell_again()  # who replaced this one meanwhile was told to nobody
         self._cursor = Cursor(shared.store, topic, admission.position)
         session = admission.session
         if session.over:

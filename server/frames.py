@@ -16,6 +16,8 @@ from typing import Any, Protocol
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
+from websockets.protocol import State
+from websockets.streams import StreamReader
 
 from server.pings import Pings
 from server.waiting import Flag, Inbox
@@ -30,6 +32,8 @@ EXTENSION = "viva.frames"
 CLOSE_S = 10.0
 """How long a close frame may wait for what was written before it."""
 _TEXT, _BINARY, _PING, _PONG = 0x81, 0x82, 0x89, 0x8A  # with FIN
+_BETWEEN_FRAMES = StreamReader.at_eof.__code__
+"""Where websockets' parser waits when it is in no frame."""
 
 
 def frame(payload: bytes, *, text: bool) -> bytes:
@@ -142,13 +146,27 @@ class Frames(WebSocketsSansIOProtocol):
             listener is not None
             and 6 <= size <= 131  # masked, of up to 125 bytes
             and data[1] == 0x80 | size - 6
-            and not self.conn.reader.buffer
-            and self.conn.current_size is None  # else parts of a message came
             and not self.close_sent
+            and self._between_messages()
             and self._whole(listener, data)
         ):
             return
         super().data_received(data)
+
+    def _between_messages(self) -> bool:
+        """Whether the state machine waits for the first byte of a message, or of a control frame.
+
+        That its buffer is empty does not tell: it may have taken a frame's head out of it.
+        """
+        conn: Any = self.conn
+        waits = conn.parser.gi_yieldfrom
+        return (
+            conn.state is State.OPEN
+            and conn.current_size is None  # no parts of a message came
+            and waits is not None
+            and waits.gi_code is _BETWEEN_FRAMES
+            and not conn.reader.buffer
+        )
 
     def _whole(self, listener: Listener, data: bytes) -> bool:
         """Take a frame that is a whole message, or a pong; leave all others to the state machine.

@@ -98,7 +98,7 @@ class Topic:
         """Commits made here whose reply is on its way: what they added will be in the ring."""
         self.partials = Newest()
         self.pulse: Pulse | None = None
-        """The last one, which all sockets know of."""
+        """The last one, as far as all sockets know what it told."""
         self._base: EventId | None = None
         """What the ring's first entry follows, and its end where it is empty; None: not known."""
         self._ring: deque[Entry] | None = None
@@ -176,6 +176,10 @@ class Topic:
         else:
             self._base = self._ring = None  # what others added may have been told to nobody
             self._wake()
+
+    def tell_again(self) -> None:
+        """Somebody here may not know what the last pulse told: the next one is news."""
+        self.pulse = None
 
     def cover(self, covered: EventId) -> None:
         """Tell the sockets how far PostgreSQL has come."""
@@ -282,7 +286,7 @@ class Hub:
         if topic is None:
             topic = self._topics[interview_id] = Topic(interview_id)
         topic.watchers.add(watcher)
-        topic.pulse = None  # the next one is news to somebody
+        topic.tell_again()
         try:
             await self._notifier.watch(interview_id)
         except BaseException:

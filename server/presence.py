@@ -20,7 +20,7 @@ from server.sessions import Sessions
 from storage.errors import ErasedError, MissingError, StorageError
 from storage.live import PARTITIONS, Attendant, LiveStore, State, partition_of
 
-PULSE_S = 5.0
+PULSE_S = 4.0
 LAPSE_S = 15.0
 """An interview is missed when it was not told for so long: some pulses may fail."""
 LIMIT = 32

@@ -21,7 +21,7 @@ from storage.errors import ErasedError, MissingError, StorageError
 from storage.live import Due, LiveStore, State
 
 SWEEP_S = 0.2
-WHOLE = 5
+WHOLE_EVERY = 5
 """One sweep of so many looks at timers and outboxes, too. Their news is told as well, and can wait;
 a turn whose instance died cannot."""
 LIMIT = 64
@@ -71,7 +71,7 @@ class Sweeper:
             group.create_task(self._work())
             while True:
                 self._act(await self._next(LIMIT))
-                for _ in range(WHOLE - 1):
+                for _ in range(WHOLE_EVERY - 1):
                     self._take_over(await self._next(LIMIT, leases_only=True))
 
     async def outboxes(self) -> None:
@@ -80,17 +80,15 @@ class Sweeper:
         What another one had begun to store when it died is noticed by nobody else there.
         """
         while True:
-            self._empty(await self._next(0, pause_s=SWEEP_S * WHOLE))
+            self._empty(await self._next(0, sweeps=WHOLE_EVERY))
 
-    async def _next(
-        self, limit: int, *, leases_only: bool = False, pause_s: float = SWEEP_S
-    ) -> Due:
+    async def _next(self, limit: int, *, leases_only: bool = False, sweeps: int = 1) -> Due:
         """Look until Redis answers, for ``limit`` leases and timers of a partition at most.
 
-        An outage is logged when it begins.
+        That is after a pause as long as ``sweeps`` take. An outage is logged when it begins.
         """
         while True:
-            await asyncio.sleep(pause_s * (0.75 + self._clock.random() / 2))
+            await asyncio.sleep(sweeps * SWEEP_S * (0.75 + self._clock.random() / 2))
             try:
                 due = await self._store.due(limit, leases_only=leases_only)
             except StorageError as error:

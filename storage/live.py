@@ -267,7 +267,7 @@ class Pulse(Struct, frozen=True):
     """What a socket that missed every notification must learn sooner or later.
 
     ``sockets`` holds the number of the newest candidate's and transcriber's socket, by slot.
-    ``raw`` is what it was read from, where that is quicker to compare.
+    ``raw`` is what it was read from; it is for the store alone, which may compare it.
     """
 
     head: EventId

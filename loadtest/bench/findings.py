@@ -165,6 +165,8 @@ class Late(Struct, frozen=True, kw_only=True):
     """How late words come on one side, in milliseconds, and what they cost: medians of rounds."""
 
     side: str
+    carried: bool
+    """Whether all were connected, and their words arrived, in each round that counts."""
     us: dict[str, float]
     p50: float
     p99: float
@@ -174,7 +176,7 @@ class Late(Struct, frozen=True, kw_only=True):
 
 def late(costs: Sequence[Cost]) -> list[Late]:
     """Return the sides of a peak, as they were measured."""
-    held = countable(costs)
+    held = [cost for cost in countable(costs) if cost.delay_ms]
     floor = {each.round: each.delay_ms[1] for each in held if each.side == "floor"}
     found: list[Late] = []
     for side in dict.fromkeys(each.side for each in held):
@@ -183,6 +185,7 @@ def late(costs: Sequence[Cost]) -> list[Late]:
         found.append(
             Late(
                 side=side,
+                carried=all(each.carried for each in ours),
                 us={
                     who: arithmetic.median(each.us[who] for each in ours) or 0.0
                     for who in ours[0].us

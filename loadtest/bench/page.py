@@ -191,7 +191,7 @@ def _peak(found: Findings) -> Iterator[str]:
         heads,
         (
             (
-                f"`{each.side}`",
+                f"`{each.side}`" if each.carried else f"`{each.side}`, not carried",
                 *(number(each.us[w]) if w in each.us else "" for w in (SERVER, *_BESIDE)),
                 number(each.p50),
                 number(each.p99),

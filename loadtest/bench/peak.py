@@ -21,6 +21,7 @@ async def _side(name: str, number: int, run: Run) -> list[Cost]:
         return []
     there, streams = run.plan.peak
     cost = await load(name, number, run, there=there, streams=streams)
-    p50, p99 = cost.delay_ms
-    run.tell(f"round {number} {name:<8}p50 {p50:.1f}, p99 {p99:.1f} ms  {cost.void}".rstrip())
+    delays = " / ".join(f"{delay:.1f}" for delay in cost.delay_ms)
+    short = "" if cost.carried else ", not carried"
+    run.tell(f"round {number} {name:<8}p50 / p99 {delays} ms{short}  {cost.void}".rstrip())
     return [cost]

@@ -114,7 +114,8 @@ def _peak(found: Findings) -> Iterator[str]:
     yield from _void(found.peak)
     for each in f.late(found.peak):
         against = f", {each.to_floor:.1f} times the floor's" if each.to_floor else ""
-        yield f"  {each.side:<8}p50 {each.p50:.1f}, p99 {each.p99:.1f} ms{against}"
+        short = "" if each.carried else ", not carried"
+        yield f"  {each.side:<8}p50 {each.p50:.1f}, p99 {each.p99:.1f} ms{against}{short}"
 
 
 def growth_of(found: Findings) -> dict[str, dict[int, float]]:

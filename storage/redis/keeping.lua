@@ -155,8 +155,8 @@ local function erase(keys, argv)
   return {'ok'}
 end
 
--- due: what the clock brought to these partitions. Two keys of three are looked at for nothing most of the
--- time, and it takes Redis as long as hundreds of words: timers and outboxes are asked for less often.
+-- due: what the clock brought to these partitions. To look at all keys takes Redis as long as to append
+-- hundreds of words, and there is rarely something: timers and outboxes are asked for less often.
 -- KEYS leases×partitions, then timers×partitions, outbox×partitions where those are wanted;
 -- ARGV limit, partitions
 -- -> {lapsed leases}, {due timers}, {numbers of partitions whose outbox holds something}

@@ -183,7 +183,8 @@ class RedisStore:
         """See `LiveStore.pulse`."""
         calls = list(map(resp.pulse, interviews))
         last = known or [None] * len(interviews)
-        return list(map(replies.pulse, await self._pipeline(calls), last))
+        replied = await self._pipeline(calls)
+        return [replies.pulse(reply, pulse) for reply, pulse in zip(replied, last, strict=True)]
 
     async def publish(self, interview_id: str, payload: str) -> None:
         """See `LiveStore.publish`."""

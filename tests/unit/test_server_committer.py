@@ -360,6 +360,45 @@ def test_what_is_forgotten_is_flushed_no_more() -> None:
     scene.run(story)
 
 
+def test_one_that_is_due_does_not_wait_for_one_that_is_due_later() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        early, late = await scene.relay(), await scene.relay()
+        for relay in (early, late):
+            relay.push("one ", "")
+            await relay.drained()
+        await asyncio.sleep(1)
+        late.push("two ", "")
+        await asyncio.sleep(TRIP_S + 0.003)
+        late.push("three ", "")  # not before its pace
+        at = scene.clock.monotonic()
+        early.push("two ", "")
+        await early.drained()
+        assert scene.clock.monotonic() - at < GATHER_S + 2 * TRIP_S
+        await late.drained()
+        assert scene.text(late) == "one two three "
+
+    scene.run(story)
+
+
+def test_what_is_forgotten_while_others_are_parted_from_bad_data_is_not_flushed() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        bad, *good = [await scene.relay() for _ in range(3)]
+        scene.store.bad.add(bad.interview_id)
+        for relay in (bad, *good):
+            relay.push("a", "")
+        await asyncio.sleep(TRIP_S + 0.001)
+        scene.committer.forget(good[1])
+        await good[0].drained()
+        await asyncio.sleep(1)
+        assert [scene.text(relay) for relay in good] == ["a", ""]
+
+    scene.run(story)
+
+
 def test_what_is_forgotten_in_flight_is_not_repeated() -> None:
     scene = Scene()
 

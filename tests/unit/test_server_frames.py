@@ -146,6 +146,29 @@ def test_a_message_is_told_however_it_is_cut(size: int, cut: int) -> None:
     play(story)
 
 
+@pytest.mark.parametrize("like", [0x81, 0x82, 0x8A])
+@pytest.mark.parametrize("size", [20, 200])
+def test_a_payload_that_comes_alone_is_not_taken_for_a_frame(like: int, size: int) -> None:
+    """Its bytes are anything, as they are masked: here they begin like a whole short frame."""
+
+    async def story() -> None:
+        it = Scene()
+        await it.open()
+        payload = b"words " * 50
+        payload = payload[:size]
+        begins = bytes((like, 0x80 | (20 - 6)))
+        mask = bytes(a ^ b for a, b in zip(payload, begins, strict=False)) + b"\0\0"
+        masked = bytes(byte ^ mask[at % 4] for at, byte in enumerate(payload))
+        length = bytes((0x80 | size,)) if size < 126 else bytes((0xFE, 0, size))
+        it.hear(b"\x81" + length + mask)
+        it.hear(masked[:20])
+        it.hear(masked[20:])
+        it.say(Opcode.TEXT, b"next")
+        assert it.ear.came == [payload.decode(), "next"]
+
+    play(story)
+
+
 @pytest.mark.parametrize("kind", ["text amid parts", "not masked", "reserved bit"])
 def test_a_short_frame_that_is_not_allowed_ends_the_socket(kind: str) -> None:
     async def story() -> None:

@@ -202,6 +202,10 @@ async def test_a_pulse_without_news_asks_for_the_place_alone_unless_somebody_is_
     topic.beat(same)
     assert ("stored", it.log[1].id) in new.calls
     assert ("joined", "candidate", 7) in new.calls
+    new.calls.clear()
+    topic.tell_again()
+    topic.beat(same)
+    assert ("joined", "candidate", 7) in new.calls
 
 
 async def test_what_is_known_to_follow_is_taken_unless_another_event_came_in_between() -> None:

@@ -13,7 +13,7 @@ from protocol.machine import Received, transition
 from server import sweeper
 from server.hub import Hub
 from server.sessions import Sessions
-from server.sweeper import SWEEP_S, WHOLE, Sweeper
+from server.sweeper import SWEEP_S, WHOLE_EVERY, Sweeper
 from storage.commits import commit_of
 from storage.live import PARTITIONS, Committed, Missing, Restore, State, partition_of
 from storage.twin import Twin, TwinNotifier, TwinServer
@@ -141,7 +141,7 @@ def test_a_timer_waits_for_a_whole_sweep_at_most() -> None:
     async def story() -> None:
         await asyncio.sleep(2)
         name = await scene.interview(tick=scene.clock.now())
-        await asyncio.sleep(1.5 * WHOLE * SWEEP_S)
+        await asyncio.sleep(1.5 * WHOLE_EVERY * SWEEP_S)
         assert scene.server.partition(name).timers[name] > scene.clock.now()
 
     scene.play(story)
@@ -194,9 +194,9 @@ def test_outboxes_alone_are_swept_through_an_outage_and_nothing_else_is() -> Non
         end = Received(command=c.InterviewEnd(id="end"), at=scene.clock.now())
         commit = commit_of(state, transition(state.session, end), end, now=end.at)
         await scene.store.commit(replace(commit, command="end", digest="d"))
-        await asyncio.sleep(10 * WHOLE * SWEEP_S)
+        await asyncio.sleep(10 * WHOLE_EVERY * SWEEP_S)
         assert scene.followers.stored == []
-        await asyncio.sleep(40 * WHOLE * SWEEP_S)
+        await asyncio.sleep(40 * WHOLE_EVERY * SWEEP_S)
         assert set(scene.followers.stored) == {partition_of(name)}
         assert scene.followers.ran == []
         assert scene.server.partition(due).timers[due] == at
