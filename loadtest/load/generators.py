@@ -53,6 +53,8 @@ class Run:
         self._begin = 0.0
         self._cores: dict[str, float] = {}
         self._readings: list[Reading] = []
+        self._within = 0
+        """How many readings there were when the run ended, and transcripts began to be read."""
         self._struck = 0
         """How many readings there were when an instance was killed."""
 
@@ -137,6 +139,8 @@ class Run:
         if second < 0:
             return
         self._readings.append(now)
+        if second <= self._scenario.ends_s:
+            self._within = len(self._readings)
         for place in range(max(0, second - int(_SCRAPE_S) + 1), second + 1):
             point = self._course.at(place)
             point.server_memory_mb, point.server_files = now.memory_mb, now.files
@@ -221,7 +225,7 @@ class Run:
             if p95 is not None:
                 found[f"{name}_p95_ms"] = p95 * 1000
         # Of an instance that was killed the count is gone, which takes nothing back.
-        pairs = itertools.pairwise(self._readings[self._struck :])
+        pairs = itertools.pairwise(self._readings[self._struck : self._within])
         found["database_reads"] = sum(max(0.0, now.reads - then.reads) for then, now in pairs)
         return found
 
