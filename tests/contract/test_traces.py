@@ -93,7 +93,7 @@ class Trace:
         return Sides(answers) if method in ("take", "attend") else answers[1]
 
     def _plain(self, side: int, answer: Any) -> Any:
-        """Take out what the two may differ in: times, and the names of outbox entries."""
+        """Take out what the two may differ in: times, names of outbox entries, what a pulse was."""
         match answer:
             case State():
                 return replace(answer, touched=0, heard=0)
@@ -113,7 +113,7 @@ class Trace:
     def _plain_small(self, side: int, answer: Any) -> Any:
         if hasattr(answer, "sockets"):
             ranks = {s: self.numbers[side][n] for s, n in answer.sockets.items()}
-            return replace(answer, sockets=ranks)
+            return replace(answer, sockets=ranks, raw=())
         if hasattr(answer, "lapsed"):
             return (answer.away, sorted(name for name, _ in answer.lapsed))
         if hasattr(answer, "ledger"):
