@@ -10,6 +10,7 @@ from playwright.sync_api import Page, Route, expect
 
 from protocol.scalars import Mode
 from server.auth import UserRole, sign
+from server.ids import uuid7
 from tests.e2e.instances import SECRET, Instance
 from tests.e2e.pages import Watched, browser, needs_chromium, part, watched
 from tests.e2e.test_api import ask
@@ -196,7 +197,7 @@ def test_what_goes_on_has_no_report_yet(start: Start, watched: Watched) -> None:
     )
     expect(part(page, "no-turns")).to_be_visible()
     expect(part(page, "deciding")).to_be_hidden()
-    page.goto(f"{instance.url}/#/review/{made.json['id'][:-1]}f")
+    page.goto(f"{instance.url}/#/review/{uuid7(NOW)}")
     expect(part(page, "title")).to_have_text("This interview cannot be shown")
     expect(part(page, "problem")).to_have_text("There is no such interview.")
 
