@@ -9,11 +9,11 @@
 -- ARGV id, head, believed (or ''), command ids  ->  ok | lost | missing
 local function stored(keys, argv)
   local id, now_stored, believed = argv[1], argv[2], argv[3]
-  local meta = meta_of(keys, 'head', 'stored')
+  local meta = present_of(keys, 'stored')
   if meta.head == '' then
     return {'missing'}
   end
-  if not logged(keys, meta.head, now_stored) then
+  if not logged(meta.log, meta.head, now_stored) then
     return {'lost'}
   end
   for i = 4, #argv do
@@ -47,7 +47,8 @@ local function unstored(keys, _argv)
 end
 
 local function free(keys, id)
-  redis.call('DEL', keys[META], keys[LOG], keys[TURNS], keys[COMMANDS], keys[PENDING])
+  local log = keys[LOG] .. (redis.call('HGET', keys[META], 'log') or '')
+  redis.call('DEL', keys[META], keys[LOG], log, keys[TURNS], keys[COMMANDS], keys[PENDING])
   redis.call('ZREM', keys[TIMERS], id)
   redis.call('ZREM', keys[LEASES], id)
   redis.call('ZREM', keys[PRESENCE], id)
@@ -71,7 +72,7 @@ end
 -- park: frees an interview that rests and is wholly in PostgreSQL; else it is looked at again.
 -- ARGV id, version, idle_ms, again_ms  ->  ok | busy, why | missing
 local function park(keys, argv)
-  local meta = meta_of(keys, 'version', 'head', 'stored', 'touched', 'running', 'parking')
+  local meta = present_of(keys, 'version', 'stored', 'touched', 'running', 'parking')
   if meta.version == '' then
     redis.call('ZREM', keys[TIMERS], argv[1])
     return {'missing'}
@@ -96,8 +97,8 @@ end
 -- evict: drops a session that PostgreSQL does not lead to: a failover lost the tail of its log. What is
 -- stored is the truth then, and the session is rebuilt from it. ARGV id, version, head  ->  ok | moved
 local function evict(keys, argv)
-  local meta = meta_of(keys, 'version', 'head')
-  if meta.version ~= argv[2] or not logged(keys, meta.head, argv[3]) then
+  local meta = present_of(keys, 'version')
+  if meta.version ~= argv[2] or not logged(meta.log, meta.head, argv[3]) then
     return {'moved'}
   end
   free(keys, argv[1])
@@ -182,9 +183,10 @@ local function due(keys, argv)
   return {leases, timers, outboxes}
 end
 
--- read: entries from `start` on, that one included. KEYS log; ARGV start, count
+-- read: entries from `start` on, that one included. KEYS the interview's first two; ARGV start, count
 local function read(keys, argv)
-  return redis.call('XRANGE', keys[1], argv[1], '+', 'COUNT', argv[2])
+  local log = keys[LOG] .. (redis.call('HGET', keys[META], 'log') or '')
+  return redis.call('XRANGE', log, argv[1], '+', 'COUNT', argv[2])
 end
 
 -- redeem: uses a ticket up; true for whoever came first, also when they ask again.

@@ -24,10 +24,10 @@ def interview_keys(interview_id: str) -> tuple[str, ...]:
     )
 
 
-def lease_keys(interview_id: str) -> tuple[str, str]:
-    """Return the keys of the interview and of its partition's leases."""
+def lease_keys(interview_id: str) -> tuple[str, str, str]:
+    """Return the keys of the interview, of its log and of its partition's leases."""
     named = interview_keys(interview_id)
-    return named[0], named[5]
+    return named[0], named[1], named[5]
 
 
 def ticket_key(interview_id: str, ticket: str) -> str:

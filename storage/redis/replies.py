@@ -103,15 +103,14 @@ def _numbers(slots: Iterable[tuple[str, bytes | None]]) -> dict[str, int]:
 
 
 def appended(
-    reply: bytes | list[bytes] | Exception | None, body: bytes
+    reply: tuple[bytes, bytes, int] | Exception | None, body: bytes
 ) -> live.Appended | live.Fenced:
     """Read the answer of one append; a refused one stops its caller, and nobody else."""
-    if isinstance(reply, bytes):
-        head = event_id(reply)
-        return live.Appended(head, live.Entry(head, body))
-    if isinstance(reply, list):
-        return live.Appended(event_id(reply[0]), None)
-    return live.Fenced()
+    if reply is None or isinstance(reply, Exception):
+        return live.Fenced()
+    head, _, new = reply
+    position = event_id(head)
+    return live.Appended(position, live.Entry(position, body) if new else None)
 
 
 def library_name(listed: Any) -> str:

@@ -6,6 +6,7 @@ Source: the Redis serialization protocol specification, "Sending commands to a R
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
+from protocol.ids import EventId
 from storage.live import Append, Attendant
 from storage.redis import keys, library
 
@@ -43,12 +44,11 @@ def attend(partition: int, attendants: Sequence[Attendant], lapse_ms: int, limit
     return b"*%d\r\n%b%b%b%b" % (6 + 4 * count, begin, b"".join(named), bounds, b"".join(told))
 
 
-def appends(pieces: Sequence[Append], max_log: int) -> bytes:
+def appends(pieces: Sequence[Append]) -> bytes:
     """Pack one call of the function ``append`` for ``pieces``, of which there is one at least."""
     count = len(pieces)
     parts = [_begin(count, library.function("append"))]
     parts += [_named(piece.id) for piece in pieces]
-    parts.append(_bulk(max_log))
     for piece in pieces:
         ordinal, handle, body = b"%d" % piece.ordinal, piece.handle.encode(), piece.body
         parts.append(
@@ -67,23 +67,52 @@ def appends(pieces: Sequence[Append], max_log: int) -> bytes:
     return b"".join(parts)
 
 
+def words(piece: Append, name: bytes, position: EventId) -> bytes:
+    """Pack ``piece`` as the next entry of the log that goes by ``name``; see ``append`` in Lua."""
+    at, body = b"%d-%d" % position, piece.body
+    counted = b"%d %b" % (piece.ordinal, piece.handle.encode())
+    return b"%b$%d\r\n%b\r\n%b$%d\r\n%b\r\n$1\r\ne\r\n$%d\r\n%b\r\n$1\r\no\r\n$%d\r\n%b\r\n" % (
+        _XADD,
+        len(name),
+        name,
+        _NOMKSTREAM,
+        len(at),
+        at,
+        len(body),
+        body,
+        len(counted),
+        counted,
+    )
+
+
+def listeners(interviews: Sequence[str]) -> bytes:
+    """Pack the question how many listen to the notifications of each."""
+    count = 2 + len(interviews)
+    return b"*%d\r\n%b%b" % (count, _LISTENERS, b"".join(map(_channel, interviews)))
+
+
 def renewals(leases: Sequence[tuple[str, str]], lease_ms: int) -> bytes:
     """Pack one call of the function ``renew`` for ``leases``, of which there is one at least."""
     count = len(leases)
     named = [name for lease in leases for name in keys.lease_keys(lease[0])]
     told = [part for lease in leases for part in lease]
-    return command(("FCALL", library.function("renew"), 2 * count, *named, lease_ms, *told))
+    return command(("FCALL", library.function("renew"), 3 * count, *named, lease_ms, *told))
 
 
 @lru_cache(maxsize=1_024)
 def _begin(count: int, function: str) -> bytes:
-    arguments = 3 + 2 * count + 1 + 5 * count
+    arguments = 3 + 7 * count
     return b"*%d\r\n%b%b%b" % (arguments, *map(_bulk, ("FCALL", function, 2 * count)))
 
 
 @lru_cache(maxsize=16_384)
 def _named(interview_id: str) -> bytes:
     return b"".join(map(_bulk, keys.interview_keys(interview_id)[:2]))
+
+
+@lru_cache(maxsize=16_384)
+def _channel(interview_id: str) -> bytes:
+    return _bulk(keys.interview_keys(interview_id)[0])
 
 
 @lru_cache(maxsize=16_384)
@@ -99,5 +128,8 @@ def _bulk(argument: Argument) -> bytes:
     return b"$%d\r\n%b\r\n" % (len(raw), raw)
 
 
+_XADD = b"*8\r\n" + _bulk("XADD")
+_NOMKSTREAM = _bulk("NOMKSTREAM")
+_LISTENERS = _bulk("PUBSUB") + _bulk("NUMSUB")
 _LOOK = b"*6\r\n" + _bulk("HMGET")
 _FIELDS = b"".join(map(_bulk, ("head", "stored", "socket:candidate", "socket:transcriber")))

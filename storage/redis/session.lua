@@ -35,12 +35,35 @@ local function int(number)
 end
 
 -- A map of the named fields of the interview's hash; absent ones are the empty string.
-local function meta_of(keys, ...)
-  local names = {...}
-  local values = redis.call('HMGET', keys[META], unpack(names))
+local function fields_of(key, names)
+  local values = redis.call('HMGET', key, unpack(names))
   local meta = {}
   for i, name in ipairs(names) do
     meta[name] = values[i] or ''
+  end
+  return meta
+end
+
+local function meta_of(keys, ...)
+  return fields_of(keys[META], {...})
+end
+
+-- Words whose writer knows the log's name come by `XADD`, past every function; see `append`. Their entries
+-- tell what the hash would: how often was appended, and the handle.
+local function catch_up(log, meta)
+  local top = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
+  if top and top[1] ~= meta.head then
+    meta.head = top[1]
+    meta.ordinal, meta.handle = string.match(top[2][4], '^(%d+) (.*)$')
+  end
+end
+
+-- The same with `head`, `ordinal`, `handle` and `log`, the name of the log's key, as they are now.
+local function present_of(keys, ...)
+  local meta = fields_of(keys[META], {'head', 'ordinal', 'handle', 'log', ...})
+  meta.log = keys[LOG] .. meta.log
+  if meta.head ~= '' then
+    catch_up(meta.log, meta)
   end
   return meta
 end
@@ -60,14 +83,32 @@ local function follow(seq, check, body)
   return string.format('%d-%d', seq + 1, tonumber(string.sub(redis.sha1hex(check .. body), 1, 13), 16))
 end
 
+-- Gives the log a name that nobody knows: whoever writes by the old one finds no log. Each step but the
+-- relay's own does it, so that a relay that writes by name knows what the log ends with.
+-- What stays at the log's own key is for instances of an older version: they looked for a log there, and
+-- would begin another one. Returns the new name's end, for the hash.
+local function rename(keys, log)
+  local time = redis.call('TIME')
+  local now = time[1] * 1000000 + time[2]
+  local last = tonumber(string.sub(log, #keys[LOG] + 2)) or 0
+  local ending = ':' .. int(math.max(now, last + 1))
+  if redis.call('EXISTS', log) == 1 then
+    redis.call('RENAME', log, keys[LOG] .. ending)
+  end
+  if last == 0 then
+    redis.call('SET', keys[LOG], 'renamed')
+  end
+  return ending
+end
+
 -- Appends bodies behind `head`; returns the ids given.
-local function write_log(keys, head, bodies)
+local function write_log(log, head, bodies)
   local ids = {}
   for i, body in ipairs(bodies) do
     local seq, check = split(head)
     head = follow(seq, check, body)
     ids[i] = head
-    redis.call('XADD', keys[LOG], head, 'e', body)
+    redis.call('XADD', log, head, 'e', body)
   end
   return ids
 end
@@ -97,8 +138,7 @@ end
 
 -- What a caller needs to decide: state, turns and the entries of the open turn.
 local function describe(keys, command_id, with_turns, with_open)
-  local meta = meta_of(keys, 'session', 'version', 'head', 'fence', 'open_from', 'ordinal', 'handle',
-    'stored', 'touched', 'heard')
+  local meta = present_of(keys, 'session', 'version', 'fence', 'open_from', 'stored', 'touched', 'heard')
   local answer = ''
   if command_id ~= '' then
     answer = redis.call('HGET', keys[COMMANDS], command_id) or ''
@@ -107,25 +147,25 @@ local function describe(keys, command_id, with_turns, with_open)
   local entries = {}
   local open = tonumber(meta.open_from) or 0
   if with_open and open > 0 then
-    entries = redis.call('XRANGE', keys[LOG], int(open) .. '-0', '+')
+    entries = redis.call('XRANGE', meta.log, int(open) .. '-0', '+')
   end
   return {meta.session, meta.version, meta.head, meta.fence, meta.open_from, meta.ordinal, meta.handle,
     meta.stored, meta.touched, meta.heard, answer, turns, entries}
 end
 
 -- Whether `id` is, or was, in the log. What was trimmed away was there.
-local function logged(keys, head, id)
+local function logged(log, head, id)
   if id == head or id == '0-0' then
     return true
   end
   if split(id) >= split(head) then
     return false
   end
-  local first = redis.call('XRANGE', keys[LOG], '-', '+', 'COUNT', 1)[1]
+  local first = redis.call('XRANGE', log, '-', '+', 'COUNT', 1)[1]
   if not first or split(id) < split(first[1]) then
     return true
   end
-  return #redis.call('XRANGE', keys[LOG], id, id) == 1
+  return #redis.call('XRANGE', log, id, id) == 1
 end
 
 -- Keeps account of whether somebody has to be there: the live interviews are in the set of their partition,
@@ -146,12 +186,14 @@ end
 -- load: `seen` is the newest event that the caller was told of, or ''.
 -- ARGV command_id, turns?, open?, seen  ->  state | astray | missing | erased
 local function load(keys, argv)
-  local head = redis.call('HGET', keys[META], 'head')
-  if not head then
+  if redis.call('EXISTS', keys[META]) == 0 then
     return {redis.call('EXISTS', keys[ERASED]) == 1 and 'erased' or 'missing'}
   end
-  if argv[4] ~= '' and not logged(keys, head, argv[4]) then
-    return {'astray'}
+  if argv[4] ~= '' then
+    local meta = present_of(keys)
+    if not logged(meta.log, meta.head, argv[4]) then
+      return {'astray'}
+    end
   end
   return {'ok', describe(keys, argv[1], argv[2] == '1', argv[3] == '1')}
 end
@@ -169,12 +211,13 @@ local function create(keys, argv)
   end
   local now = now_ms()
   redis.call('DEL', keys[LOG], keys[TURNS], keys[COMMANDS], keys[PENDING])
+  local ending = rename(keys, keys[LOG])
   redis.call('HSET', keys[META], 'session', a.session, 'version', int(a.version), 'head', a.head,
     'fence', '0:', 'lease_until', '0', 'open_from', '0', 'ordinal', '0', 'handle', '',
-    'running', a.running, 'stored', a.head, 'touched', int(now))
+    'running', a.running, 'stored', a.head, 'touched', int(now), 'log', ending)
   if a.head ~= '0-0' then
     -- Cursors read inclusively: an entry at the head stands for all that came before it.
-    redis.call('XADD', keys[LOG], a.head, 'e', '')
+    redis.call('XADD', keys[LOG] .. ending, a.head, 'e', '')
   end
   for _, turn in ipairs(a.turns) do
     redis.call('HSET', keys[TURNS], turn[1], turn[2])
@@ -256,8 +299,8 @@ local function join(keys, argv)
     redis.call('PUBLISH', channel(keys), 'c' .. slot .. ' ' .. int(number))
   end
   redis.call('HSET', keys[META], 'touched', int(now_ms()))
-  local recovered = last ~= '' and
-    (last == redis.call('HGET', keys[META], 'head') or #redis.call('XRANGE', keys[LOG], last, last) == 1)
+  local meta = last ~= '' and present_of(keys)
+  local recovered = meta and (last == meta.head or #redis.call('XRANGE', meta.log, last, last) == 1)
   return {'ok', recovered and '1' or '0', number, describe(keys, '', not recovered, not recovered)}
 end
 
@@ -270,8 +313,7 @@ local function turn_lease(keys, a, meta, now, set)
   if a.lease == '' then
     return
   end
-  set('ordinal', '0')
-  set('handle', '')
+  meta.ordinal, meta.handle = '0', ''
   set('running', a.running)
   if a.lease == 'again' then
     return
@@ -296,7 +338,7 @@ local function refusal(keys, a, meta, now)
       return {'duplicate', remembered}
     end
   end
-  if meta.version ~= int(a.version) or not logged(keys, meta.head, a.head) then
+  if meta.version ~= int(a.version) or not logged(meta.log, meta.head, a.head) then
     return {'conflict'} -- a rebuilt session counts on from what was stored: its versions come again
   end
   if a.fence ~= '' and not holds_lease(meta, a.fence, now) then
@@ -320,13 +362,13 @@ end
 local function commit(keys, argv)
   local a = cmsgpack.unpack(argv[1])
   local now = now_ms()
-  local meta = meta_of(keys, 'version', 'head', 'fence', 'lease_until', 'open_from', 'ordinal')
+  local meta = present_of(keys, 'version', 'fence', 'lease_until', 'open_from')
   local refused = refusal(keys, a, meta, now)
   if refused then
     return refused
   end
 
-  local ids = write_log(keys, meta.head, a.events)
+  local ids = write_log(meta.log, meta.head, a.events)
   local head = ids[#ids] or meta.head
   local fields = {'head', head, 'touched', int(now)}
   local function set(name, value)
@@ -347,6 +389,10 @@ local function commit(keys, argv)
     set('open_from', open_from)
   end
   turn_lease(keys, a, meta, now, set)
+  local ending = rename(keys, meta.log)
+  set('log', ending)
+  set('ordinal', meta.ordinal)
+  set('handle', meta.handle)
   redis.call('HSET', keys[META], unpack(fields))
   for _, turn in ipairs(a.turns) do
     redis.call('HSET', keys[TURNS], turn[1], turn[2])
@@ -360,7 +406,7 @@ local function commit(keys, argv)
     redis.call('XADD', keys[OUTBOX], '*', 'i', a.id)
   end
   if #ids > 0 then
-    trim_log(keys[LOG], head, open_from, a.max_log)
+    trim_log(keys[LOG] .. ending, head, open_from, a.max_log)
     redis.call('PUBLISH', channel(keys), 'e' .. head)
   end
   return {'ok', head, ids}

@@ -1,5 +1,6 @@
 """`storage.live.LiveStore` over Redis Functions."""
 
+import time
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from storage.commits import presence_of
 from storage.errors import BadDataError
 from storage.redis import keys, library, replies, resp
 from storage.redis.connect import Client, translate, translated
+from storage.redis.places import Place, Places
 from storage.redis.wire import Wire
 
 _pack = msgspec.msgpack.Encoder().encode
@@ -32,6 +34,7 @@ class RedisStore:
         self._wire = client.wire
         self._urgent = client.urgent
         self._max_log = max_log
+        self._places = Places()
         self._library = library.Loader(client, 2 * client.call_s)
 
     async def prepare(self) -> None:
@@ -112,6 +115,8 @@ class RedisStore:
         reply = await self._call(commit.kind, commit.id, packed)
         match reply[0]:
             case b"ok":
+                if commit.lease in {"run", "idle"}:
+                    self._places.drop(commit.id, commit.fence)
                 bodies = (event.encode() for event in commit.events)
                 ids = (replies.event_id(raw) for raw in reply[2])
                 entries = tuple(map(live.Entry, ids, bodies))
@@ -133,10 +138,13 @@ class RedisStore:
         self, interview_id: str, nonce: str, lease_ms: int = live.LEASE_MS
     ) -> live.Acquired | live.Held | live.Idle | live.Missing:
         """See `LiveStore.acquire`."""
+        asked = time.monotonic()
         reply = await self._call("acquire", interview_id, interview_id, nonce, lease_ms)
         match reply[0]:
             case b"ok":
-                return live.Acquired(reply[1].decode(), replies.state(reply[2]))
+                fence = reply[1].decode()
+                self._places.hold(interview_id, fence, asked, lease_ms)
+                return live.Acquired(fence, replies.state(reply[2]))
             case b"held":
                 return live.Held()
             case b"idle":
@@ -148,33 +156,105 @@ class RedisStore:
         self, leases: Sequence[tuple[str, str]], lease_ms: int = live.LEASE_MS
     ) -> list[bool]:
         """See `LiveStore.renew`."""
+        asked = time.monotonic()
         groups = [leases[at : at + _GROUPED] for at in range(0, len(leases), _GROUPED)]
         calls = [resp.renewals(group, lease_ms) for group in groups]
         replied = await self._send(self._urgent, calls)
         answers = [answer for group in _raised(replied) for answer in group]
-        return [reply == 1 for reply in _raised(answers, but_refusals=True)]
+        renewed = [reply == 1 for reply in _raised(answers, but_refusals=True)]
+        for (interview_id, fence), kept in zip(leases, renewed, strict=True):
+            if kept:
+                self._places.hold(interview_id, fence, asked, lease_ms)
+            else:
+                self._places.drop(interview_id, fence)
+        return renewed
 
     async def release(self, interview_id: str, fence: str) -> bool:
         """See `LiveStore.release`."""
+        self._places.drop(interview_id, fence)
         reply = await self._call("release", interview_id, interview_id, fence)
         return reply[0] == b"ok"
 
     async def append(self, appends: Sequence[live.Append]) -> list[live.Appended | live.Fenced]:
         """See `LiveStore.append`."""
+        link = self._urgent.number
+        named = self._named(appends, link)
+        if not named:
+            return await self._appended(appends)
+        results = dict[str, live.Appended | live.Fenced](await self._written(named, link))
+        rest = [append for append in appends if append.id not in results]
+        if rest:
+            ids = [append.id for append in rest]
+            results |= zip(ids, await self._appended(rest), strict=True)
+        return [results[append.id] for append in appends]
+
+    def _named(self, appends: Sequence[live.Append], link: int) -> list[tuple[live.Append, Place]]:
+        """Return those that can be written by their logs' names."""
+        if not link or len({append.id for append in appends}) < len(appends):
+            return []  # of one interview's, each would wait for the one before it
+        places = ((append, self._places.known(append, link)) for append in appends)
+        return [(append, place) for append, place in places if place is not None]
+
+    async def _written(
+        self, named: Sequence[tuple[live.Append, Place]], link: int
+    ) -> list[tuple[str, live.Appended]]:
+        """Append by the logs' names; return what was done, by interview.
+
+        Who listens is asked behind that, so that whoever begins to later finds the words.
+        """
+        ends = [place.head.after(append.body) for append, place in named]
+        calls = [
+            resp.words(append, place.name, end)
+            for (append, place), end in zip(named, ends, strict=True)
+        ]
+        calls.append(resp.listeners([append.id for append, _ in named]))
+        with translated():
+            *replied, listening = await self._urgent.send(calls)
+        if isinstance(listening, Exception):
+            raise translate(listening) from listening
+        written: list[tuple[str, live.Appended]] = []
+        told: list[tuple[str, str]] = []
+        for (append, place), end, reply, listen in zip(
+            named, ends, replied, listening[1::2], strict=True
+        ):
+            if isinstance(reply, bytes):
+                self._places.learn(append, link, place.name, end)
+                written.append((append.id, live.Appended(end, live.Entry(end, append.body))))
+                if not append.hears or listen != 1:
+                    told.append((append.id, f"e{end}"))
+            elif isinstance(reply, Exception):  # another name, another end: the function tells
+                error = translate(reply)
+                if not isinstance(error, BadDataError):
+                    raise error from reply
+        await self.publish_all(told)
+        return written
+
+    async def _appended(self, appends: Sequence[live.Append]) -> list[live.Appended | live.Fenced]:
+        """Append by the function, and learn the logs' names."""
+        link = self._urgent.number
         groups = [appends[at : at + _GROUPED] for at in range(0, len(appends), _GROUPED)]
-        calls = [resp.appends(group, self._max_log) for group in groups]
+        calls = [resp.appends(group) for group in groups]
         replied = await self._send(self._urgent, calls)
         answers = [answer for group in _raised(replied) for answer in group]
         _raised(answers, but_refusals=True)
-        return [replies.appended(reply, a.body) for reply, a in zip(answers, appends, strict=True)]
+        same = link == self._urgent.number
+        results: list[live.Appended | live.Fenced] = []
+        for reply, append in zip(answers, appends, strict=True):
+            result = replies.appended(reply, append.body)
+            if isinstance(result, live.Fenced):
+                self._places.drop(append.id, append.fence)
+            else:
+                self._places.learn(append, link if same else 0, reply[1], result.head)
+            results.append(result)
+        return results
 
     # --- reading and waking -----------------------------------------------------------------------
 
     async def read(self, interview_id: str, start: EventId, count: int) -> list[live.Entry]:
         """See `LiveStore.read`."""
-        log = keys.interview_keys(interview_id)[1]
+        named = keys.interview_keys(interview_id)[:2]
         first = str(start) if start.seq else "-"
-        reply = await self._command("FCALL_RO", library.function("read"), 1, log, first, count)
+        reply = await self._command("FCALL_RO", library.function("read"), 2, *named, first, count)
         return replies.log_entries(reply)
 
     async def pulse(

@@ -3,7 +3,7 @@
 -- acquire: takes the lease of the turn that is to be generated. The nonce makes it repeatable.
 -- ARGV id, nonce, lease_ms  ->  ok, fence, state | held | idle | missing
 local function acquire(keys, argv)
-  local meta = meta_of(keys, 'version', 'fence', 'lease_until', 'running')
+  local meta = meta_of(keys, 'version', 'fence', 'lease_until', 'running', 'log')
   if meta.version == '' then
     redis.call('ZREM', keys[LEASES], argv[1])
     return {'missing'}
@@ -22,7 +22,7 @@ local function acquire(keys, argv)
     fence = int(counter_of(fence) + 1) .. ':' .. argv[2]
   end
   local due = int(now + tonumber(argv[3]))
-  redis.call('HSET', keys[META], 'fence', fence, 'lease_until', due)
+  redis.call('HSET', keys[META], 'fence', fence, 'lease_until', due, 'log', rename(keys, keys[LOG] .. meta.log))
   redis.call('ZADD', keys[LEASES], due, argv[1])
   return {'ok', fence, describe(keys, '', true, true)}
 end
@@ -36,25 +36,26 @@ local function failure(caught)
   return redis.error_reply(text)
 end
 
-local function renew_one(meta_key, leases_key, now, lease_ms, id, fence)
-  local meta = redis.call('HMGET', meta_key, 'fence', 'lease_until')
-  if meta[1] ~= fence or (tonumber(meta[2]) or 0) <= now then
+local function renew_one(meta_key, log_key, leases_key, now, lease_ms, id, fence)
+  local meta = present_of({meta_key, log_key}, 'fence', 'lease_until')
+  if not holds_lease(meta, fence, now) then
     return 0
   end
   local due = int(now + lease_ms)
-  redis.call('HSET', meta_key, 'lease_until', due)
+  redis.call('HSET', meta_key, 'lease_until', due, 'head', meta.head, 'ordinal', meta.ordinal, 'handle', meta.handle)
   redis.call('ZADD', leases_key, due, id)
   return 1
 end
 
 -- renew: prolongs leases, each for itself. One that lapsed is not renewed, even where nobody took it:
--- its holder was suspended, and what it believes is old.
--- KEYS meta and leases of each, ARGV lease_ms, then id, fence of each
+-- its holder was suspended, and what it believes is old. It notes the head, too: a pulse looks no further.
+-- KEYS meta, log and leases of each, ARGV lease_ms, then id, fence of each
 -- -> for each: 1 | 0, fenced | an error
 local function renew(keys, argv)
   local now, lease_ms, answers = now_ms(), tonumber(argv[1]), {}
-  for i = 1, #keys / 2 do
-    local done, answer = pcall(renew_one, keys[2 * i - 1], keys[2 * i], now, lease_ms, argv[2 * i], argv[2 * i + 1])
+  for i = 1, #keys / 3 do
+    local done, answer = pcall(renew_one, keys[3 * i - 2], keys[3 * i - 1], keys[3 * i], now, lease_ms, argv[2 * i],
+      argv[2 * i + 1])
     answers[i] = done and answer or failure(answer)
   end
   return answers
@@ -62,7 +63,7 @@ end
 
 -- release: gives the turn to whoever is first. ARGV id, fence  ->  ok | fenced
 local function release(keys, argv)
-  local meta = meta_of(keys, 'fence', 'lease_until')
+  local meta = meta_of(keys, 'fence', 'lease_until', 'log')
   local now = now_ms()
   if meta.fence == argv[2] and meta.lease_until == '0' then
     return {'ok'}
@@ -70,42 +71,39 @@ local function release(keys, argv)
   if not holds_lease(meta, argv[2], now) then
     return {'fenced'}
   end
-  redis.call('HSET', keys[META], 'lease_until', '0')
+  redis.call('HSET', keys[META], 'lease_until', '0', 'log', rename(keys, keys[LOG] .. meta.log))
   redis.call('ZADD', keys[LEASES], int(now), argv[1])
   return {'ok'}
 end
 
--- One piece of one interview; see `append`. Written out: this runs for each word of each interview.
-local function append_one(meta_key, log_key, now, max_log, fence, ordinal, handle, untold, body)
-  local meta = redis.call('HMGET', meta_key, 'fence', 'lease_until', 'ordinal', 'head', 'running')
-  if meta[1] ~= fence or (tonumber(meta[2]) or 0) <= now then
+-- One piece of one interview; see `append`.
+local function append_one(meta_key, log_key, now, fence, ordinal, handle, untold, body)
+  local meta = present_of({meta_key, log_key}, 'fence', 'lease_until', 'running')
+  if not holds_lease(meta, fence, now) then
     return false
   end
   local turn, attempt = string.match(body, DELTA)
-  if turn and turn .. ':' .. attempt ~= meta[5] then
+  if turn and turn .. ':' .. attempt ~= meta.running then
     return false
   end
-  local seq, check = string.match(meta[4] or '', '^(%d+)-(%d+)$')
+  local seq, check = string.match(meta.head, '^(%d+)-(%d+)$')
   if not seq then
     error('the head of the log is damaged')
   end
-  local known, given = tonumber(meta[3]), tonumber(ordinal)
+  local known, given = tonumber(meta.ordinal), tonumber(ordinal)
   if given <= known then
-    return {meta[4]}
+    return {meta.head, meta.log, 0}
   end
   if given ~= known + 1 then
     return false
   end
   local id = follow(seq, check, body)
-  redis.call('XADD', log_key, id, 'e', body)
+  redis.call('XADD', meta.log, id, 'e', body)
   redis.call('HSET', meta_key, 'head', id, 'ordinal', ordinal, 'handle', handle)
-  if given % 64 == 0 then
-    trim_log(log_key, id, redis.call('HGET', meta_key, 'open_from'), tonumber(max_log))
-  end
   if not untold then
     redis.call('PUBLISH', meta_key, 'e' .. id)
   end
-  return id
+  return {id, meta.log, 1}
 end
 
 -- How many listen to the notifications of each, as Redis tells it: key, number, key, number ..
@@ -117,23 +115,28 @@ local function listeners(keys)
   return redis.call('PUBSUB', 'NUMSUB', unpack(asked))
 end
 
--- append: the relay's own step, for as many interviews as have something to say: a call costs Redis as
--- much as what is done in it. Each piece stands for itself; one whose keys are damaged stops no other.
--- `ordinal` counts the appends of one attempt so that one whose reply was lost can be repeated. They
--- begin anew with each attempt, under the same fence: one that was on its way while its attempt was
--- given up must not pass for the next one's.
+-- append: the relay's own step, for as many interviews as have something to say. Each piece stands for
+-- itself; one whose keys are damaged stops no other. `ordinal` counts the appends of one attempt so that
+-- one whose reply was lost can be repeated. They begin anew with each attempt, under the same fence: one
+-- that was on its way while its attempt was given up must not pass for the next one's.
 -- `hears` is 1 where the caller itself hears the interview's notifications, else 0: where it is the one
 -- listener, its own words are told to nobody. None counted proves nothing: after a planned switch they
 -- may listen at the old primary, which passes on what is published here.
--- KEYS meta and log of each, ARGV max_log, then fence, ordinal, handle, hears, body of each
--- -> for each: id | {head}, it was there | nil, fenced | an error
+--
+-- What comes next needs no function, which costs Redis three times as much as what it does here. The caller
+-- knows the log's name now. As long as it goes by that name, nobody else has written, acquired or rebuilt
+-- anything: `rename`. So the next piece may come as
+--   XADD name NOMKSTREAM id e body o 'ordinal handle'
+-- over the same connection: behind a failover, the log may go by that name and have lost its tail.
+-- KEYS meta and log of each, ARGV fence, ordinal, handle, hears, body of each
+-- -> for each: {id, name, 1} | {head, name, 0}, it was there | nil, fenced | an error
 local function append(keys, argv)
   local now, listening, answers = now_ms(), listeners(keys), {}
   for i = 1, #keys / 2 do
-    local at = 5 * i - 3
+    local at = 5 * i - 4
     local untold = argv[at + 3] ~= '0' and listening[2 * i] == 1
-    local done, answer = pcall(append_one, keys[2 * i - 1], keys[2 * i], now, argv[1], argv[at], argv[at + 1],
-      argv[at + 2], untold, argv[at + 4])
+    local done, answer = pcall(append_one, keys[2 * i - 1], keys[2 * i], now, argv[at], argv[at + 1], argv[at + 2],
+      untold, argv[at + 4])
     answers[i] = done and answer or not done and failure(answer)
   end
   return answers

@@ -48,8 +48,14 @@ class Wire:
         self._pool = pool
         self._call_s = call_s
         self._link: _Link | None = None
+        self._links = 0
         self._attempt: asyncio.Task[_Link] | None = None
         self._closed = False
+
+    @property
+    def number(self) -> int:
+        """Which connection calls go over now: they are counted from 1. 0 where there is none."""
+        return 0 if self._link is None or self._link.lost else self._links
 
     async def send(self, calls: Sequence[bytes]) -> list[Any]:
         """Send packed calls; return their replies, an error standing in for that of a refused call.
@@ -95,6 +101,7 @@ class Wire:
         self._attempt = None
         if not attempt.cancelled() and attempt.exception() is None:
             self._link = attempt.result()
+            self._links += 1
 
     async def _connect(self) -> "_Link":
         connection = self._pool.make_connection()

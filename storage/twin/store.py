@@ -271,8 +271,6 @@ class Twin:
             return live.Appended(held.head, None)
         (entry,) = held.write((append.body,))
         held.ordinal, held.handle = append.ordinal, append.handle
-        if append.ordinal % 64 == 0:
-            held.trim(self._max_log)
         if not append.hears or self._server.listeners(append.id) != 1:
             self._server.publish(append.id, f"e{entry.id}")
         return live.Appended(entry.id, entry)

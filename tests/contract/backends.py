@@ -120,6 +120,12 @@ class RedisBackend:
         until = int(await self.raw.hget(own, "lease_until"))
         await self.raw.hset(own, "lease_until", min(until, self.now() - 1) if until else 0)
         await self.raw.zadd(leases, {interview_id: 1})
+        log, name = keys.interview_keys(interview_id)[1], await self.raw.hget(own, "log")
+        if name and await self.raw.exists(f"{log}{name.decode()}"):
+            # Its holder's own clock would tell it, past the lease's time. The name does it now.
+            other = f":{int(name[1:]) + 1}"
+            await self.raw.rename(f"{log}{name.decode()}", f"{log}{other}")
+            await self.raw.hset(own, "log", other)
 
     @contextlib.asynccontextmanager
     async def full(self) -> AsyncGenerator[None]:

@@ -113,7 +113,7 @@ class Trace:
     def _plain_small(self, side: int, answer: Any) -> Any:
         if hasattr(answer, "sockets"):
             ranks = {s: self.numbers[side][n] for s, n in answer.sockets.items()}
-            return replace(answer, sockets=ranks, raw=())
+            return replace(answer, sockets=ranks, raw=(), head=ORIGIN)  # see `_look`
         if hasattr(answer, "lapsed"):
             return (answer.away, sorted(name for name, _ in answer.lapsed))
         if hasattr(answer, "ledger"):
@@ -247,6 +247,33 @@ async def _append(trace: Trace) -> None:
     await trace.both("append", appends)
 
 
+async def _speak(trace: Trace) -> None:
+    """Say word by word, as an instance does, while other things happen."""
+    name = trace.name
+    got = await trace.both("acquire", name, trace.draw.choice("abc"), LONG_MS)
+    if not isinstance(got, Acquired):
+        return
+    trace.fences[name].append(got.fence)
+    opened, ordinal = got.state.session.open, got.state.ordinal
+    assert opened is not None
+    for _ in range(trace.draw.choice((2, 5, 70))):
+        ordinal += 1
+        delta = TurnDelta(
+            turn=opened.turn, attempt=opened.attempt, offset=0, text=trace.draw.choice(TEXTS)
+        )
+        said = Append(
+            id=name, fence=got.fence, ordinal=ordinal, handle="h 1", body=event_body(delta)
+        )
+        await trace.both("append", [said])
+        if trace.draw.random() < 0.05:
+            trace.appends[name].append(said)
+            await trace.both("append", [said])
+        if trace.draw.random() < 0.1:
+            await trace.draw.choice((_command, _end_turn, _lapse, _hold, _look, _join, _store))(
+                trace
+            )
+
+
 async def _end_turn(trace: Trace) -> None:
     name = trace.name
     state = await trace.state(name)
@@ -282,7 +309,13 @@ async def _hold(trace: Trace) -> None:
 async def _look(trace: Trace) -> None:
     name, draw = trace.name, trace.draw
     await trace.both("read", name, draw.choice(trace.heads[name]), draw.choice((1, 5, 500)))
-    await trace.both("pulse", list(NAMES))
+    state = await trace.state(name)
+    (pulse, _) = await trace.both("pulse", [name, OTHER])
+    if state is not None and pulse.head != state.head:  # words since the lease was renewed
+        opened = state.session.open
+        assert opened is not None
+        assert opened.speaker == "interviewer"
+        assert pulse.head.seq < state.head.seq
     await trace.both("load", name, seen=draw.choice(trace.heads[name]))
     await trace.both("due", draw.choice((1, 10)))
     await trace.both("unstored", name)
@@ -384,6 +417,7 @@ STEPS_DRAWN: dict[Step, int] = {
     _repeat: 3,
     _acquire: 6,
     _append: 12,
+    _speak: 6,
     _end_turn: 8,
     _lapse: 2,
     _hold: 3,

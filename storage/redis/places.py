@@ -1,0 +1,73 @@
+"""Where the logs that are written here end, and by which name they go.
+
+Who holds a turn writes its words to the log past every function: see ``append`` in the Lua source.
+That needs the log's present name, which only the last step that renamed it told; its end; and the
+connection over which both were told, as a Redis behind a failover may have lost the log's tail.
+Past the time of the lease, as this side's clock tells it, the function decides again.
+"""
+
+import time
+
+from msgspec import Struct
+
+from protocol.ids import EventId
+from storage.live import Append
+
+MOST = 8_192
+"""So many turns are kept account of. Those beyond are written by the function."""
+
+
+class Place(Struct):
+    """A turn held under ``fence`` until ``until``, in seconds of the monotonic clock.
+
+    ``link`` numbers the connection that told the ``name`` of the log and its ``head``, and that the
+    attempt has made ``ordinal`` appends; 0 where none has.
+    """
+
+    fence: str
+    until: float
+    link: int = 0
+    name: bytes = b""
+    head: EventId = EventId(0, 0)
+    ordinal: int = 0
+
+
+class Places:
+    """One place for each turn that is held here."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, Place] = {}
+
+    def hold(self, interview_id: str, fence: str, since: float, lease_ms: int) -> None:
+        """Note that the turn's lease was given, or renewed, no earlier than ``since``."""
+        place, until = self._held.get(interview_id), since + lease_ms / 1000
+        if place is not None and place.fence == fence:
+            place.until = until
+        elif place is not None or len(self._held) < MOST:
+            self._held[interview_id] = Place(fence, until)
+
+    def drop(self, interview_id: str, fence: str) -> None:
+        """Forget the turn that was held under ``fence``: it is over, or somebody else's."""
+        place = self._held.get(interview_id)
+        if place is not None and place.fence == fence:
+            del self._held[interview_id]
+
+    def known(self, append: Append, link: int) -> Place | None:
+        """Return the place behind which ``append`` may be written by name, if it may be."""
+        place = self._held.get(append.id)
+        if (
+            place is None
+            or place.link != link
+            or place.ordinal + 1 != append.ordinal
+            or place.fence != append.fence
+            or place.until <= time.monotonic()
+        ):
+            return None
+        return place
+
+    def learn(self, append: Append, link: int, name: bytes, head: EventId) -> None:
+        """Note what was told when ``append`` was answered over ``link``."""
+        place = self._held.get(append.id)
+        if place is not None and place.fence == append.fence:
+            place.link, place.name, place.head = link, name, head
+            place.ordinal = append.ordinal
