@@ -7,7 +7,7 @@ from protocol.codec import event_body
 from protocol.commands import TurnCancel
 from protocol.events import TurnDelta
 from protocol.ids import ORIGIN
-from protocol.machine import transition
+from protocol.machine import Noted, transition
 from storage.commits import commit_of
 from storage.live import (
     Acquired,
@@ -23,6 +23,7 @@ from storage.live import (
 )
 from tests.contract.backends import Backend
 from tests.contract.interviews import (
+    AT,
     LONG_MS,
     NAME,
     OTHER,
@@ -286,6 +287,8 @@ async def test_trimming_never_cuts_the_open_turn(backend: Backend) -> None:
     state = await started(store)
     fence = (await acquired(store)).fence
     await speak(store, fence, 300)
+    noted = Noted(code="fallback_in_use", message="Prepared questions.", at=AT)
+    assert isinstance(await apply(store, noted, fence), Committed)
     entries = await store.read(NAME, ORIGIN, 1000)
     assert entries[0].id.seq == state.open_from
     assert (await found(store, entries=True)).logged == "word " * 300
