@@ -172,6 +172,7 @@ async def test_no_word_follows_where_a_failover_lost_the_ones_before(real: Redis
         await real.raw.restore(key, 0, value, replace=True)
     await real.raw.client_kill_filter(_type="normal", skipme=True)
     await asyncio.sleep(0.05)
+    assert await store.renew([(NAME, fence)], LONG_MS) == [True]  # over a connection of its own
     assert await said(store, piece(fence, 4)) == Fenced()
     assert (await found(store, entries=True)).logged == "word " * 2
     await _chained(store)
