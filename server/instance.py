@@ -17,6 +17,7 @@ from ai.build import build_interviewer
 from ai.lacks import read_answer
 from ai.wording.maker import build_maker
 from protocol.closes import Close
+from server import garbage
 from server.api.limits import UserLimits
 from server.assessing.batcher import Batcher, build_batcher
 from server.assessing.desk import Desk
@@ -299,6 +300,7 @@ class Instance:
             self.turnstile.run(),
             self.circuits.run(),
             self._partitions(),
+            garbage.run(lambda: len(self.leases)),
             *assessing,
         )
         async with self._opened(everything):

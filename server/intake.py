@@ -66,6 +66,11 @@ class Intake(HttpToolsProtocol):
         """See `asyncio.Protocol`."""
         self._stop_timer()
         super().connection_lost(exc)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Part from the parser, whose callbacks are methods of this: else only `gc` frees both."""
+        self.parser: Any = None
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
@@ -92,6 +97,7 @@ class Intake(HttpToolsProtocol):
         self._joined.flush()
         self.transport = self._joined.transport  # frames are joined where they are made
         super().handle_websocket_upgrade()
+        self._let_go()
 
     def on_headers_complete(self) -> None:
         """See httptools."""

@@ -106,6 +106,9 @@ def socket_route(
         wire = FramesWire(frames, encoding)
         connection = Connection(shared(), wire, interview_id, encoding)
         frames.hand_over(connection, partial(attend, connection, frames))
+        # Litestar wraps these in closures over the socket: only `gc` would free what is left of it.
+        whole: Any = socket
+        whole.receive = whole.send = None
 
     async def attend(connection: Connection, frames: Frames) -> None:
         connections.add(connection)

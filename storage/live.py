@@ -51,7 +51,7 @@ def partition_of(interview_id: str) -> int:
     return zlib.crc32(interview_id.encode()) % PARTITIONS
 
 
-class Entry(Struct, frozen=True):
+class Entry(Struct, frozen=True, gc=False):
     """One event in the log. An empty body stands for the history before a rebuilt log."""
 
     id: EventId
@@ -218,7 +218,7 @@ class Acquired(Struct, frozen=True):
     state: State
 
 
-class Append(Struct, frozen=True, kw_only=True):
+class Append(Struct, frozen=True, kw_only=True, gc=False):
     """One piece of the relay: the ``ordinal``-th append of an attempt.
 
     ``hears``: the caller hears the interview's notifications, and needs none of its own piece.
@@ -232,7 +232,7 @@ class Append(Struct, frozen=True, kw_only=True):
     hears: bool = False
 
 
-class Appended(Struct, frozen=True):
+class Appended(Struct, frozen=True, gc=False):
     """The log, which ends at ``head``, holds the piece.
 
     ``entry`` is None where an earlier, unanswered call put it in.

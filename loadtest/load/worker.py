@@ -26,6 +26,8 @@ from loadtest.load.rest import Rest
 from loadtest.load.scenario import Scenario
 
 LAG_S = 0.05
+CALM_S = 2.0
+"""So long before what counts, everything stands still for the last time."""
 LAST_WORDS_S = 25.0
 """For transcripts that are being read when the time to settle is over."""
 
@@ -89,7 +91,7 @@ class Generator:
 
     async def _end(self) -> None:
         scenario, crowd = self._job.scenario, self._crowd
-        await self._until(scenario.begins_s)
+        await self._until(scenario.begins_s - CALM_S)
         gc.collect()
         gc.freeze()  # a full collection over thousands of users would stop them all
         await self._until(scenario.ends_s)

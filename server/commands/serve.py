@@ -1,21 +1,18 @@
 """`viva serve`: one instance on the Redis and Postgres of the environment."""
 
 import argparse
-import gc
 import os
 import sys
 
 import uvloop
 
+from server import garbage
 from server.app import create_app
 from server.instance import Instance
 from server.logs import configure_logs
 from server.serving import Host, ListenError, listen
 from server.settings import Settings, SettingsError, read_settings
 from server.signals import Signals
-
-GC_ALLOCATIONS = 10_000
-"""How many more objects there must be for the youngest to be looked through (Python's own: 700)."""
 
 
 def run(args: argparse.Namespace) -> int:
@@ -35,8 +32,5 @@ async def _serve(settings: Settings, signals: Signals, host: str, port: int) -> 
     instance = Instance(settings)
     serving = Host(create_app(instance), listener, sockets=settings.max_connections)
     instance.on_failure = serving.fail
-    # What is loaded by now stays: it need not be looked through by each collection.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GC_ALLOCATIONS)
+    garbage.settle()
     return await serving.run(signals, instance.drain.run)
