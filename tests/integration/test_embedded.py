@@ -223,6 +223,7 @@ async def test_other_redis_binaries_run_the_same_way(name: str, tmp_path: Path) 
         assert settings["maxmemory"] == "67108864"
         assert settings["maxmemory-policy"] == "noeviction"
         assert settings["appendfsync"] == "everysec"
+        assert settings["auto-aof-rewrite-min-size"] == str(256 * 2**20)
         assert settings["save"] == ""
     finally:
         await server.stop()
