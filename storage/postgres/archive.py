@@ -266,7 +266,7 @@ class Archive:
         async def put(connection: Connection) -> EventId | None:
             return await writing.put(connection, unstored, values)
 
-        return await partitioned(self._database, put, interview_id, pipelined=True)
+        return await partitioned(self._database, put, interview_id)
 
     async def erase(self, interview_id: str, *, by: str | None = None) -> None:
         """Erase an interview for good, and refuse whatever arrives late of it.
@@ -323,7 +323,7 @@ class Archive:
             await connection.execute(query("lock_shared"), values)
             await connection.execute(query("put_ledger"), values)
 
-        await partitioned(self._database, put, *places, pipelined=True)
+        await partitioned(self._database, put, *places)
 
 
 async def _check_schema(connection: Connection) -> None:

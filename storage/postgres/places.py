@@ -23,17 +23,15 @@ def place_of(interview_id: str) -> dict[str, Any]:
         raise BadDataError("an interview's id is a UUIDv7") from None
 
 
-async def partitioned(
-    database: Database, work: Work[T], *interviews: str, pipelined: bool = False
-) -> T:
-    """Write; where a month has no partition yet, make it and write again. See `Database.write`."""
+async def partitioned(database: Database, work: Work[T], *interviews: str) -> T:
+    """Write; where a month has no partition yet, make it and write again."""
     try:
-        return await database.write(work, pipelined=pipelined)
+        return await database.write(work)
     except PartitionMissingError:
         for month in {created_at_of(name).replace(day=1) for name in interviews}:
             values = {"from_month": month, "months": 1}
             await database.write(_partitions(values))
-        return await database.write(work, pipelined=pipelined)
+        return await database.write(work)
 
 
 def _partitions(values: dict[str, Any]) -> Work[None]:

@@ -136,23 +136,14 @@ class Database:
         finally:
             await self._primary.close(timeout=GET_TIMEOUT_S)
 
-    async def write(self, work: Work[T], *, pipelined: bool = False) -> T:
+    async def write(self, work: Work[T]) -> T:
         """Run ``work`` in one transaction on the primary; it may have to be run again.
-
-        Where ``pipelined``, statements leave together until a result is fetched. One that fails
-        shows only then, or at the end. A bouncer may not know that, and is not asked to.
 
         Raises:
             BackendDownError: it may or may not have taken effect.
             BadDataError: it did not, and never will.
         """
-        return await self._run(
-            "write",
-            self._primary,
-            work,
-            transaction=True,
-            pipelined=pipelined and not self._bouncer,
-        )
+        return await self._run("write", self._primary, work, transaction=True)
 
     async def read(self, work: Work[T], *, limit_s: float = CALL_TIMEOUT_S) -> T:
         """Run one statement on the primary; see `write` for the errors."""
@@ -177,15 +168,12 @@ class Database:
         work: Work[T],
         *,
         transaction: bool,
-        pipelined: bool = False,
         limit_s: float = CALL_TIMEOUT_S,
     ) -> T:
         with translated(), self._timing(kind):
             async with pool.connection() as connection:
                 with _limited(connection, limit_s):
-                    return await self._work(
-                        connection, work, transaction=transaction, pipelined=pipelined
-                    )
+                    return await self._work(connection, work, transaction=transaction)
 
     @contextmanager
     def _timing(self, kind: Kind) -> Generator[None]:
@@ -197,15 +185,10 @@ class Database:
             if self._timed is not None:
                 self._timed(kind, now() - began)
 
-    async def _work(
-        self, connection: Connection, work: Work[T], *, transaction: bool, pipelined: bool
-    ) -> T:
+    async def _work(self, connection: Connection, work: Work[T], *, transaction: bool) -> T:
         try:
             if not transaction:
                 return await work(connection)
-            if pipelined:
-                async with connection.pipeline(), connection.transaction():
-                    return await work(connection)
             async with connection.transaction():
                 if self._bouncer:
                     await connection.execute(query("settings"), SETTINGS)
