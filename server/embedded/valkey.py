@@ -115,8 +115,8 @@ class RedisServer(Server):
             "appendonly": "yes",
             "appendfsync": "everysec" if self._durable else "no",
             # At the peak the log grows by 3 MB a second, and each rewrite takes a core for one: at
-            # Redis's own 64 MB that is every twenty seconds. To load so much takes three.
-            "auto-aof-rewrite-min-size": "256mb",
+            # Redis's own 64 MB that is every twenty seconds. To load so much takes six.
+            "auto-aof-rewrite-min-size": "512mb",
             "save": '""',
             "maxmemory-policy": "noeviction",
             "crash-log-enabled": "no",  # it would print clients' arguments

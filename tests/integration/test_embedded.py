@@ -219,11 +219,11 @@ async def test_other_redis_binaries_run_the_same_way(name: str, tmp_path: Path) 
         await server.start()
         assert _get(server.url, "key") == b"kept"
         with _redis.from_url(server.url) as client:
-            settings = client.config_get("maxmemory*", "append*", "save")
+            settings = client.config_get("maxmemory*", "append*", "auto-aof*", "save")
         assert settings["maxmemory"] == "67108864"
         assert settings["maxmemory-policy"] == "noeviction"
         assert settings["appendfsync"] == "everysec"
-        assert settings["auto-aof-rewrite-min-size"] == str(256 * 2**20)
+        assert settings["auto-aof-rewrite-min-size"] == str(512 * 2**20)
         assert settings["save"] == ""
     finally:
         await server.stop()

@@ -189,7 +189,7 @@ def test_redis_keeps_what_it_acknowledged(
     wanted = {
         "appendonly": "yes",
         "appendfsync": "everysec",
-        "auto-aof-rewrite-min-size": str(256 * 2**20),
+        "auto-aof-rewrite-min-size": str(512 * 2**20),
         "save": "",
         "maxmemory": str(2**30),
         "maxmemory-policy": "noeviction",
