@@ -11,7 +11,6 @@ Source: Python documentation, `gc`: generations, `gc.freeze`.
 
 import asyncio
 import gc
-import time
 from collections.abc import Callable
 
 YOUNG = 1_000
@@ -35,10 +34,11 @@ def settle() -> None:
 
 async def run(turns: Callable[[], int]) -> None:
     """Look through everything now and then; ``turns`` tells how many run. Owned by the instance."""
-    last = time.monotonic()
+    now = asyncio.get_running_loop().time
+    last = now()
     while True:
         await asyncio.sleep(LOOK_S)
-        since = time.monotonic() - last
+        since = now() - last
         if since >= MOST_S or (since >= CALM_S and not turns()):
             gc.collect()
-            last = time.monotonic()
+            last = now()

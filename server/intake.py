@@ -66,11 +66,6 @@ class Intake(HttpToolsProtocol):
         """See `asyncio.Protocol`."""
         self._stop_timer()
         super().connection_lost(exc)
-        self._let_go()
-
-    def _let_go(self) -> None:
-        """Part from the parser, whose callbacks are methods of this: else only `gc` frees both."""
-        self.parser: Any = None
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
@@ -97,7 +92,7 @@ class Intake(HttpToolsProtocol):
         self._joined.flush()
         self.transport = self._joined.transport  # frames are joined where they are made
         super().handle_websocket_upgrade()
-        self._let_go()
+        self.parser: Any = None  # its callbacks are methods of this: only `gc` would free the two
 
     def on_headers_complete(self) -> None:
         """See httptools."""

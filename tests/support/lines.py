@@ -14,6 +14,9 @@ class Line(asyncio.Transport):
         self.ended = self.closed = self.aborted = False
         self.reading = True
 
+    def set_protocol(self, protocol: Any) -> None:
+        self.protocol = protocol
+
     def write(self, data: Any) -> None:
         assert not self.ended
         self.sent += data
