@@ -97,27 +97,3 @@ def test_an_open_socket_leaves_no_cycles_behind() -> None:
         assert not state.connections
 
     run_virtual(story())
-
-
-@pytest.mark.usefixtures("untidied")
-def test_a_plain_connection_leaves_none_when_it_is_lost() -> None:
-    async def story() -> None:
-        config = uvicorn.Config(_nothing, log_config=None, ws="none", lifespan="off")
-        config.load()
-        line = Line()
-        state = ServerState()
-        intake = Intake(Bounds(connections=1), config=config, server_state=state, app_state={})
-        line.protocol = gone = weakref.proxy(intake)
-        intake.connection_made(line)
-        del intake
-        await asyncio.sleep(0.5)
-        line.close()
-        await asyncio.sleep(0.5)
-        with pytest.raises(ReferenceError):
-            _ = gone.parser
-
-    run_virtual(story())
-
-
-async def _nothing(_scope: Any, _receive: Any, _send: Any) -> None:
-    """No request comes."""
