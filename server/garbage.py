@@ -4,7 +4,7 @@ Nearly all that an interview leaves behind is freed as it is let go of; cycles c
 few and small. To look through all objects of an instance with 2,500 interviews takes a fifth of a
 second, in which no word goes out. Python does that whenever a quarter has been added, and goes
 through the newer ones, ten thousand and more at a time, in between. Here it looks at few and often,
-at each twice, and at all of them when no turn runs.
+at each twice, and at all of them when no turn runs, or every quarter of an hour.
 
 Source: Python documentation, `gc`: generations, `gc.freeze`.
 """
@@ -21,8 +21,8 @@ NEVER = 2**30
 LOOK_S = 5.0
 CALM_S = 300.0
 """All are looked through that long after the last time, in a moment in which no turn runs .."""
-MOST_S = 3_600.0
-""".. or at the latest."""
+MOST_S = 900.0
+""".. or at the latest. That bounds what gathers, and is rare enough for a fifth of a second."""
 
 
 def settle() -> None:

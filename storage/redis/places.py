@@ -39,12 +39,22 @@ class Places:
         self._held: dict[str, Place] = {}
 
     def hold(self, interview_id: str, fence: str, since: float, lease_ms: int) -> None:
-        """Note that the turn's lease was given, or renewed, no earlier than ``since``."""
-        place, until = self._held.get(interview_id), since + lease_ms / 1000
-        if place is not None and place.fence == fence:
-            place.until = until
-        elif place is not None or len(self._held) < MOST:
-            self._held[interview_id] = Place(fence, until)
+        """Note that the turn's lease was given, no earlier than ``since``."""
+        if self.prolong(interview_id, fence, since, lease_ms):
+            return
+        if len(self._held) >= MOST:
+            now = time.monotonic()  # nobody tells of a turn that another instance ended
+            self._held = {name: each for name, each in self._held.items() if each.until > now}
+        if len(self._held) < MOST:
+            self._held[interview_id] = Place(fence, since + lease_ms / 1000)
+
+    def prolong(self, interview_id: str, fence: str, since: float, lease_ms: int) -> bool:
+        """Note that it was renewed; False where it is not held, or no more."""
+        place = self._held.get(interview_id)
+        if place is None or place.fence != fence:
+            return False
+        place.until = since + lease_ms / 1000
+        return True
 
     def drop(self, interview_id: str, fence: str) -> None:
         """Forget the turn that was held under ``fence``: it is over, or somebody else's."""

@@ -1,6 +1,7 @@
 #!lua name=viva_@HASH@
 -- The live session's atomic steps. Each call touches the keys of one interview and of its partition,
--- which share a hash tag, so that it is one slot on a Cluster; but for `append`, which is for many.
+-- which share a hash tag, so that it is one slot on a Cluster; but for `append` and `renew`, which are
+-- for many.
 --
 -- Every step can be repeated: a command by its id, an append by its ordinal, an acquisition by its
 -- nonce, a commit by the version it expects. A caller whose reply was lost asks again.
@@ -54,7 +55,9 @@ local function catch_up(log, meta)
   local top = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
   if top and top[1] ~= meta.head then
     meta.head = top[1]
-    meta.ordinal, meta.handle = string.match(top[2][4], '^(%d+) (.*)$')
+    if top[2][4] then -- else a step failed on damaged keys when its events were in
+      meta.ordinal, meta.handle = string.match(top[2][4], '^(%d+) (.*)$')
+    end
   end
 end
 
@@ -85,8 +88,8 @@ end
 
 -- Gives the log a name that nobody knows: whoever writes by the old one finds no log. Each step but the
 -- relay's own does it, so that a relay that writes by name knows what the log ends with.
--- What stays at the log's own key is for instances of an older version: they looked for a log there, and
--- would begin another one. Returns the new name's end, for the hash.
+-- What stays at the log's own key is for an older version, which looked for the log there, and would begin
+-- another one. Returns the new name's end, for the hash.
 local function rename(keys, log)
   local time = redis.call('TIME')
   local now = time[1] * 1000000 + time[2]

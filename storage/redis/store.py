@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ from protocol.ids import EventId
 from storage import live
 from storage.answers import read_answer
 from storage.commits import presence_of
-from storage.errors import BadDataError
+from storage.errors import BackendDownError, BadDataError
 from storage.redis import keys, library, replies, resp
 from storage.redis.connect import Client, translate, translated
 from storage.redis.places import Place, Places
@@ -164,7 +165,7 @@ class RedisStore:
         renewed = [reply == 1 for reply in _raised(answers, but_refusals=True)]
         for (interview_id, fence), kept in zip(leases, renewed, strict=True):
             if kept:
-                self._places.hold(interview_id, fence, asked, lease_ms)
+                self._places.prolong(interview_id, fence, asked, lease_ms)
             else:
                 self._places.drop(interview_id, fence)
         return renewed
@@ -213,7 +214,8 @@ class RedisStore:
         if isinstance(listening, Exception):
             raise translate(listening) from listening
         written: list[tuple[str, live.Appended]] = []
-        told: list[tuple[str, str]] = []
+        told: list[bytes] = []
+        refused: Exception | None = None
         for (append, place), end, reply, listen in zip(
             named, ends, replied, listening[1::2], strict=True
         ):
@@ -221,12 +223,15 @@ class RedisStore:
                 self._places.learn(append, link, place.name, end)
                 written.append((append.id, live.Appended(end, live.Entry(end, append.body))))
                 if not append.hears or listen != 1:
-                    told.append((append.id, f"e{end}"))
+                    channel = keys.interview_keys(append.id)[0]
+                    told.append(resp.command(("PUBLISH", channel, f"e{end}")))
             elif isinstance(reply, Exception):  # another name, another end: the function tells
                 error = translate(reply)
-                if not isinstance(error, BadDataError):
-                    raise error from reply
-        await self.publish_all(told)
+                refused = refused if isinstance(error, BadDataError) else error
+        with suppress(BackendDownError), translated():  # a pulse tells, too: the words are in
+            await self._urgent.send(told)
+        if refused is not None:
+            raise refused
         return written
 
     async def _appended(self, appends: Sequence[live.Append]) -> list[live.Appended | live.Fenced]:
@@ -244,7 +249,8 @@ class RedisStore:
             if isinstance(result, live.Fenced):
                 self._places.drop(append.id, append.fence)
             else:
-                self._places.learn(append, link if same else 0, reply[1], result.head)
+                known = same and reply[1]  # of a word that is no more the last one there is no name
+                self._places.learn(append, link if known else 0, reply[1], result.head)
             results.append(result)
         return results
 
@@ -297,9 +303,9 @@ class RedisStore:
 
     # --- the sweep --------------------------------------------------------------------------------
 
-    async def due(self, limit: int, *, leases_only: bool = False) -> live.Due:
+    async def due(self, limit: int, *, leases_only: bool = False, waited_ms: int = 0) -> live.Due:
         """See `LiveStore.due`."""
-        call = _due(library.function("due"), limit, leases_only)
+        call = _due(library.function("due"), limit, waited_ms, leases_only)
         ((leases, timers, outboxes),) = await self._pipeline([call])
         return live.Due(
             replies.names(leases), replies.names(timers), tuple(int(number) for number in outboxes)
@@ -438,10 +444,11 @@ def _raised(replies: list[Any], *, but_refusals: bool = False) -> list[Any]:
 
 
 @lru_cache(maxsize=8)
-def _due(function: str, limit: int, leases_only: bool) -> bytes:  # noqa: FBT001  # for the cache
+def _due(function: str, limit: int, waited_ms: int, leases_only: bool) -> bytes:  # noqa: FBT001  # for the cache
     # All keys of all partitions, some times a second: packed once.
     named = keys.due_keys(leases_only=leases_only)
-    return resp.command(("FCALL_RO", function, len(named), *named, limit, live.PARTITIONS))
+    bounds = (limit, live.PARTITIONS, waited_ms)
+    return resp.command(("FCALL_RO", function, len(named), *named, *bounds))
 
 
 def _args(name: str, count: int, interview_id: str, *arguments: Any) -> tuple[Any, ...]:

@@ -92,7 +92,10 @@ local function append_one(meta_key, log_key, now, fence, ordinal, handle, untold
   end
   local known, given = tonumber(meta.ordinal), tonumber(ordinal)
   if given <= known then
-    return {meta.head, meta.log, 0}
+    if not untold then
+      redis.call('PUBLISH', meta_key, 'e' .. meta.head) -- the reply that was lost may have come before that
+    end
+    return {meta.head, given == known and meta.log or '', 0}
   end
   if given ~= known + 1 then
     return false
@@ -129,7 +132,8 @@ end
 --   XADD name NOMKSTREAM id e body o 'ordinal handle'
 -- over the same connection: behind a failover, the log may go by that name and have lost its tail.
 -- KEYS meta and log of each, ARGV fence, ordinal, handle, hears, body of each
--- -> for each: {id, name, 1} | {head, name, 0}, it was there | nil, fenced | an error
+-- -> for each: {id, name, 1} | {head, name, 0}, it was there; no name where others are behind it
+--    | nil, fenced | an error
 local function append(keys, argv)
   local now, listening, answers = now_ms(), listeners(keys), {}
   for i = 1, #keys / 2 do

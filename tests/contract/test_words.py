@@ -7,7 +7,7 @@ import redis.exceptions
 
 from protocol.ids import ORIGIN, EventId
 from protocol.machine import Noted
-from storage.errors import BackendDownError, OutOfMemoryError
+from storage.errors import BackendDownError, BadDataError, OutOfMemoryError
 from storage.live import Append, Appended, Committed, Entry, Fenced, LiveStore, Restore, State
 from storage.redis import keys
 from storage.redis.connect import connect
@@ -239,6 +239,47 @@ async def test_several_of_one_interview_go_together(real: RedisBackend) -> None:
     await _chained(store)
 
 
+async def test_an_earlier_words_repeat_tells_nothing_of_the_last(real: RedisBackend) -> None:
+    store = real.store()
+    fence = await _spoken(store, 4)
+    for ordinal in (2, 3, 4):
+        assert await said(store, piece(fence, ordinal)) == Appended((await found(store)).head, None)
+    assert isinstance(await said(store, piece(fence, 5)), Appended)
+    assert (await found(store, entries=True)).logged == "word " * 5
+    await _chained(store)
+
+
+async def test_a_commit_that_fails_midway_leaves_a_log_that_is_read(real: RedisBackend) -> None:
+    store = real.store()
+    fence = await _spoken(store, 3)
+    leases = keys.interview_keys(NAME)[5]
+    await real.raw.rename(leases, "aside")
+    await real.raw.set(leases, "damaged")
+    with pytest.raises(BadDataError):
+        await apply(store, finished("word " * 3), fence)
+    await real.raw.rename("aside", leases)
+    state = await found(store, entries=True)
+    assert (state.ordinal, state.logged) == (3, "word " * 3)
+    await _chained(store)
+
+
+async def test_damaged_keys_are_erased(real: RedisBackend) -> None:
+    store = real.store()
+    await _spoken(store)
+    await real.raw.set(META, "damaged")
+    await store.erase(NAME)
+    assert not await real.raw.exists(META)
+
+
+async def test_a_renewal_that_ends_late_holds_nothing() -> None:
+    places, since = Places(), asyncio.get_running_loop().time()
+    places.hold("i", "1:a", since, LONG_MS)
+    places.drop("i", "1:a")
+    assert not places.prolong("i", "1:a", since, LONG_MS)
+    places.learn(_append_of("i"), 1, b"name", EventId(1, 1))
+    assert places.known(_append_of("i", 2), 1) is None
+
+
 async def _as_of_old(real: RedisBackend) -> None:
     """Make the log one of a version that knew it by one name."""
     await real.raw.rename(await _name(real), LOG)
@@ -288,6 +329,10 @@ async def test_only_so_many_turns_are_kept_account_of() -> None:
     assert not known(0)
     places.hold(f"i{MOST}", "1:a", since, LONG_MS)
     assert known(MOST)
+    places.hold("i1", "1:a", since, 0)  # lapsed, and of a turn that ended elsewhere
+    places.hold("i0", "1:a", since, LONG_MS)
+    assert known(0)
+    assert not known(1)
 
 
 def _append_of(name: str, ordinal: int = 1) -> Append:
