@@ -212,6 +212,8 @@ class Rig:
             elif name == "append":  # for many interviews, with two keys each
                 for key in values[3 : 3 + int(values[2]) : 2]:
                     self._runs(key, place)
+            elif name == "xadd" and b":log:" in values[1]:  # a word, by the log's name
+                self._runs(values[1].partition(b":log:")[0], place)
 
         return seen
 

@@ -63,9 +63,7 @@ class Meters:
         )
         self._deltas = Counter("viva_deltas", "Deltas appended to the log", registry=registry)
         self._outboxes = Gauge(
-            "viva_outbox_partitions",
-            "Partitions in whose outbox something has waited for 3 s",
-            registry=registry,
+            "viva_outbox_partitions", "Partitions whose outbox holds something", registry=registry
         )
         self._written = Counter(
             "viva_outbox_entries", "Outbox entries by their end", ["end"], registry=registry

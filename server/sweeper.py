@@ -1,8 +1,8 @@
 """The sweeper: what the clock brings, on every instance, for all interviews.
 
 Lapsed leases (turns whose instance died) are taken over, due timers become `Ticked` or park a
-session that rests, and outboxes in which something waits are given to the writer. Every instance
-sweeps; who acts first wins, and the others find nothing left to do.
+session that rests, and outboxes that hold something are given to the writer. Every instance sweeps;
+who acts first wins, and the others find nothing left to do.
 
 Timers take calls of their own, and many may be due at once. They are worked through beside the
 sweep: a turn whose instance died does not wait for them.
@@ -24,9 +24,6 @@ SWEEP_S = 0.2
 WHOLE_EVERY = 5
 """One sweep of so many looks at timers and outboxes, too. Their news is told as well, and can wait;
 a turn whose instance died cannot."""
-WAITED_MS = 3_000
-"""An outbox is given to the writer when something waits there for so long: whoever queued it gave
-notice, and waits a second himself."""
 LIMIT = 64
 """At most so many lapsed leases and timers of one partition a sweep."""
 AGAIN_MS = 10_000
@@ -93,7 +90,7 @@ class Sweeper:
         while True:
             await asyncio.sleep(sweeps * SWEEP_S * (0.75 + self._clock.random() / 2))
             try:
-                due = await self._store.due(limit, leases_only=leases_only, waited_ms=WAITED_MS)
+                due = await self._store.due(limit, leases_only=leases_only)
             except StorageError as error:
                 if not self._down:
                     _log.warning("sweep failed", error=type(error).__name__)

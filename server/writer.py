@@ -6,10 +6,8 @@ data goes to the dead letters after five deliveries, and holds nobody up meanwhi
 """
 
 import asyncio
-import math
 from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Protocol
 
 import msgspec
@@ -26,9 +24,6 @@ from storage.live import LiveStore, OutboxEntry, Unstored
 AT_ONCE = 4
 """How many partitions one instance drains at the same time."""
 BATCH = 64
-GATHER_S = 1.0
-"""How long is waited behind a notice: what belongs together comes within a moment, a turn and the
-ledger's rows of its calls, and is one write."""
 IDLE_MS = 5_000
 """A delivery that its taker left for so long is given to another; one with bad data, again."""
 ROUNDS = 8
@@ -83,8 +78,7 @@ class Writer:
         self._clock = clock
         self._meter = meter
         self._at_once = at_once
-        self._wanted: dict[int, float] = {}
-        """When each partition is due, by the monotonic clock."""
+        self._wanted: dict[int, None] = {}
         self._busy: set[int] = set()
         self._kept: dict[int, list[OutboxEntry]] = {}
         self._wake = asyncio.Event()
@@ -92,9 +86,8 @@ class Writer:
 
     def notice(self, partition: int) -> None:
         """Drain the partition soon. Never blocks; a notice during a drain leads to another one."""
-        if partition not in self._wanted:
-            self._wanted[partition] = self._clock.monotonic() + GATHER_S
-            self._wake.set()
+        self._wanted[partition] = None
+        self._wake.set()
 
     async def run(self) -> None:
         """Drain what is noticed, for ever; owned by the instance's task group."""
@@ -129,7 +122,7 @@ class Writer:
                 # Meanwhile the partition counts as busy, so that no notice cuts the pause short.
                 await backoff(self._clock, failures, base_s=RETRY_S, cap_s=RETRY_CAP_S)
                 failures += 1
-                self._wanted[partition] = self._clock.monotonic()
+                self._wanted[partition] = None
             else:
                 if written:
                     self._recovered()
@@ -139,19 +132,13 @@ class Writer:
 
     async def _next(self) -> int:
         while True:
-            self._wake.clear()
-            now, earliest = self._clock.monotonic(), math.inf
-            for partition, due in self._wanted.items():
-                if partition in self._busy:
-                    continue
-                if due <= now:
+            for partition in self._wanted:
+                if partition not in self._busy:
                     del self._wanted[partition]
                     self._busy.add(partition)
                     return partition
-                earliest = min(earliest, due)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(None if earliest == math.inf else earliest - now):
-                    await self._wake.wait()
+            self._wake.clear()
+            await self._wake.wait()
 
     async def _write(self, partition: int, entries: Sequence[OutboxEntry]) -> None:
         """Bring each entry to its end, or to its next delivery where its data is bad."""

@@ -403,11 +403,8 @@ class LiveStore(Protocol):
         """Use a ticket up; True for the first nonce that asks, also when it asks again."""
         ...
 
-    async def due(self, limit: int, *, leases_only: bool = False, waited_ms: int = 0) -> Due:
-        """Return what lapsed, at most ``limit`` of a partition's leases and timers.
-
-        Of outboxes those that have held something for ``waited_ms``.
-        """
+    async def due(self, limit: int, *, leases_only: bool = False) -> Due:
+        """Return what lapsed, at most ``limit`` of a partition's leases and timers."""
         ...
 
     async def postpone(self, interview_id: str, tick: int) -> None:

@@ -160,8 +160,8 @@ end
 -- due: what the clock brought to these partitions. To look at all keys takes Redis as long as to append
 -- hundreds of words, and there is rarely something: timers and outboxes are asked for less often.
 -- KEYS leases×partitions, then timers×partitions, outbox×partitions where those are wanted;
--- ARGV limit, partitions, waited_ms
--- -> {lapsed leases}, {due timers}, {numbers of partitions whose outbox has held something for `waited_ms`}
+-- ARGV limit, partitions
+-- -> {lapsed leases}, {due timers}, {numbers of partitions whose outbox holds something}
 local function due(keys, argv)
   local now, count = int(now_ms()), tonumber(argv[2])
   local leases, timers, outboxes = {}, {}, {}
@@ -178,10 +178,7 @@ local function due(keys, argv)
     elseif i <= 2 * count then
       gather(timers, key)
     elseif redis.call('XLEN', key) > 0 then
-      local oldest = redis.call('XRANGE', key, '-', '+', 'COUNT', 1)[1]
-      if split(oldest[1]) + tonumber(argv[3]) <= tonumber(now) then
-        outboxes[#outboxes + 1] = i - 2 * count - 1
-      end
+      outboxes[#outboxes + 1] = i - 2 * count - 1
     end
   end
   return {leases, timers, outboxes}

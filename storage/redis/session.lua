@@ -371,27 +371,29 @@ local function commit(keys, argv)
     return refused
   end
 
-  local ids = write_log(meta.log, meta.head, a.events)
-  local head = ids[#ids] or meta.head
-  local fields = {'head', head, 'touched', int(now)}
+  local fields = {'touched', int(now)}
   local function set(name, value)
     fields[#fields + 1] = name
     fields[#fields + 1] = value
   end
-  if a.session ~= '' or #ids > 0 then
-    set('version', int(a.version + 1))
-  end
+  -- The partition's keys come first: where one is damaged, nothing is in the log yet.
   if a.session ~= '' then
     set('session', a.session)
     redis.call('ZADD', keys[TIMERS], int(a.tick), a.id)
     set_presence(keys, a.id, a.presence, now)
   end
+  turn_lease(keys, a, meta, now, set)
   local open_from = meta.open_from
   if a.opens > 0 then
     open_from = int(split(meta.head) + a.opens)
     set('open_from', open_from)
   end
-  turn_lease(keys, a, meta, now, set)
+  local ids = write_log(meta.log, meta.head, a.events)
+  local head = ids[#ids] or meta.head
+  set('head', head)
+  if a.session ~= '' or #ids > 0 then
+    set('version', int(a.version + 1))
+  end
   local ending = rename(keys, meta.log)
   set('log', ending)
   set('ordinal', meta.ordinal)

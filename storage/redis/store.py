@@ -303,9 +303,9 @@ class RedisStore:
 
     # --- the sweep --------------------------------------------------------------------------------
 
-    async def due(self, limit: int, *, leases_only: bool = False, waited_ms: int = 0) -> live.Due:
+    async def due(self, limit: int, *, leases_only: bool = False) -> live.Due:
         """See `LiveStore.due`."""
-        call = _due(library.function("due"), limit, waited_ms, leases_only)
+        call = _due(library.function("due"), limit, leases_only)
         ((leases, timers, outboxes),) = await self._pipeline([call])
         return live.Due(
             replies.names(leases), replies.names(timers), tuple(int(number) for number in outboxes)
@@ -444,11 +444,10 @@ def _raised(replies: list[Any], *, but_refusals: bool = False) -> list[Any]:
 
 
 @lru_cache(maxsize=8)
-def _due(function: str, limit: int, waited_ms: int, leases_only: bool) -> bytes:  # noqa: FBT001  # for the cache
+def _due(function: str, limit: int, leases_only: bool) -> bytes:  # noqa: FBT001  # for the cache
     # All keys of all partitions, some times a second: packed once.
     named = keys.due_keys(leases_only=leases_only)
-    bounds = (limit, live.PARTITIONS, waited_ms)
-    return resp.command(("FCALL_RO", function, len(named), *named, *bounds))
+    return resp.command(("FCALL_RO", function, len(named), *named, limit, live.PARTITIONS))
 
 
 def _args(name: str, count: int, interview_id: str, *arguments: Any) -> tuple[Any, ...]:

@@ -156,7 +156,6 @@ class Delivery:
     """One entry of an outbox. ``deliveries`` is 0 until a consumer takes it."""
 
     entry: OutboxEntry
-    queued_at: int
     consumer: str = ""
     taken_at: int = 0
     deliveries: int = 0
@@ -190,16 +189,12 @@ class Partition:
             erased=self.erased.copy(),
         )
 
-    def queue(self, interview_id: str, now: int, ledger: bytes = b"") -> str:
+    def queue(self, interview_id: str, ledger: bytes = b"") -> str:
         """Put an entry into the outbox; return its name."""
         self.queued += 1
         name = f"{self.queued}-0"
-        self.outbox[name] = Delivery(OutboxEntry(name, interview_id, ledger), now)
+        self.outbox[name] = Delivery(OutboxEntry(name, interview_id, ledger))
         return name
-
-    def waited(self, since: int) -> bool:
-        """Whether an entry has been in the outbox ``since`` then, or for longer."""
-        return any(delivery.queued_at <= since for delivery in self.outbox.values())
 
     def take(self, consumer: str, count: int, idle_ms: int, now: int) -> list[OutboxEntry]:
         """Take deliveries that were left for ``idle_ms``, then new ones."""

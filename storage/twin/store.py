@@ -180,7 +180,7 @@ class Twin:
             held.commands[commit.command] = f"{commit.digest} {answer}"
             held.pending[commit.command] = None
         if commit.store:
-            partition.queue(commit.id, now)
+            partition.queue(commit.id)
         if entries:
             held.trim(self._max_log)
             self._server.publish(commit.id, f"e{held.head}")
@@ -363,7 +363,7 @@ class Twin:
 
     # --- the sweep --------------------------------------------------------------------------------
 
-    async def due(self, limit: int, *, leases_only: bool = False, waited_ms: int = 0) -> live.Due:
+    async def due(self, limit: int, *, leases_only: bool = False) -> live.Due:
         """See `LiveStore.due`."""
 
         def act() -> live.Due:
@@ -374,7 +374,7 @@ class Twin:
             return live.Due(
                 leases,
                 tuple(name for p in partitions for name in _due(p.timers, now, limit)),
-                tuple(n for n, p in enumerate(partitions) if p.waited(now - waited_ms)),
+                tuple(number for number, p in enumerate(partitions) if p.outbox),
             )
 
         return await self._call("due", act)
@@ -407,7 +407,7 @@ class Twin:
                 partition.timers[interview_id] = now + again_ms
                 return "active"
             if held.stored != held.head or held.pending:
-                looks = _queue_resting(held, partition, interview_id, now)
+                looks = _queue_resting(held, partition, interview_id)
                 pause = again_ms * 2 ** min(looks, live.PARK_DOUBLINGS)
                 partition.timers[interview_id] = now + pause
                 return "unstored"
@@ -478,7 +478,7 @@ class Twin:
             elif believed == held.stored and head != believed:
                 held.stored = head
                 held.pending |= dict.fromkeys(held.commands)
-                self._server.partition(interview_id).queue(interview_id, self._server.clock())
+                self._server.partition(interview_id).queue(interview_id)
             return True
 
         return await self._write("stored", interview_id, act)
@@ -488,7 +488,7 @@ class Twin:
         number = live.partition_of(interview_id)
 
         def act(p: Partition) -> None:
-            p.queue(interview_id, self._server.clock(), row)
+            p.queue(interview_id, row)
 
         await self._change("ledger", number, act, adds=True)
 
@@ -598,11 +598,11 @@ def _turn_lease(held: Interview, partition: Partition, commit: live.Commit, now:
         partition.leases.pop(commit.id, None)
 
 
-def _queue_resting(held: Interview, partition: Partition, interview_id: str, now: int) -> int:
+def _queue_resting(held: Interview, partition: Partition, interview_id: str) -> int:
     head, looks, entry = held.parking
     looks = looks if head == held.head else 0
     if entry not in partition.outbox:
-        entry = partition.queue(interview_id, now)
+        entry = partition.queue(interview_id)
     held.parking = (held.head, looks + 1, entry)
     return looks
 

@@ -1,12 +1,9 @@
-import asyncio
-
 import pytest
 
 from protocol.ids import ORIGIN
 from storage.live import MAX_TRIES, PARK_DOUBLINGS, LiveStore, OutboxEntry, partition_of
 from tests.contract.backends import Backend
 from tests.contract.interviews import (
-    LONG_MS,
     NAME,
     acquired,
     apply,
@@ -36,9 +33,6 @@ async def test_a_finished_turn_is_delivered_until_it_is_settled(backend: Backend
     fence = (await acquired(store)).fence
     await apply(store, finished("Hello."), fence)
     assert (await store.due(10)).outboxes == (PARTITION,)
-    assert (await store.due(10, waited_ms=LONG_MS)).outboxes == ()
-    await asyncio.sleep(0.02)
-    assert (await store.due(10, waited_ms=10)).outboxes == (PARTITION,)
     (entry,) = await store.take(PARTITION, "w1", 10, HOUR)
     assert (entry.interview_id, entry.ledger) == (NAME, b"")
     assert await store.take(PARTITION, "w2", 10, HOUR) == []

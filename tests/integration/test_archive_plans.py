@@ -58,7 +58,10 @@ def filled(module_database_url: str) -> str:
 
 def _plan(url: str, name: str, values: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the nodes of the plan that the statement runs by, with what they really read."""
-    with psycopg.connect(address(url, SETTINGS), autocommit=True) as connection:
+    with (
+        psycopg.connect(address(url, SETTINGS), autocommit=True) as connection,
+        connection.transaction(force_rollback=True),  # an erasure is done, to be explained
+    ):
         explain = b"EXPLAIN (ANALYZE, FORMAT JSON) " + query(name)
         row = connection.execute(explain, values).fetchone()
         assert row is not None
