@@ -16,7 +16,7 @@ from collections.abc import Callable
 YOUNG = 1_000
 """So many more objects than at the last look lead to the next one, at those that are new."""
 TWICE = 2
-"""Every so many looks take in what they left."""
+"""Behind more than so many looks, one takes in what they left."""
 NEVER = 2**30
 LOOK_S = 5.0
 CALM_S = 300.0

@@ -86,8 +86,8 @@ local function follow(seq, check, body)
   return string.format('%d-%d', seq + 1, tonumber(string.sub(redis.sha1hex(check .. body), 1, 13), 16))
 end
 
--- Gives the log a name that nobody knows: whoever writes by the old one finds no log. Each step but the
--- relay's own does it, so that a relay that writes by name knows what the log ends with.
+-- Gives the log a name that nobody knows: whoever writes by the old one finds no log. Each other step that
+-- writes to it, or takes or gives back its turn, does it, so that a relay knows what the log ends with.
 -- What stays at the log's own key is for an older version, which looked for the log there, and would begin
 -- another one. Returns the new name's end, for the hash.
 local function rename(keys, log)
