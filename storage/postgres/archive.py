@@ -261,12 +261,12 @@ class Archive:
             BadDataError: PostgreSQL refuses the data.
         """
         interview_id = unstored.state.session.interview_id
-        values = {**place_of(interview_id), **writing.state_values(unstored.state)}
+        place = place_of(interview_id)
 
         async def put(connection: Connection) -> EventId | None:
-            return await writing.put(connection, unstored, values)
+            return await writing.put(connection, unstored, place)
 
-        return await partitioned(self._database, put, interview_id)
+        return await partitioned(self._database, put, interview_id, whole=False)
 
     async def erase(self, interview_id: str, *, by: str | None = None) -> None:
         """Erase an interview for good, and refuse whatever arrives late of it.
@@ -317,13 +317,12 @@ class Archive:
             {**msgspec.to_builtins(unique[key]), "created_at": places[key[0]]["created_at"]}
             for key in sorted(unique)
         ]
-        values = {"rows": writing.encoded(records), "interviews": sorted(places)}
+        values = {"rows": writing.encoded(records)}
 
         async def put(connection: Connection) -> None:
-            await connection.execute(query("lock_shared"), values)
-            await connection.execute(query("put_ledger"), values)
+            await connection.execute(query("write_ledger"), values)
 
-        await partitioned(self._database, put, *places)
+        await partitioned(self._database, put, *places, whole=False)
 
 
 async def _check_schema(connection: Connection) -> None:

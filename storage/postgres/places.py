@@ -23,15 +23,15 @@ def place_of(interview_id: str) -> dict[str, Any]:
         raise BadDataError("an interview's id is a UUIDv7") from None
 
 
-async def partitioned(database: Database, work: Work[T], *interviews: str) -> T:
-    """Write; where a month has no partition yet, make it and write again."""
+async def partitioned(database: Database, work: Work[T], *interviews: str, whole: bool = True) -> T:
+    """Write, as `Database.write` does; where a month has no partition, make it and write again."""
     try:
-        return await database.write(work)
+        return await database.write(work, whole=whole)
     except PartitionMissingError:
         for month in {created_at_of(name).replace(day=1) for name in interviews}:
             values = {"from_month": month, "months": 1}
             await database.write(_partitions(values))
-        return await database.write(work)
+        return await database.write(work, whole=whole)
 
 
 def _partitions(values: dict[str, Any]) -> Work[None]:

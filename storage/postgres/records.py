@@ -56,7 +56,6 @@ class Page(Struct, frozen=True):
 _plan = msgspec.json.Decoder(Plan)
 _turns = msgspec.json.Decoder(tuple[Turn, ...])
 _pairs = msgspec.json.Decoder(tuple[tuple[str, str], ...])
-_digests = msgspec.json.Decoder(dict[int, str])
 
 
 def interview_of(row: Sequence[Any]) -> Interview:
@@ -115,11 +114,6 @@ def turns_of(records: str) -> tuple[Turn, ...]:
 def commands_of(pairs: str) -> tuple[tuple[str, str], ...]:
     """Read the remembered answers that ``rebuild`` gathers."""
     return decoded(_pairs, pairs)
-
-
-def digests_of(digests: str) -> dict[int, str]:
-    """Read the sha256 of each stored turn that ``held`` gathers."""
-    return decoded(_digests, digests)
 
 
 def started_at_of(state: State) -> int | None:

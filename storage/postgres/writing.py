@@ -1,64 +1,51 @@
-"""One write of an interview's state, inside its transaction."""
+"""One write of an interview's state: what is told to the function that does it, and its answer."""
 
 from typing import Any
 
 import msgspec
+from msgspec import Raw
 
-from protocol.ids import ORIGIN, EventId
-from protocol.session import Turn
+from protocol.ids import EventId
 from storage.errors import BackendDownError, BadDataError, ErasedError
-from storage.live import State, Unstored
+from storage.live import Unstored
 from storage.postgres.faults import DivergedError
 from storage.postgres.pool import Connection
 from storage.postgres.queries import query
-from storage.postgres.records import digests_of, guide_text, plan_text, session_text, started_at_of
+from storage.postgres.records import guide_text, plan_text, session_text, started_at_of
+
+GIVEN = 2
+"""How many of the newest turns are given unasked: a candidate's and the interviewer's behind it."""
 
 
-def state_values(state: State) -> dict[str, Any]:
-    """Return the columns of a state's snapshot."""
-    session = state.session
-    return {
-        "user_id": session.user_id,
-        "plan": plan_text(session),
-        "guide": guide_text(session),
-        "status": session.status,
-        "phase": session.phase,
-        "started_at": started_at_of(state),
-        "ended_at": session.ended_at,
-        "session": session_text(session),
-        "version": state.version,
-        "head_seq": state.head.seq,
-        "head_check": state.head.check,
-    }
-
-
-async def put(connection: Connection, unstored: Unstored, values: dict[str, Any]) -> EventId | None:
+async def put(connection: Connection, unstored: Unstored, place: dict[str, Any]) -> EventId | None:
     """See `Archive.write`. Everybody who writes the interview waits here for each other."""
-    await connection.execute(query("lock"), values)
-    row = await (await connection.execute(query("held"), values)).fetchone()
-    if row is None:
-        raise down()
-    erased, user_id, version, seq, check, digests = row
-    if erased:
-        raise ErasedError
-    state = unstored.state
-    if user_id is not None:
-        if user_id != state.session.user_id:
+    turns = unstored.state.turns
+    values = {
+        **place,
+        "live": _live(unstored, whole=False),
+        "digests": encoded({turn.turn: turn.sha256 for turn in turns}),
+        "turns": encoded(turns[-GIVEN:]),
+        "answers": encoded(unstored.commands),
+    }
+    outcome, seq, check, named = await _write(connection, values)
+    if outcome == "lacking":
+        values["live"] = _live(unstored, whole=True)
+        wanted = frozenset[int](named or ())
+        values["turns"] = encoded([turn for turn in turns if turn.turn in wanted])
+        outcome, seq, check, named = await _write(connection, values)
+    match outcome:
+        case "written":
+            return None
+        case "held":
+            return EventId(seq, check)
+        case "erased":
+            raise ErasedError
+        case "foreign":
             raise BadDataError("the interview is stored as another user's")
-        held = EventId(seq, check)
-        if not _follows(state, version, held):
-            return held
-    elif state.stored != ORIGIN:
-        return ORIGIN  # it was stored, and a failover lost all of it
-    values["turns"] = encoded(_missing(state.turns, digests_of(digests)))
-    values["commands"] = encoded(unstored.commands)
-    if user_id is None or (version, seq) != (state.version, state.head.seq):
-        await connection.execute(query("put_interview"), values)
-    if values["turns"] != "[]":
-        await connection.execute(query("put_turns"), values)
-    if unstored.commands:
-        await connection.execute(query("put_commands"), values)
-    return None
+        case "diverged":
+            raise DivergedError(f"turn {named[0]} is stored with another text")
+        case _:
+            raise down()  # what was there a moment ago is not any more
 
 
 def encoded(rows: Any) -> str:
@@ -78,22 +65,32 @@ def down() -> BackendDownError:
     return BackendDownError("PostgreSQL did not answer in time")
 
 
-def _follows(state: State, version: int, held: EventId) -> bool:
-    """Tell whether ``state`` is known to be the stored one or to descend from it.
-
-    Redis says with each state what it believes to be stored. Being longer proves nothing: a log
-    that lost its tail and grew again is longer too, and lacks what was promised to be stored.
-    """
-    return version <= state.version and held in (state.stored, state.head)
+async def _write(connection: Connection, values: dict[str, Any]) -> tuple[Any, ...]:
+    row = await (await connection.execute(query("write_interview"), values)).fetchone()
+    if row is None:
+        raise down()
+    return row
 
 
-def _missing(turns: tuple[Turn, ...], stored: dict[int, str]) -> list[Turn]:
-    """Return the turns that are not stored yet; none of the others may have changed."""
-    missing: list[Turn] = []
-    for turn in turns:
-        held = stored.get(turn.turn)
-        if held is None:
-            missing.append(turn)
-        elif held != turn.sha256:
-            raise DivergedError(f"turn {turn.turn} is stored with another text")
-    return missing
+def _live(unstored: Unstored, *, whole: bool) -> str:
+    """Return a state as it is told; ``whole`` with what never changes, for one not held yet."""
+    state = unstored.state
+    session = state.session
+    fields: dict[str, Any] = {
+        "user_id": session.user_id,
+        "status": session.status,
+        "phase": session.phase,
+        "started_at": started_at_of(state),
+        "ended_at": session.ended_at,
+        "session": Raw(session_text(session).encode()),
+        "version": state.version,
+        "head_seq": state.head.seq,
+        "head_check": state.head.check,
+        "stored_seq": state.stored.seq,
+        "stored_check": state.stored.check,
+    }
+    if whole:
+        guide = guide_text(session)
+        fields["plan"] = Raw(plan_text(session).encode())
+        fields["guide"] = None if guide is None else Raw(guide.encode())
+    return encoded(fields)

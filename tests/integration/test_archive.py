@@ -206,6 +206,18 @@ async def test_a_write_may_be_repeated_and_adds_what_is_new(archive: Archive) ->
     assert dict(restored.commands) == {"a": f"d a{second.head}", "b": f"d a{second.head}"}
 
 
+async def test_what_was_held_up_for_many_turns_is_written_at_once(archive: Archive) -> None:
+    new = session()
+    assert await archive.create_interview(new) == Created()
+    turns = [turn(n, f"Turn {n}.") for n in range(1, 8)]
+    for count in (5, 7):
+        assert await bring(archive, state(new, count, count * 9, *turns[:count]))
+        assert await archive.transcript(new.interview_id) == tuple(turns[:count])
+    longest = state(new, 9, 90, turn(1, "Another text."), *turns[1:])
+    with pytest.raises(DivergedError):
+        await bring(archive, longest)
+
+
 def _history() -> list[State]:
     new = session()
     return [
