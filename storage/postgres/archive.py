@@ -26,9 +26,8 @@ from storage.postgres.records import (
     commands_of,
     guide_text,
     interview_of,
-    plan_text,
+    new_text,
     session_of,
-    session_text,
     turns_of,
 )
 from storage.postgres.times import moment
@@ -118,21 +117,17 @@ class Archive:
         """
         values = {
             **place_of(session.interview_id),
-            "user_id": session.user_id,
             "key": idempotency_key,
             "digest": digest,
             "most": most,
-            "plan": plan_text(session),
+            "given": new_text(session),
             "guide": guide_text(session),
-            "status": session.status,
-            "phase": session.phase,
-            "session": session_text(session),
         }
 
         async def create(connection: Connection) -> creating.Outcome:
             return await creating.create(connection, values, guide_for)
 
-        return await partitioned(self._database, create, session.interview_id)
+        return await partitioned(self._database, create, session.interview_id, whole=False)
 
     async def get(self, interview_id: str) -> Interview | None:
         """Return one interview, None where there is none."""

@@ -15,6 +15,9 @@ from storage.postgres.times import created_at_of
 
 WINDOW = timedelta(hours=1)
 """The time within which a user's creations are counted."""
+ROUNDS = 64
+"""How often a guide is planned anew because others created the user's interviews meanwhile. One of
+them is through in each round."""
 
 Values = Mapping[str, Any]
 GuideFor = Callable[[frozenset[str]], Guide]
@@ -26,24 +29,29 @@ async def create(
     connection: Connection, values: Values, guide_for: GuideFor | None = None
 ) -> Outcome:
     """Create what ``values`` describe; ``most`` of them (None: any number) in a window."""
-    values = {**values, "window_start": values["created_at"] - WINDOW}
-    # Most repeats and most of what is too many needs no lock: a flood of one user's requests would
-    # fill the pool with connections that wait for each other.
-    if (answer := await _standing(connection, values)) is not None:
-        return answer
-    await connection.execute(query("lock_user"), values)
-    if (answer := await _standing(connection, values)) is not None:
-        return answer
-    # An instance of a version before this lock may take the key meanwhile.
-    if values["key"] is not None and await _row(connection, "claim_key", values) is None:
-        raise writing.down()
-    if guide_for is not None:
-        rows = await (await connection.execute(query("asked"), values)).fetchall()
-        guide = guide_for(frozenset(row[0] for row in rows))
-        values = {**values, "guide": msgspec.json.encode(guide).decode()}
-    if await _row(connection, "create_interview", values) is not None:
-        await connection.execute(query("note_creation"), values)
-    return Created()
+    values = {
+        **values,
+        "since": values["created_at"] - WINDOW,
+        "plans": guide_for is not None,
+        "asked": None,
+    }
+    for _ in range(ROUNDS):
+        outcome, other, digest, until, asked = await _row(connection, "create_interview", values)
+        match outcome:
+            case "created":
+                return Created()
+            case "known" if digest != values["digest"]:
+                return KeyReused()
+            case "known":
+                return await _existing(connection, str(other))
+            case "full":
+                return TooMany(until + int(WINDOW.total_seconds() * 1000))
+            case "unplanned" if guide_for is not None:
+                guide = msgspec.json.encode(guide_for(frozenset(asked))).decode()
+                values = {**values, "asked": asked, "guide": guide}
+            case _:
+                break
+    raise writing.down()
 
 
 async def forget(connection: Connection) -> None:
@@ -51,23 +59,13 @@ async def forget(connection: Connection) -> None:
     await connection.execute(query("forget"), {"window_s": WINDOW.total_seconds()})
 
 
-async def _standing(connection: Connection, values: Values) -> Outcome | None:
-    """Return why nothing is to be created, None where nothing stands against it."""
-    if values["key"] is not None and (known := await _row(connection, "find_key", values)):
-        digest, interview_id = known
-        if digest != values["digest"]:
-            return KeyReused()
-        place = {"interview_id": interview_id, "created_at": created_at_of(str(interview_id))}
-        row = await _row(connection, "find_interview", place)
-        if row is None:
-            raise writing.down()  # erased since the statement before
-        return Existing(interview_of(row))
-    if values["most"] is not None:
-        row = await _row(connection, "creation_in_the_way", values)
-        if row is not None:
-            return TooMany(row[0] + int(WINDOW.total_seconds() * 1000))
-    return None
+async def _existing(connection: Connection, interview_id: str) -> Existing:
+    place = {"interview_id": interview_id, "created_at": created_at_of(interview_id)}
+    return Existing(interview_of(await _row(connection, "find_interview", place)))
 
 
 async def _row(connection: Connection, name: str, values: Values) -> Any:
-    return await (await connection.execute(query(name), values)).fetchone()
+    row = await (await connection.execute(query(name), values)).fetchone()
+    if row is None:
+        raise writing.down()  # what the statement before saw was erased meanwhile
+    return row

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from protocol.plan import Plan
 from protocol.scalars import Milliseconds, Phase, Status
@@ -73,16 +73,23 @@ def interview_of(row: Sequence[Any]) -> Interview:
     )
 
 
-def plan_text(session: Session) -> str:
-    """Return the plan as its column holds it."""
-    return msgspec.json.encode(session.plan).decode()
-
-
 def session_text(session: Session) -> str:
     """Return the session as its column holds it: without what never changes."""
     fields = msgspec.to_builtins(session)
     del fields["plan"]
     fields.pop("guide", None)
+    return msgspec.json.encode(fields).decode()
+
+
+def new_text(session: Session) -> str:
+    """Return a session as it is told to what puts a new one in, without its guide."""
+    fields = {
+        "user_id": session.user_id,
+        "plan": session.plan,
+        "status": session.status,
+        "phase": session.phase,
+        "session": Raw(session_text(session).encode()),
+    }
     return msgspec.json.encode(fields).decode()
 
 

@@ -11,7 +11,7 @@ from storage.live import Unstored
 from storage.postgres.faults import DivergedError
 from storage.postgres.pool import Connection
 from storage.postgres.queries import query
-from storage.postgres.records import guide_text, plan_text, session_text, started_at_of
+from storage.postgres.records import session_text, started_at_of
 
 GIVEN = 2
 """How many of the newest turns are given unasked: a candidate's and the interviewer's behind it."""
@@ -90,7 +90,5 @@ def _live(unstored: Unstored, *, whole: bool) -> str:
         "stored_check": state.stored.check,
     }
     if whole:
-        guide = guide_text(session)
-        fields["plan"] = Raw(plan_text(session).encode())
-        fields["guide"] = None if guide is None else Raw(guide.encode())
+        fields |= {"plan": session.plan, "guide": session.guide}
     return encoded(fields)
