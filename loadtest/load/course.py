@@ -121,6 +121,8 @@ class Course:
             tokens = _mean(point.counts.get("tokens", 0) for point in measured)
             if tokens:
                 found["server_cpu_us_per_token"] = 1e6 * found["server_cpu"] / tokens
+        if yard := [point.yardstick_us for point in measured if point.yardstick_us is not None]:
+            found["yardstick_us"] = statistics.median(yard)
         if memory:
             found["server_memory_mb"] = max(memory)
         if held := [point.redis_keys for point in measured if point.redis_keys is not None]:

@@ -55,6 +55,7 @@ SERVER = {
     "stall_ratio": "median of p99 with stalled readers to p99 without, round by round",
     "server_cpu_us_per_token": "the instances' CPU for each token received",
     "generator_cpu_us_per_token": "that of the processes of this harness that receive them",
+    "yardstick_us": "CPU time of a fixed piece of work, at the median: how slow the cores are",
 }
 
 

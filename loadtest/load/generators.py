@@ -116,6 +116,7 @@ class Run:
             if now is not None and before is not None:
                 point = self._course.at(second)
                 point.busy, point.stolen = now.busy_since(before), now.stolen_since(before)
+                point.yardstick_us = machine.yardstick()
             before, second = now, second + 1
             self._tell(self._scenario, self._course)
 

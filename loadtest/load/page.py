@@ -169,6 +169,9 @@ def _charts(result: Result) -> str:
             },
             unit="%",
         ),
+        "How long a fixed piece of work takes": Chart(
+            series={"yardstick": [point.yardstick_us for point in points]}, unit="µs"
+        ),
         "Memory of the instances": Chart(
             series={"memory": [point.server_memory_mb for point in points]}, unit="MB"
         ),

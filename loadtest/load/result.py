@@ -46,6 +46,7 @@ class Point(Struct, kw_only=True):
     redis_clients: int | None = None
     busy: float | None = None
     stolen: float | None = None
+    yardstick_us: float | None = None
 
 
 class Step(Struct, kw_only=True):

@@ -10,6 +10,12 @@ _HEADS = {
     "broken": "broken",
     "void": "void: the run says nothing about the server",
 }
+_FIGURES = (
+    "server_cpu_us_per_token",
+    "generator_cpu_us_per_token",
+    "server_memory_mb",
+    "yardstick_us",
+)
 
 
 def told(result: Result) -> str:
@@ -43,7 +49,7 @@ def _lines(result: Result) -> Iterator[str]:
             yield f"  {_latency(name, result.latencies[name])}"
     cores = ", ".join(f"{name} {used:.2f}" for name, used in sorted(result.cores.items()))
     yield f"  cores   {cores}"
-    for name in ("server_cpu_us_per_token", "generator_cpu_us_per_token", "server_memory_mb"):
+    for name in _FIGURES:
         if name in figures:
             yield f"  {name} {figures[name]:,.1f}"
 

@@ -1,5 +1,8 @@
+import time
+
 import pytest
 
+from loadtest.load import machine
 from loadtest.load.course import Course
 from loadtest.load.latencies import Latencies, percentiles
 from loadtest.load.scenario import Scenario, Stalls, Users
@@ -41,6 +44,20 @@ def test_only_the_measured_time_counts_for_rates_and_latencies() -> None:
     held = course.histograms()
     assert percentiles(held["added"])["max_ms"] == pytest.approx(10, rel=0.01)
     assert held["join"].get_total_count() == 7, "users come before the measured time"
+
+
+def test_the_yardstick_is_told_for_the_measured_time() -> None:
+    course = Course(SCENARIO)
+    for second, took_us in enumerate((9e6, 9e6, 400, 500, 900, 600, 9e6)):
+        course.add(tick(second))
+        course.at(second).yardstick_us = took_us
+    assert course.figures()["yardstick_us"] == 550
+
+
+def test_a_fixed_piece_of_work_takes_time_of_its_own_thread() -> None:
+    began = time.thread_time()
+    took_s = machine.yardstick() / 1e6
+    assert 0 < took_s <= time.thread_time() - began
 
 
 def test_errors_and_samples_are_kept_by_kind() -> None:
