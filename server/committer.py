@@ -4,6 +4,9 @@ A `Relay` is one attempt's way into the log. Its first piece is flushed at once;
 gathers while its flush is in flight and for at least `PACE_S` in all, and goes out as one delta. An
 append whose reply was lost is repeated with the same ordinal, so that it takes effect once.
 
+Where appends take long, the machine is short of time: both pauses are stretched with what appends
+take, so that it gets larger pieces in place of more of them.
+
 A flush does not wait for the one before it: Redis works on one while the words of another are sent,
 and both take their time. Were there only one, all that came meanwhile would wait for it, and make
 the next one as long. An interview is in one flush at a time, so that its words stay in order.
@@ -28,6 +31,10 @@ from storage.live import Append, Appended, Fenced, LiveStore
 PACE_S = 0.02
 GATHER_S = 0.004
 """The least time from one flush to the next, unless a turn's first words wait."""
+REST = 4
+"""A relay rests so many times as long as an append takes, where `PACE_S` is not longer."""
+STRETCH = 5.0
+"""So many times longer the pauses get at the most: words come ten times a second then."""
 FLIGHTS = 2
 """So many flushes may be in flight; beyond that they grow."""
 RETRY_S = 0.05
@@ -120,11 +127,14 @@ class Relay:
             self._piece = replace(self._piece, hears=hears)
         return self._piece
 
-    def settle(self, head: EventId) -> bool:
-        """Note that the last append is in the log, at ``head``; tell whether more waits."""
+    def settle(self, head: EventId, pace_s: float) -> bool:
+        """Note that the last append is in the log, at ``head``; tell whether more waits.
+
+        The next one is due ``pace_s`` behind the time at which this one was taken.
+        """
         self._piece = None
         self.head = head
-        self.due = self.since + PACE_S
+        self.due = self.since + pace_s
         if not self._waiting:
             self._idle.set()
         return bool(self._waiting)
@@ -160,6 +170,7 @@ class Committer:
         self._wanted = asyncio.Event()
         self._gate = asyncio.Lock()
         self._next = 0.0
+        self._stretch = 1.0
         self._until = math.inf
         """When who waits at the gate looks again, if nobody wakes it."""
 
@@ -195,7 +206,7 @@ class Committer:
             now = self._clock.monotonic()
             due = [relay for relay in self._ready if relay.due <= now]
             if due and (now >= self._next or any(relay.fresh for relay in due)):
-                self._next = now + GATHER_S
+                self._next = now + GATHER_S * self._stretch
                 for relay in due:
                     del self._ready[relay]
                     relay.aboard = True
@@ -229,6 +240,7 @@ class Committer:
             self._postpone(relays, error)
             return
         took = self._clock.monotonic() - started
+        self._stretch = min(STRETCH, max(1.0, REST * took / PACE_S))
         for relay, result in zip(relays, results, strict=True):
             self._settle(relay, result)
         if self._measure is not None:
@@ -254,7 +266,7 @@ class Committer:
         else:
             self._hub.hear(relay.interview_id, f"e{result.head}")  # its own notice may be none
         relay.aboard = False
-        if relay.settle(result.head):
+        if relay.settle(result.head, PACE_S * self._stretch):
             self.want(relay)
 
     def _postpone(self, relays: list[Relay], error: StorageError) -> None:

@@ -17,7 +17,9 @@ from server.committer import (
     GATHER_S,
     PACE_S,
     PATIENCE_S,
+    REST,
     RETRY_S,
+    STRETCH,
     Committer,
     FencedError,
     Relay,
@@ -38,10 +40,13 @@ SLOW_S = 0.5
 class Wire:
     """Every call takes a while."""
 
+    def __init__(self) -> None:
+        self.trip_s = TRIP_S
+
     async def request(self, client: str, operation: str) -> None:
         assert client in ("", "notifier")
         assert operation
-        await asyncio.sleep(TRIP_S)
+        await asyncio.sleep(self.trip_s)
 
     async def reply(self, client: str, operation: str) -> None:
         assert client in ("", "notifier")
@@ -76,7 +81,8 @@ class WatchedTwin(Twin):
 class Scene:
     def __init__(self) -> None:
         self.clock = LoopClock()
-        self.server = TwinServer(self.clock.now, wire=Wire())
+        self.wire = Wire()
+        self.server = TwinServer(self.clock.now, wire=self.wire)
         self.store = WatchedTwin(self.server)
         self.notifier = TwinNotifier(self.server)
         self.hub = Hub(self.store, self.notifier, self.clock)
@@ -158,6 +164,29 @@ def test_slow_words_are_not_held_back() -> None:
         await _speak(relay, 5, 0.1)
         times = [at - began for at, _ in scene.store.flushes]
         assert times == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
+
+    scene.run(story)
+
+
+@pytest.mark.parametrize(
+    ("trip_s", "pace_s"), [(PACE_S / REST, PACE_S), (0.015, 0.06), (0.09, PACE_S * STRETCH)]
+)
+def test_where_appends_take_long_there_are_fewer_and_larger_ones(
+    trip_s: float, pace_s: float
+) -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        relay = await scene.relay()
+        scene.wire.trip_s = trip_s
+        said = await _speak(relay, 300, 0.005)
+        scene.wire.trip_s = TRIP_S
+        said += await _speak(relay, 100, 0.005)
+        assert scene.text(relay) == said
+        times = [at for at, _ in scene.store.flushes]
+        gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
+        assert gaps[1:10] == pytest.approx([pace_s] * 9, abs=0.006)
+        assert gaps[-6:-1] == pytest.approx([PACE_S] * 5, abs=0.006), "it is over at once"
 
     scene.run(story)
 
