@@ -117,12 +117,15 @@ local function postpone(keys, argv)
   return {'ok'}
 end
 
+-- So many arguments are handed to one command: Lua's stack holds some thousands.
+local PUSHED = 1000
+
 -- attend: tells who is where, for one partition, and learns who is not.
 -- `heard_ms` is how long ago the last sign of life came from there. What was not seen for `lapse_ms` has lapsed.
 -- KEYS presence, interviews' hashes; ARGV lapse_ms, limit, (id, present?, heard_ms)..
 -- -> {ids of those present that are marked as away}, {id, seen}.. of the lapsed
 local function attend(keys, argv)
-  local now, away, lapsed = now_ms(), {}, {}
+  local now, here, away, lapsed = now_ms(), {}, {}, {}
   for i = 2, #keys do
     local id, present, heard = argv[3 * i - 3], argv[3 * i - 2], now - tonumber(argv[3 * i - 1])
     local meta = redis.call('HMGET', keys[i], 'version', 'heard', 'away')
@@ -131,7 +134,8 @@ local function attend(keys, argv)
         redis.call('HSET', keys[i], 'heard', int(heard))
       end
       if present == '1' then
-        redis.call('ZADD', keys[1], 'XX', int(now), id)
+        here[#here + 1] = int(now)
+        here[#here + 1] = id
         if meta[3] then
           away[#away + 1] = id
         end
@@ -139,6 +143,9 @@ local function attend(keys, argv)
     else
       redis.call('ZREM', keys[1], id)
     end
+  end
+  for i = 1, #here, PUSHED do
+    redis.call('ZADD', keys[1], 'XX', unpack(here, i, math.min(i + PUSHED - 1, #here)))
   end
   local found = redis.call('ZRANGEBYSCORE', keys[1], '-inf', int(now - tonumber(argv[1])), 'WITHSCORES',
     'LIMIT', 0, argv[2])

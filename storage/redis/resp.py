@@ -91,12 +91,16 @@ def listeners(interviews: Sequence[str]) -> bytes:
     return b"*%d\r\n%b%b" % (count, _LISTENERS, b"".join(map(_channel, interviews)))
 
 
-def renewals(leases: Sequence[tuple[str, str]], lease_ms: int) -> bytes:
-    """Pack one call of the function ``renew`` for ``leases``, of which there is one at least."""
+def renewals(leases: Sequence[tuple[str, str]], lease_ms: int, *, notes: bool) -> bytes:
+    """Pack one call of the function ``renew`` for ``leases``, of which there is one at least.
+
+    Where it ``notes``, the heads of their logs are noted, too.
+    """
     count = len(leases)
     named = [name for lease in leases for name in keys.lease_keys(lease[0])]
     told = [part for lease in leases for part in lease]
-    return command(("FCALL", library.function("renew"), 3 * count, *named, lease_ms, *told))
+    function = library.function("renew")
+    return command(("FCALL", function, 3 * count, *named, lease_ms, int(notes), *told))
 
 
 @lru_cache(maxsize=1_024)

@@ -25,6 +25,8 @@ _log = structlog.get_logger()
 _GROUP = "writers"
 _GROUPED = 64
 """Appends in one call of their function: Redis answers nobody else meanwhile."""
+NOTED_S = 1.5
+"""So often renewals note the heads of logs, for pulses, which look every few seconds."""
 
 
 class RedisStore:
@@ -36,6 +38,7 @@ class RedisStore:
         self._urgent = client.urgent
         self._max_log = max_log
         self._places = Places()
+        self._note_at = float("-inf")
         self._library = library.Loader(client, 2 * client.call_s)
 
     async def prepare(self) -> None:
@@ -159,7 +162,10 @@ class RedisStore:
         """See `LiveStore.renew`."""
         asked = time.monotonic()
         groups = [leases[at : at + _GROUPED] for at in range(0, len(leases), _GROUPED)]
-        calls = [resp.renewals(group, lease_ms) for group in groups]
+        notes = asked >= self._note_at
+        if notes:
+            self._note_at = asked + NOTED_S
+        calls = [resp.renewals(group, lease_ms, notes=notes) for group in groups]
         replied = await self._send(self._urgent, calls)
         answers = [answer for group in _raised(replied) for answer in group]
         renewed = [reply == 1 for reply in _raised(answers, but_refusals=True)]

@@ -36,26 +36,32 @@ local function failure(caught)
   return redis.error_reply(text)
 end
 
-local function renew_one(meta_key, log_key, leases_key, now, lease_ms, id, fence)
-  local meta = present_of({meta_key, log_key}, 'fence', 'lease_until')
+local function renew_one(meta_key, log_key, leases_key, now, lease_ms, notes, id, fence)
+  local meta = notes and present_of({meta_key, log_key}, 'fence', 'lease_until')
+    or fields_of(meta_key, {'fence', 'lease_until'})
   if not holds_lease(meta, fence, now) then
     return 0
   end
   local due = int(now + lease_ms)
-  redis.call('HSET', meta_key, 'lease_until', due, 'head', meta.head, 'ordinal', meta.ordinal, 'handle', meta.handle)
+  if notes then
+    redis.call('HSET', meta_key, 'lease_until', due, 'head', meta.head, 'ordinal', meta.ordinal, 'handle', meta.handle)
+  else
+    redis.call('HSET', meta_key, 'lease_until', due)
+  end
   redis.call('ZADD', leases_key, due, id)
   return 1
 end
 
 -- renew: prolongs leases, each for itself. One that lapsed is not renewed, even where nobody took it:
--- its holder was suspended, and what it believes is old. It notes the head, too: a pulse looks no further.
--- KEYS meta, log and leases of each, ARGV lease_ms, then id, fence of each
+-- its holder was suspended, and what it believes is old. Now and then it notes the heads, which costs as
+-- much again: a pulse looks no further.
+-- KEYS meta, log and leases of each, ARGV lease_ms, 1 to note, then id, fence of each
 -- -> for each: 1 | 0, fenced | an error
 local function renew(keys, argv)
-  local now, lease_ms, answers = now_ms(), tonumber(argv[1]), {}
+  local now, lease_ms, notes, answers = now_ms(), tonumber(argv[1]), argv[2] == '1', {}
   for i = 1, #keys / 3 do
-    local done, answer = pcall(renew_one, keys[3 * i - 2], keys[3 * i - 1], keys[3 * i], now, lease_ms, argv[2 * i],
-      argv[2 * i + 1])
+    local done, answer = pcall(renew_one, keys[3 * i - 2], keys[3 * i - 1], keys[3 * i], now, lease_ms, notes,
+      argv[2 * i + 1], argv[2 * i + 2])
     answers[i] = done and answer or failure(answer)
   end
   return answers

@@ -6,7 +6,7 @@ import pytest
 
 from protocol.ids import ORIGIN, EventId
 from storage.errors import BadDataError
-from storage.live import Appended, Entry, Fenced, State, partition_of
+from storage.live import Appended, Attendant, Entry, Fenced, State, partition_of
 from storage.redis import keys, library
 from storage.redis.replies import library_name
 from storage.redis.store import RedisStore
@@ -52,6 +52,19 @@ async def test_a_missing_library_is_loaded_again(real: RedisBackend) -> None:
         await real.raw.execute_command("FUNCTION", "FLUSH", "SYNC")
         await call()
     assert (await found(store)).ordinal == 2
+
+
+async def test_hundreds_in_one_partition_are_seen(real: RedisBackend) -> None:
+    present, presence = [f"i{n}" for n in range(1201)], keys.presence_key(PARTITION)
+    pipe = real.raw.pipeline(transaction=False)
+    for name in present:
+        pipe.hset(keys.interview_keys(name)[0], "version", "1")
+        pipe.zadd(presence, {name: 1})
+    await pipe.execute()
+    attendants = [Attendant(name, present=True, heard_ms=0) for name in present]
+    (told,) = await real.store().attend({PARTITION: attendants}, 60_000, 10)
+    assert told.lapsed == ()
+    assert await real.raw.zcount(presence, "-inf", 1) == 0
 
 
 async def test_many_find_the_library_missing_at_once(real: RedisBackend) -> None:

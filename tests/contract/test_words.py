@@ -12,7 +12,7 @@ from storage.live import Append, Appended, Committed, Entry, Fenced, LiveStore, 
 from storage.redis import keys
 from storage.redis.connect import connect
 from storage.redis.places import MOST, Places
-from storage.redis.store import RedisStore
+from storage.redis.store import NOTED_S, RedisStore
 from tests.contract.backends import RedisBackend
 from tests.contract.interviews import (
     AT,
@@ -89,6 +89,7 @@ async def test_a_pulse_tells_of_words_when_the_lease_is_renewed(real: RedisBacke
     state = await found(store)
     assert pulse is not None
     assert pulse.head < state.head
+    await asyncio.sleep(NOTED_S)
     assert await store.renew([(NAME, fence)], LONG_MS) == [True]
     (pulse,) = await store.pulse([NAME])
     assert pulse is not None
@@ -96,6 +97,12 @@ async def test_a_pulse_tells_of_words_when_the_lease_is_renewed(real: RedisBacke
     assert await found(store) == state
     assert isinstance(await said(store, piece(fence, 6)), Appended)
     assert (await found(store)).ordinal == 6
+    for pause_s, noted in ((0, False), (NOTED_S, True)):
+        await asyncio.sleep(pause_s)
+        assert await store.renew([(NAME, fence)], LONG_MS) == [True]
+        state, (pulse,) = await found(store), await store.pulse([NAME])
+        assert pulse is not None
+        assert (pulse.head == state.head) == noted, "only now and then"
 
 
 async def test_who_was_taken_over_from_finds_no_log(real: RedisBackend) -> None:
