@@ -3,10 +3,9 @@
 import statistics
 from collections import Counter
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import Any
 
-from loadtest.load.latencies import add, merged, percentiles
+from loadtest.load.latencies import Counted, merged, percentile_us, percentiles
 from loadtest.load.result import Point
 from loadtest.load.scenario import Scenario
 from loadtest.load.tally import Tick
@@ -16,6 +15,7 @@ _SUMS = (
     "interviews", "turns", "answers", "transcripts", "reconnects", "tokens", "requests",
     "gaps", "repeats", "corrupt", "lost", "doubled", "unchecked",
 )  # fmt: skip
+_COMING = frozenset(("arrival", "join", "create", "ticket"))
 _DONE = ("interviews", "answers", "reconnects", "requests", "turns")
 """What is counted as one thing done, for the share of errors."""
 
@@ -29,7 +29,7 @@ class Course:
         self.errors: Counter[str] = Counter()
         self.closes: Counter[str] = Counter()
         self.samples: dict[str, list[str]] = {}
-        self._parts: list[list[dict[str, str]]] = []
+        self._parts: list[list[Counted]] = []
 
     def add(self, tick: Tick) -> None:
         """Take one second of one process."""
@@ -53,9 +53,10 @@ class Course:
             self._parts.append([])
         return self.points[second]
 
-    def latest(self, name: str, seconds: int = 5) -> Any:
-        """Return the histogram of the last seconds, None where there is nothing."""
-        return merged([part for parts in self._parts[-seconds:] for part in parts]).get(name)
+    def latest_us(self, name: str, share: float, seconds: int = 5) -> int | None:
+        """Return a percentile of the last seconds, None where there is nothing."""
+        parts = [part for parts in self._parts[-seconds:] for part in parts]
+        return percentile_us(parts, name, share)
 
     @property
     def measured(self) -> list[Point]:
@@ -64,15 +65,13 @@ class Course:
 
     def histograms(self) -> dict[str, Any]:
         """Return the histograms of the measured time, by name."""
-        whole: dict[str, Any] = {}
+        wanted: list[Counted] = []
         for second, parts in enumerate(self._parts):
-            # How users come is measured while they come.
-            wanted = ("arrival", "join", "create", "ticket")
-            for part in parts:
-                for name, encoded in part.items():
-                    if self._counts(second) or name in wanted:
-                        add(whole, name, encoded)
-        return whole | self._calm()
+            if self._counts(second):
+                wanted += parts
+            else:  # how users come is measured while they come
+                wanted += ({name: part[name] for name in _COMING & part.keys()} for part in parts)
+        return merged(wanted) | self._calm()
 
     def complete(self) -> None:
         """Write each second's percentiles into its point."""
@@ -136,29 +135,26 @@ class Course:
 
     # --- rounds with and without stalled readers ---
 
-    def _rounds(self) -> Iterator[Any]:
-        """Give the histogram of tokens of each whole round, without its first second."""
+    def _rounds(self) -> Iterator[list[Counted]]:
+        """Give the seconds of each whole round, without its first."""
         round_s = self._scenario.stalls.round_s
         begin, number = self._scenario.begins_s, 0
         while round_s and begin + (number + 1) * round_s <= self._scenario.ends_s:
             first = int(begin + number * round_s) + 1
             last = int(begin + (number + 1) * round_s)
-            parts = [part for parts in self._parts[first:last] for part in parts]
-            yield merged(parts).get("added")
+            yield [part for parts in self._parts[first:last] for part in parts]
             number += 1
 
     def _calm(self) -> dict[str, Any]:
-        calm: dict[str, Any] = {}
-        for held in list(self._rounds())[::2]:
-            if held is not None:
-                add(calm, "calm", held.encode().decode())
-        return calm
+        parts = [part for parts in list(self._rounds())[::2] for part in parts]
+        return merged([{"calm": part["added"]} for part in parts if "added" in part])
 
     def _stall_ratio(self) -> dict[str, float]:
+        p99s = [percentile_us(parts, "added", 99) for parts in self._rounds()]
         ratios = [
-            stalled.get_value_at_percentile(99) / max(1, calm.get_value_at_percentile(99))
-            for number, (calm, stalled) in enumerate(pairwise(self._rounds()))
-            if number % 2 == 0 and calm is not None and stalled is not None
+            stalled / max(1, calm)
+            for calm, stalled in zip(p99s[::2], p99s[1::2], strict=False)
+            if calm is not None and stalled is not None
         ]
         return {"stall_ratio": statistics.median(ratios)} if ratios else {}
 

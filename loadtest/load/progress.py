@@ -36,8 +36,8 @@ def line(scenario: Scenario, course: Course) -> str:
     """Return the state of a run as a line."""
     second = len(course.points)
     point = course.points[-2] if second > 1 else course.at(0)
-    added = course.latest("added")
-    p99 = f"added p99 {added.get_value_at_percentile(99) / 1000:.1f} ms · " if added else ""
+    added = course.latest_us("added", 99)
+    p99 = f"added p99 {added / 1000:.1f} ms · " if added else ""
     requests = point.counts.get("requests", 0)
     rest = f"{requests:,} requests/s · " if requests else ""
     busy = f" · machine {point.busy:.0%}" if point.busy is not None else ""

@@ -17,7 +17,7 @@ class Tick(Struct, kw_only=True, omit_defaults=True):
     counts: dict[str, int] = {}
     errors: dict[str, int] = {}
     closes: dict[str, int] = {}
-    latencies: dict[str, str] = {}
+    latencies: dict[str, bytes] = {}
     connected: int = 0
     streaming: int = 0
     users: int = 0

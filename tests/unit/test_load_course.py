@@ -11,7 +11,7 @@ from loadtest.load.tally import Tick
 SCENARIO = Scenario(duration_s=4, users=Users(count=2, ramp_s=2))
 
 
-def took(**seconds: float) -> dict[str, str]:
+def took(**seconds: float) -> dict[str, bytes]:
     latencies = Latencies()
     for name, value in seconds.items():
         latencies.record(name, value)

@@ -2,7 +2,14 @@ import random
 
 import pytest
 
-from loadtest.load.latencies import LONGEST_US, Latencies, histogram, merged, percentiles
+from loadtest.load.latencies import (
+    LONGEST_US,
+    Latencies,
+    histogram,
+    merged,
+    percentile_us,
+    percentiles,
+)
 from loadtest.load.tally import Tally
 from loadtest.stamps import ages_us, now_us, stamp
 
@@ -29,6 +36,18 @@ def test_percentiles_are_those_of_the_values() -> None:
     assert found["p99_ms"] == pytest.approx(990, rel=0.005)
     assert found["max_ms"] == pytest.approx(1000, rel=0.005)
     assert found["count"] == 1000
+
+
+def test_a_percentile_without_a_histogram_is_the_same() -> None:
+    draw, latencies = random.Random(5), Latencies()
+    for _ in range(3_000):
+        latencies.record("x", draw.expovariate(1 / 0.02))
+    parts = [latencies.take(), {}]
+    held = merged(parts)["x"]
+    for share in (50, 99, 100):
+        found = percentile_us(parts, "x", share)
+        assert found == pytest.approx(held.get_value_at_percentile(share), rel=0.002)
+    assert percentile_us(parts, "y", 99) is None
 
 
 def test_what_was_taken_is_gone_and_names_stay_apart() -> None:
