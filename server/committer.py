@@ -4,8 +4,8 @@ A `Relay` is one attempt's way into the log. Its first piece is flushed at once;
 gathers while its flush is in flight and for at least `PACE_S` in all, and goes out as one delta. An
 append whose reply was lost is repeated with the same ordinal, so that it takes effect once.
 
-Where appends take long, the machine is short of time: both pauses are stretched with what appends
-take, so that it gets larger pieces in place of more of them.
+Where appends take longer than they lately could, something is short of time, mostly this machine:
+both pauses are stretched by that, so that it gets larger pieces in place of more of them.
 
 A flush does not wait for the one before it: Redis works on one while the words of another are sent,
 and both take their time. Were there only one, all that came meanwhile would wait for it, and make
@@ -32,9 +32,12 @@ PACE_S = 0.02
 GATHER_S = 0.004
 """The least time from one flush to the next, unless a turn's first words wait."""
 REST = 4
-"""A relay rests so many times as long as an append takes, where `PACE_S` is not longer."""
+"""From one append of a relay to the next pass so many times what one takes beyond the least."""
 STRETCH = 5.0
 """So many times longer the pauses get at the most: words come ten times a second then."""
+LEAST_S = 30.0
+"""The least that an append took is that of so long a time, and of the one before. A Redis that is
+far away is no reason to rest."""
 FLIGHTS = 2
 """So many flushes may be in flight; beyond that they grow."""
 RETRY_S = 0.05
@@ -151,6 +154,26 @@ class Relay:
             raise self._error
 
 
+class _Haste:
+    """How much longer than usual both pauses are to be, from what appends take."""
+
+    __slots__ = ("_least", "_least_now", "_until", "stretch")
+
+    def __init__(self) -> None:
+        self.stretch = 1.0
+        self._least = self._least_now = math.inf
+        self._until = 0.0
+
+    def learn(self, took: float, now: float) -> None:
+        """Note what an append took that was begun ``now``."""
+        if now >= self._until:
+            self._least, self._least_now = self._least_now, math.inf
+            self._until = now + LEAST_S
+        self._least_now = min(self._least_now, took)
+        beyond = took - min(self._least, self._least_now)
+        self.stretch = min(STRETCH, max(1.0, REST * beyond / PACE_S))
+
+
 class Committer:
     """Appends for all relays of this instance."""
 
@@ -170,7 +193,7 @@ class Committer:
         self._wanted = asyncio.Event()
         self._gate = asyncio.Lock()
         self._next = 0.0
-        self._stretch = 1.0
+        self._haste = _Haste()
         self._until = math.inf
         """When who waits at the gate looks again, if nobody wakes it."""
 
@@ -206,7 +229,7 @@ class Committer:
             now = self._clock.monotonic()
             due = [relay for relay in self._ready if relay.due <= now]
             if due and (now >= self._next or any(relay.fresh for relay in due)):
-                self._next = now + GATHER_S * self._stretch
+                self._next = now + GATHER_S * self._haste.stretch
                 for relay in due:
                     del self._ready[relay]
                     relay.aboard = True
@@ -240,7 +263,7 @@ class Committer:
             self._postpone(relays, error)
             return
         took = self._clock.monotonic() - started
-        self._stretch = min(STRETCH, max(1.0, REST * took / PACE_S))
+        self._haste.learn(took, started)
         for relay, result in zip(relays, results, strict=True):
             self._settle(relay, result)
         if self._measure is not None:
@@ -266,7 +289,7 @@ class Committer:
         else:
             self._hub.hear(relay.interview_id, f"e{result.head}")  # its own notice may be none
         relay.aboard = False
-        if relay.settle(result.head, PACE_S * self._stretch):
+        if relay.settle(result.head, PACE_S * self._haste.stretch):
             self.want(relay)
 
     def _postpone(self, relays: list[Relay], error: StorageError) -> None:

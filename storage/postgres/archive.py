@@ -341,7 +341,7 @@ async def _ping(connection: Connection) -> None:
 async def _row(connection: Connection, name: str, values: dict[str, Any]) -> Sequence[Any]:
     row = await _row_or_none(connection, name, values)
     if row is None:
-        raise writing.down()  # what a statement of this transaction just saw was erased meanwhile
+        raise writing.overtaken()  # what was seen just now was erased meanwhile
     return row
 
 

@@ -16,8 +16,8 @@ from storage.postgres.times import created_at_of
 WINDOW = timedelta(hours=1)
 """The time within which a user's creations are counted."""
 ROUNDS = 64
-"""How often a guide is planned anew because others created the user's interviews meanwhile. One of
-them is through in each round."""
+"""How often a guide is planned anew because the user was asked something meanwhile: because other
+interviews of theirs were created, for one, and one of those is through in each round."""
 
 Values = Mapping[str, Any]
 GuideFor = Callable[[frozenset[str]], Guide]
@@ -51,7 +51,7 @@ async def create(
                 values = {**values, "asked": asked, "guide": guide}
             case _:
                 break
-    raise writing.down()
+    raise writing.overtaken()
 
 
 async def forget(connection: Connection) -> None:
@@ -67,5 +67,5 @@ async def _existing(connection: Connection, interview_id: str) -> Existing:
 async def _row(connection: Connection, name: str, values: Values) -> Any:
     row = await (await connection.execute(query(name), values)).fetchone()
     if row is None:
-        raise writing.down()  # what the statement before saw was erased meanwhile
+        raise writing.overtaken()  # what the statement before saw was erased meanwhile
     return row

@@ -227,15 +227,18 @@ class Database:
             timeout=GET_TIMEOUT_S,
             max_idle=IDLE_S,
             reconnect_timeout=RECONNECT_S,
-            check=_check,
+            check=_ask if self._bouncer else _check,  # a bouncer's end is not the server's
             name=f"viva-{name}",
             open=False,
         )
 
 
 async def _check(connection: Connection) -> None:
-    if time.monotonic() - connection.answered < TRUSTED_S and not _tells(connection):
-        return
+    if time.monotonic() - connection.answered >= TRUSTED_S or _tells(connection):
+        await _ask(connection)
+
+
+async def _ask(connection: Connection) -> None:
     with _limited(connection, CHECK_TIMEOUT_S):
         await AsyncConnectionPool.check_connection(connection)
     connection.answered = time.monotonic()

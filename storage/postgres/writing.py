@@ -45,7 +45,7 @@ async def put(connection: Connection, unstored: Unstored, place: dict[str, Any])
         case "diverged":
             raise DivergedError(f"turn {named[0]} is stored with another text")
         case _:
-            raise down()  # what was there a moment ago is not any more
+            raise overtaken()  # what was there a moment ago is not any more
 
 
 def encoded(rows: Any) -> str:
@@ -60,15 +60,15 @@ def encoded(rows: Any) -> str:
         raise BadDataError("a text is not Unicode") from None
 
 
-def down() -> BackendDownError:
-    """Return the error for an answer that did not come, or came too late to be of use."""
-    return BackendDownError("PostgreSQL did not answer in time")
+def overtaken() -> BackendDownError:
+    """Return the error for a call whose ground was changed by others again and again: once more."""
+    return BackendDownError("others wrote to PostgreSQL meanwhile")
 
 
 async def _write(connection: Connection, values: dict[str, Any]) -> tuple[Any, ...]:
     row = await (await connection.execute(query("write_interview"), values)).fetchone()
     if row is None:
-        raise down()
+        raise overtaken()
     return row
 
 

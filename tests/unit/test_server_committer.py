@@ -15,6 +15,7 @@ from protocol.machine import Received, transition
 from server.committer import (
     FLIGHTS,
     GATHER_S,
+    LEAST_S,
     PACE_S,
     PATIENCE_S,
     REST,
@@ -169,24 +170,47 @@ def test_slow_words_are_not_held_back() -> None:
 
 
 @pytest.mark.parametrize(
-    ("trip_s", "pace_s"), [(PACE_S / REST, PACE_S), (0.015, 0.06), (0.09, PACE_S * STRETCH)]
+    ("later_s", "pace_s"), [(PACE_S / REST, PACE_S), (0.015, 0.06), (0.09, PACE_S * STRETCH)]
 )
-def test_where_appends_take_long_there_are_fewer_and_larger_ones(
-    trip_s: float, pace_s: float
+def test_where_appends_take_longer_there_are_fewer_and_larger_ones(
+    later_s: float, pace_s: float
 ) -> None:
     scene = Scene()
 
     async def story() -> None:
         relay = await scene.relay()
-        scene.wire.trip_s = trip_s
-        said = await _speak(relay, 300, 0.005)
+        said = await _speak(relay, 20, 0.005)
+        usual = len(scene.store.flushes)
+        scene.wire.trip_s = TRIP_S + later_s
+        said += await _speak(relay, 300, 0.005)
         scene.wire.trip_s = TRIP_S
         said += await _speak(relay, 100, 0.005)
         assert scene.text(relay) == said
         times = [at for at, _ in scene.store.flushes]
         gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
-        assert gaps[1:10] == pytest.approx([pace_s] * 9, abs=0.006)
+        assert gaps[usual + 1 : usual + 9] == pytest.approx([pace_s] * 8, abs=0.006)
         assert gaps[-6:-1] == pytest.approx([PACE_S] * 5, abs=0.006), "it is over at once"
+
+    scene.run(story)
+
+
+def test_a_redis_that_is_far_away_is_no_reason_to_rest() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        relay = await scene.relay()
+        scene.wire.trip_s = 0.018
+        await _speak(relay, 60, 0.005)
+        await asyncio.sleep(3 * LEAST_S)
+        scene.wire.trip_s = 0.019  # what it was long ago does not matter
+        began = len(scene.store.flushes)
+        for _ in range(2):
+            await _speak(relay, 60, 0.005)
+            await asyncio.sleep(LEAST_S)
+        times = [at for at, _ in scene.store.flushes]
+        gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
+        for some in (gaps[2:10], gaps[began + 2 : began + 10]):
+            assert some == pytest.approx([PACE_S] * 8, abs=0.006)
 
     scene.run(story)
 
