@@ -17,7 +17,7 @@ from ai.build import build_interviewer
 from ai.lacks import read_answer
 from ai.wording.maker import build_maker
 from protocol.closes import Close
-from server import garbage
+from server import garbage, hugepages
 from server.api.limits import UserLimits
 from server.assessing.batcher import Batcher, build_batcher
 from server.assessing.desk import Desk
@@ -301,6 +301,7 @@ class Instance:
             self.circuits.run(),
             self._partitions(),
             garbage.run(lambda: len(self.leases)),
+            hugepages.run(),
             *assessing,
         )
         async with self._opened(everything):
