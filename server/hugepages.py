@@ -1,8 +1,8 @@
 """Huge pages for the objects of an instance.
 
-Thousands of interviews lie about in some 200 MB, of which each word touches a little everywhere. In
-pages of 4 KB the processor has forgotten most of their addresses when it comes back, and a virtual
-machine looks them up twice over. Python's allocator asks for 1 MB at a time and for no huge page;
+Thousands of interviews lie about in some 200 MB, of which each word touches a little everywhere. Of
+pages of 4 KB the processor remembers the addresses of a few thousand, and a virtual machine looks
+others up twice over. Python's allocator asks for 1 MB at a time and for no huge page;
 where the system gives them only to those who ask (`madvise`, as most do), there are none. Here
 memory that is in use is gathered into pages of 2 MB, one after the other.
 
@@ -37,7 +37,7 @@ _log = structlog.get_logger()
 async def run() -> None:
     """Gather for ever, or until the system turns out not to; owned by the instance's task group."""
     now = asyncio.get_running_loop().time
-    done, until = set[int](), now() + AGAIN_S
+    done, until, able = set[int](), now() + AGAIN_S, False
     while True:
         await asyncio.sleep(LOOK_S)
         if now() >= until:
@@ -48,7 +48,8 @@ async def run() -> None:
             done.add(page)
             errors.add(_gather(page))
             await asyncio.sleep(EACH_S)
-        if errors and errors <= _NEVER:
+        able = able or 0 in errors  # later, one odd page may be all that is new
+        if errors and errors <= _NEVER and not able:
             _log.info("no huge pages", reason=os.strerror(min(errors)))
             return
 
