@@ -29,7 +29,7 @@ from storage.errors import BadDataError, StorageError
 from storage.live import Append, Appended, Fenced, LiveStore
 
 PACE_S = 0.02
-GATHER_S = 0.004
+GATHER_S = 0.010
 """The least time from one flush to the next, unless a turn's first words wait."""
 REST = 4
 """From one append of a relay to the next pass so many times what one takes beyond the least."""
@@ -38,6 +38,9 @@ STRETCH = 5.0
 LEAST_S = 30.0
 """The least that an append took is that of so long a time, and of the one before. A Redis that is
 far away is no reason to rest."""
+MEAN_S = 0.1
+"""What counts is the mean of about so long a time: one append that took long is no reason, either,
+but is what makes words late by itself. With rests for it they were late for a second time."""
 FLIGHTS = 2
 """So many flushes may be in flight; beyond that they grow."""
 RETRY_S = 0.05
@@ -157,10 +160,12 @@ class Relay:
 class _Haste:
     """How much longer than usual both pauses are to be, from what appends take."""
 
-    __slots__ = ("_least", "_least_now", "_until", "stretch")
+    __slots__ = ("_began", "_beyond", "_least", "_least_now", "_until", "stretch")
 
     def __init__(self) -> None:
         self.stretch = 1.0
+        self._began = -math.inf
+        self._beyond = 0.0
         self._least = self._least_now = math.inf
         self._until = 0.0
 
@@ -170,8 +175,10 @@ class _Haste:
             self._least, self._least_now = self._least_now, math.inf
             self._until = now + LEAST_S
         self._least_now = min(self._least_now, took)
-        beyond = took - min(self._least, self._least_now)
-        self.stretch = min(STRETCH, max(1.0, REST * beyond / PACE_S))
+        beyond = min(took - min(self._least, self._least_now), STRETCH * PACE_S / REST)
+        self._beyond += (beyond - self._beyond) * min(1.0, max(0.0, now - self._began) / MEAN_S)
+        self._began = max(now, self._began)
+        self.stretch = max(1.0, REST * self._beyond / PACE_S)
 
 
 class Committer:

@@ -188,8 +188,27 @@ def test_where_appends_take_longer_there_are_fewer_and_larger_ones(
         assert scene.text(relay) == said
         times = [at for at, _ in scene.store.flushes]
         gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
-        assert gaps[usual + 1 : usual + 9] == pytest.approx([pace_s] * 8, abs=0.006)
-        assert gaps[-6:-1] == pytest.approx([PACE_S] * 5, abs=0.006), "it is over at once"
+        assert gaps[usual + 8 : usual + 16] == pytest.approx([pace_s] * 8, abs=0.006)
+        assert gaps[-6:-1] == pytest.approx([PACE_S] * 5, abs=0.006), "it is over soon"
+
+    scene.run(story)
+
+
+def test_one_append_that_takes_long_is_no_reason_to_rest() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        relay = await scene.relay()
+        late_s = 0.03
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_speak(relay, 200, 0.005))
+            await asyncio.sleep(0.5)
+            scene.wire.trip_s = late_s
+            await asyncio.sleep(PACE_S)  # in which one append begins
+            scene.wire.trip_s = TRIP_S
+        times = [at for at, _ in scene.store.flushes]
+        gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
+        assert max(gaps) == pytest.approx(late_s, abs=0.006)
 
     scene.run(story)
 
