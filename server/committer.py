@@ -32,15 +32,18 @@ PACE_S = 0.02
 GATHER_S = 0.010
 """The least time from one flush to the next, unless a turn's first words wait."""
 REST = 4
-"""From one append of a relay to the next pass so many times what one takes beyond the least."""
+"""From one append of a relay to the next pass so many times what they lately take beyond the least,
+in the mean; from one flush to the next, half of that."""
 STRETCH = 5.0
 """So many times longer the pauses get at the most: words come ten times a second then."""
 LEAST_S = 30.0
 """The least that an append took is that of so long a time, and of the one before. A Redis that is
 far away is no reason to rest."""
 MEAN_S = 0.1
-"""What counts is the mean of about so long a time: one append that took long is no reason, either,
-but is what makes words late by itself. With rests for it they were late for a second time."""
+"""What counts is the mean of about so long a time in which words were appended. One append that
+took long is no reason, either: it made words late already, and a rest would make others late."""
+TICK_S = 0.001
+"""The least wait: uvloop's timers have no finer steps, and it takes shorter ones for none."""
 FLIGHTS = 2
 """So many flushes may be in flight; beyond that they grow."""
 RETRY_S = 0.05
@@ -160,11 +163,11 @@ class Relay:
 class _Haste:
     """How much longer than usual both pauses are to be, from what appends take."""
 
-    __slots__ = ("_began", "_beyond", "_least", "_least_now", "_until", "stretch")
+    __slots__ = ("_beyond", "_landed", "_least", "_least_now", "_until", "stretch")
 
     def __init__(self) -> None:
         self.stretch = 1.0
-        self._began = -math.inf
+        self._landed = -math.inf
         self._beyond = 0.0
         self._least = self._least_now = math.inf
         self._until = 0.0
@@ -176,8 +179,10 @@ class _Haste:
             self._until = now + LEAST_S
         self._least_now = min(self._least_now, took)
         beyond = min(took - min(self._least, self._least_now), STRETCH * PACE_S / REST)
-        self._beyond += (beyond - self._beyond) * min(1.0, max(0.0, now - self._began) / MEAN_S)
-        self._began = max(now, self._began)
+        landed = now + took
+        weight = min(landed - self._landed, PACE_S * self.stretch) / MEAN_S
+        self._beyond += (beyond - self._beyond) * weight
+        self._landed = landed
         self.stretch = max(1.0, REST * self._beyond / PACE_S)
 
 
@@ -247,8 +252,9 @@ class Committer:
         """Wait for the earliest relay that is not due yet, or for a new one."""
         earliest = min((relay.due for relay in self._ready), default=math.inf)
         self._until = max(earliest, self._next)
+        wait_s = None if earliest == math.inf else max(TICK_S, self._until - now)
         try:
-            async with asyncio.timeout(None if earliest == math.inf else self._until - now):
+            async with asyncio.timeout(wait_s):
                 await self._wanted.wait()
         except TimeoutError:
             return

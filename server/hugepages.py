@@ -12,9 +12,11 @@ Source: madvise(2), `MADV_COLLAPSE` (Linux 6.1), which works whatever the system
 import asyncio
 import ctypes
 import errno
+import functools
 import os
 from collections.abc import Generator
 from pathlib import Path
+from typing import BinaryIO
 
 import structlog
 
@@ -25,9 +27,14 @@ LOOK_S = 10.0
 """From when there is no more to do to the next look."""
 AGAIN_S = 120.0
 """So often all are gathered again: memory that was given back breaks a page up."""
+DENSE = 0.5
+"""What has less of a huge page in use is left alone: gathering takes the rest of it, too."""
 
 _MAPS = Path("/proc/self/maps")
+_PAGEMAP = Path("/proc/self/pagemap")
 _MADV_COLLAPSE = 25
+_OWN = ("[heap]", "[anon:")
+"""Names of memory that belongs to no file. Most of it has none."""
 _NEVER = frozenset((errno.EINVAL, errno.ENOSYS, errno.EPERM))
 """What a kernel says of each page that cannot, or may not, do it."""
 
@@ -46,27 +53,51 @@ async def run() -> None:
         errors: set[int] = set()
         for page in _left(done):
             done.add(page)
-            errors.add(_gather(page))
+            errors.add(await _gather(page))
             await asyncio.sleep(EACH_S)
-        able = able or 0 in errors  # later, one odd page may be all that is new
-        if errors and errors <= _NEVER and not able:
+        able = able or not errors <= _NEVER  # later, one odd page may be all that is new
+        if errors and not able:
             _log.info("no huge pages", reason=os.strerror(min(errors)))
             return
 
 
 def _left(done: set[int]) -> list[int]:
     try:
-        maps = _MAPS.read_text()
+        maps = _MAPS.read_text(encoding="utf-8", errors="replace")
+        with _PAGEMAP.open("rb") as entries:
+            return [page for page in pages(maps) if page not in done and dense(entries, page)]
     except OSError:
         return []  # another system than Linux
-    return [page for page in pages(maps) if page not in done]
 
 
-def _gather(page: int) -> int:
-    """Gather one page; return the error's number, 0 where there was none."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    failed = libc.madvise(ctypes.c_void_p(page), ctypes.c_size_t(SIZE), _MADV_COLLAPSE)
+async def _gather(page: int) -> int:
+    """Gather one page; return the error's number, 0 where there was none.
+
+    In a thread: where memory is scarce, the kernel may look for a page for long.
+    """
+    return await asyncio.to_thread(_collapse, page)
+
+
+@functools.cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _collapse(page: int) -> int:
+    failed = _libc().madvise(ctypes.c_void_p(page), ctypes.c_size_t(SIZE), _MADV_COLLAPSE)
     return ctypes.get_errno() if failed else 0
+
+
+def dense(entries: BinaryIO, page: int) -> bool:
+    """Tell whether enough of a huge page is in use.
+
+    ``entries`` has 8 bytes for each small page, as proc_pid_pagemap(5) tells; the highest bit says
+    that it is in memory.
+    """
+    small = os.sysconf("SC_PAGE_SIZE")
+    entries.seek(page // small * 8)
+    highest = entries.read(SIZE // small * 8)[7::8]
+    return sum(byte >> 7 for byte in highest) >= DENSE * SIZE / small
 
 
 def pages(maps: str) -> Generator[int]:
@@ -74,10 +105,11 @@ def pages(maps: str) -> Generator[int]:
 
     ``maps`` is laid out as proc_pid_maps(5) tells: address, rights, offset, device, inode, name.
     """
-    for line in maps.splitlines():
+    for line in maps.split("\n"):
         fields = line.split(maxsplit=5)
-        named = len(fields) == 6 and fields[5] != "[heap]"
-        if fields[1] != "rw-p" or named:
+        if len(fields) < 5 or fields[1] != "rw-p":
+            continue
+        if len(fields) == 6 and not fields[5].startswith(_OWN):
             continue
         begin, end = (int(address, 16) for address in fields[0].split("-"))
         yield from range(-(-begin // SIZE) * SIZE, end - SIZE + 1, SIZE)

@@ -194,21 +194,25 @@ def test_where_appends_take_longer_there_are_fewer_and_larger_ones(
     scene.run(story)
 
 
-def test_one_append_that_takes_long_is_no_reason_to_rest() -> None:
+@pytest.mark.parametrize("idle_s", [0.0, 3.0])
+def test_one_append_that_takes_long_is_no_reason_to_rest(idle_s: float) -> None:
     scene = Scene()
 
     async def story() -> None:
         relay = await scene.relay()
         late_s = 0.03
+        await _speak(relay, 100, 0.005)
+        await asyncio.sleep(idle_s)
+        began = len(scene.store.flushes)
+        scene.wire.trip_s = late_s
         async with asyncio.TaskGroup() as group:
-            group.create_task(_speak(relay, 200, 0.005))
-            await asyncio.sleep(0.5)
-            scene.wire.trip_s = late_s
+            group.create_task(_speak(relay, 100, 0.005))
             await asyncio.sleep(PACE_S)  # in which one append begins
             scene.wire.trip_s = TRIP_S
-        times = [at for at, _ in scene.store.flushes]
+        times = [at for at, _ in scene.store.flushes[began:]]
         gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
-        assert max(gaps) == pytest.approx(late_s, abs=0.006)
+        assert gaps[0] == pytest.approx(late_s, abs=0.006)
+        assert gaps[1:-1] == pytest.approx([PACE_S] * len(gaps[1:-1]), abs=0.006)
 
     scene.run(story)
 
@@ -216,20 +220,22 @@ def test_one_append_that_takes_long_is_no_reason_to_rest() -> None:
 def test_a_redis_that_is_far_away_is_no_reason_to_rest() -> None:
     scene = Scene()
 
-    async def story() -> None:
+    async def gaps(trip_s: float) -> list[float]:
         relay = await scene.relay()
-        scene.wire.trip_s = 0.018
-        await _speak(relay, 60, 0.005)
-        await asyncio.sleep(3 * LEAST_S)
-        scene.wire.trip_s = 0.019  # what it was long ago does not matter
+        scene.wire.trip_s = trip_s
         began = len(scene.store.flushes)
-        for _ in range(2):
-            await _speak(relay, 60, 0.005)
+        await _speak(relay, 60, 0.005)
+        times = [at for at, _ in scene.store.flushes[began:]]
+        return [later - earlier for earlier, later in itertools.pairwise(times)][:-1]
+
+    async def story() -> None:
+        assert await gaps(0.018) == pytest.approx([PACE_S] * 14, abs=0.006)
+        await asyncio.sleep(LEAST_S)
+        assert max(await gaps(0.04)) > 2 * 0.04, "it is farther away than lately"
+        for _ in range(2):  # what it was long ago does not matter
             await asyncio.sleep(LEAST_S)
-        times = [at for at, _ in scene.store.flushes]
-        gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
-        for some in (gaps[2:10], gaps[began + 2 : began + 10]):
-            assert some == pytest.approx([PACE_S] * 8, abs=0.006)
+            last = await gaps(0.04)
+        assert last == pytest.approx([0.04] * len(last), abs=0.006)
 
     scene.run(story)
 

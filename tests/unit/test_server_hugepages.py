@@ -1,7 +1,10 @@
 """Which memory is gathered into huge pages, and when that is given up."""
 
 import asyncio
+import ctypes
 import errno
+import mmap
+import os
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,8 @@ MAPS = """\
 7f0001000000-7f0001100000 rw-p 00000000 00:00 0
 7f0002000000-7f0002400000 rw-s 00000000 00:01 77                         /dev/shm/x
 7f0003000000-7f0003400000 ---p 00000000 00:00 0
+7f0004000000-7f0004200000 rw-p 00000000 00:00 0                          [anon: glibc: malloc]
+7f0005000000-7f0005400000 rw-p 00000000 fe:00 99                         /odd/name\u2028of two lines
 7ffd00000000-7ffd00400000 rw-p 00000000 00:00 0                          [stack]
 """
 
@@ -28,26 +33,30 @@ def test_whole_pages_of_the_heap_and_of_what_has_no_name() -> None:
         "0x7f0000000000",
         "0x7f0000200000",
         "0x7f0000600000",
+        "0x7f0004000000",
     ]
 
 
+@pytest.fixture(autouse=True)
+def _all_of_it_in_use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing of ``MAPS`` is really there."""
+    (tmp_path / "maps").write_text(MAPS, encoding="utf-8")
+    (tmp_path / "pagemap").write_bytes(b"")
+    monkeypatch.setattr(hugepages, "_MAPS", tmp_path / "maps")
+    monkeypatch.setattr(hugepages, "_PAGEMAP", tmp_path / "pagemap")
+    monkeypatch.setattr(hugepages, "dense", lambda _entries, _page: True)
+
+
 def _gathered(
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    error: int,
-    seconds: float,
-    errors: dict[int, int],
+    monkeypatch: pytest.MonkeyPatch, error: int, seconds: float, errors: dict[int, int]
 ) -> tuple[list[int], bool]:
     """Return what was gathered in so long a time, and whether it goes on."""
     gathered: list[int] = []
 
-    def gather(page: int) -> int:
+    async def gather(page: int) -> int:
         gathered.append(page)
         return errors.get(page, error)
 
-    maps = tmp_path / "maps"
-    maps.write_text(MAPS)
-    monkeypatch.setattr(hugepages, "_MAPS", maps)
     monkeypatch.setattr(hugepages, "_gather", gather)
 
     async def story() -> bool:
@@ -68,41 +77,40 @@ def _gathered(
 
 
 def test_each_is_gathered_once_and_again_after_a_while(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     once = list(hugepages.pages(MAPS))
-    gathered, goes_on = _gathered(monkeypatch, tmp_path, 0, hugepages.AGAIN_S - 1, {})
+    gathered, goes_on = _gathered(monkeypatch, 0, hugepages.AGAIN_S - 1, {})
     assert (gathered, goes_on) == (once, True)
-    gathered, goes_on = _gathered(monkeypatch, tmp_path, 0, 2 * hugepages.AGAIN_S, {})
+    gathered, goes_on = _gathered(monkeypatch, 0, 2 * hugepages.AGAIN_S, {})
     assert (gathered, goes_on) == (2 * once, True)
 
 
 def test_what_cannot_be_had_now_is_left_and_what_never_can_is_given_up(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for error, goes_on in ((errno.ENOMEM, True), (errno.EINVAL, False)):
-        gathered = _gathered(monkeypatch, tmp_path, error, 30, {})
-        assert (len(gathered[0]), gathered[1]) == (5, goes_on)
+        gathered = _gathered(monkeypatch, error, 30, {})
+        assert (len(gathered[0]), gathered[1]) == (6, goes_on)
 
 
 def test_one_odd_page_is_no_reason_to_give_up(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     once = list(hugepages.pages(MAPS))
     odd = {once[0]: errno.EINVAL}
-    assert _gathered(monkeypatch, tmp_path, 0, 30, odd) == (once, True)
+    assert _gathered(monkeypatch, 0, 30, odd) == (once, True)
 
 
+@pytest.mark.parametrize("first", [0, errno.ENOMEM])
 def test_later_odd_pages_alone_are_no_reason_either(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, first: int
 ) -> None:
     once, errors = list(hugepages.pages(MAPS)), dict[int, int]()
 
-    def gone_odd(page: int) -> int:
-        return errors.setdefault(page, 0)
+    async def gone_odd(page: int) -> int:
+        return errors.setdefault(page, first)
 
-    monkeypatch.setattr(hugepages, "_MAPS", tmp_path / "maps")
-    (tmp_path / "maps").write_text(MAPS)
     monkeypatch.setattr(hugepages, "_gather", gone_odd)
     goes_on: list[bool] = []
 
@@ -120,6 +128,13 @@ def test_later_odd_pages_alone_are_no_reason_either(
     assert goes_on == [True]
 
 
+def test_of_what_has_no_list_of_its_memory_nothing_is_gathered(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "maps").unlink()
+    assert _gathered(monkeypatch, 0, 30, {}) == ([], True)
+
+
 def _huge_kb(page: int) -> int:
     """Return how much of the memory that ``page`` is in is in huge pages: proc_pid_smaps(5)."""
     within = False
@@ -132,15 +147,36 @@ def _huge_kb(page: int) -> int:
     return 0
 
 
-def test_a_page_of_the_real_heap_becomes_huge_or_is_refused_for_a_reason() -> None:
+def _real() -> list[int]:
+    return list(hugepages.pages(Path("/proc/self/maps").read_text()))
+
+
+def test_what_is_hardly_used_is_not_gathered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    with mmap.mmap(-1, 4 * hugepages.SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as held:
+        held.madvise(mmap.MADV_NOHUGEPAGE)
+        begin = ctypes.addressof(ctypes.c_char.from_buffer(held))
+        page = -(-begin // hugepages.SIZE) * hugepages.SIZE
+        first, small = page - begin, os.sysconf("SC_PAGE_SIZE")
+        with Path("/proc/self/pagemap").open("rb") as entries:
+            found = [hugepages.dense(entries, page)]
+            for share in (4, 2):
+                for place in range(first, first + hugepages.SIZE, share * small):
+                    held[place] = 1
+                found.append(hugepages.dense(entries, page))
+    assert found == [False, False, True]
+
+
+def test_pages_of_the_real_heap_become_huge_or_are_refused_for_a_reason() -> None:
     held = [bytearray(4096) for _ in range(4096)]
-    some = list(hugepages.pages(Path("/proc/self/maps").read_text()))
+    some = _real()
     assert some, "16 MB more are in use"
-    error = hugepages._gather(some[0])  # pyright: ignore[reportPrivateUsage]
-    if error:
-        assert error in {
-            errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.ENOMEM, errno.EAGAIN, errno.EBUSY,
-        }  # fmt: skip
-    else:
-        assert _huge_kb(some[0]) * 1024 >= hugepages.SIZE
+    errors = {page: hugepages._collapse(page) for page in some}  # pyright: ignore[reportPrivateUsage]
+    for page in (page for page, error in errors.items() if not error):
+        assert _huge_kb(page) * 1024 >= hugepages.SIZE
+    never = {errno.EINVAL, errno.ENOSYS, errno.EPERM}
+    assert set(errors.values()) <= {0, errno.ENOMEM, errno.EAGAIN, errno.EBUSY} | never
+    version = tuple(int(part) for part in os.uname().release.split(".")[:2])
+    if version >= (6, 1) and Path("/sys/kernel/mm/transparent_hugepage").exists():
+        assert not set(errors.values()) <= never, "this kernel can"
     assert len(held) == 4096
