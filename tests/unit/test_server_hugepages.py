@@ -6,6 +6,7 @@ import errno
 import mmap
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -44,7 +45,12 @@ def _all_of_it_in_use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "pagemap").write_bytes(b"")
     monkeypatch.setattr(hugepages, "_MAPS", tmp_path / "maps")
     monkeypatch.setattr(hugepages, "_PAGEMAP", tmp_path / "pagemap")
-    monkeypatch.setattr(hugepages, "dense", lambda _entries, _page: True)
+
+    def dense(entries: BinaryIO, page: int) -> bool:
+        assert entries.readable()
+        return page > 0
+
+    monkeypatch.setattr(hugepages, "dense", dense)
 
 
 def _gathered(
