@@ -7,7 +7,6 @@ makes good for lost notifications.
 """
 
 import asyncio
-import math
 from collections import deque
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -26,8 +25,7 @@ from storage.live import Entry, LiveStore, Notifier, Pulse
 
 RING = 256
 PULSE_S = 5.0
-PULSE_BATCH = 64
-"""So many are asked for at a time, and all one after the other within a pulse."""
+PULSE_BATCH = 256
 TICK_S = 2.0
 
 _DELTA = b'{"type":"turn.delta"'
@@ -347,15 +345,11 @@ class Hub:
 
     async def run(self) -> None:
         """Beat for ever; owned by the instance's task group."""
-        waiting: list[str] = []
         while True:
-            batches = max(1, math.ceil(len(self._topics) / PULSE_BATCH))
-            await asyncio.sleep(PULSE_S / batches * (0.75 + self._clock.random() / 2))
-            waiting = waiting or list(self._topics)
-            batch = waiting[-PULSE_BATCH:]  # who came last is next
-            del waiting[-PULSE_BATCH:]
-            if batch:
-                await self._beat(batch)
+            await asyncio.sleep(PULSE_S * (0.75 + self._clock.random() / 2))
+            names = list(self._topics)
+            for start in range(0, len(names), PULSE_BATCH):
+                await self._beat(names[start : start + PULSE_BATCH])
 
     async def _beat(self, names: Sequence[str]) -> None:
         topics = [self._topics.get(name) for name in names]

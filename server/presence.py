@@ -10,7 +10,6 @@ An absence is committed only if the interview was not seen since it was found mi
 """
 
 import asyncio
-import itertools
 from typing import Protocol
 
 import structlog
@@ -22,10 +21,6 @@ from storage.errors import ErasedError, MissingError, StorageError
 from storage.live import PARTITIONS, Attendant, LiveStore, State, partition_of
 
 PULSE_S = 4.0
-"""So often each socket is told."""
-PARTS = 16
-"""So many parts of the partitions have their turn within a pulse. All at once, 5,000 interviews
-take Redis 40 ms and an instance a dozen, in which no word goes out."""
 LAPSE_S = 15.0
 """An interview is missed when it was not told for so long: some pulses may fail."""
 LIMIT = 32
@@ -53,66 +48,59 @@ class Presence:
         self._sessions = sessions
         self._clock = clock
         self._grace_ms = grace_ms
-        self._sockets: list[dict[str, set[Attending]]] = [{} for _ in range(PARTS)]
-        self._left: list[dict[str, float]] = [{} for _ in range(PARTS)]
-        self._todo: list[dict[str, int | None]] = [{} for _ in range(PARTS)]
-        self._asked_before = [0.0] * PARTS
+        self._sockets: dict[str, set[Attending]] = {}
+        self._left: dict[str, float] = {}
         self._watching_since: float | None = None
+        self._asked_before = 0.0
+        self._todo: dict[str, int | None] = {}
         self._found = asyncio.Event()
 
     def enter(self, interview_id: str, socket: Attending) -> None:
         """Somebody came who can answer."""
-        self._sockets[_part(interview_id)].setdefault(interview_id, set()).add(socket)
+        self._sockets.setdefault(interview_id, set()).add(socket)
 
     def leave(self, interview_id: str, socket: Attending) -> None:
         """They left, or were lost: what counts is when they were heard last."""
-        part = _part(interview_id)
-        here, left = self._sockets[part], self._left[part]
-        sockets = here.get(interview_id, set())
+        sockets = self._sockets.get(interview_id, set())
         if socket in sockets:
             sockets.remove(socket)
-            left[interview_id] = max(socket.heard, left.get(interview_id, 0.0))
+            self._left[interview_id] = max(socket.heard, self._left.get(interview_id, 0.0))
             if not sockets:
-                del here[interview_id]
+                del self._sockets[interview_id]
 
     async def run(self) -> None:
         """Tell and learn for ever; owned by the instance's task group."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._work())
-            due = self._clock.monotonic()
-            for part in itertools.cycle(range(PARTS)):
-                due += PULSE_S / PARTS * (0.75 + self._clock.random() / 2)
-                await asyncio.sleep(due - self._clock.monotonic())
-                due = max(due, self._clock.monotonic() - PULSE_S)  # after a pause not all at once
-                await self._beat(part)
+            while True:
+                await asyncio.sleep(PULSE_S * (0.75 + self._clock.random() / 2))
+                await self._beat()
 
-    async def _beat(self, part: int) -> None:
-        """Tell once who of a part is here. What comes back is worked through beside the pulse."""
-        left, self._left[part] = self._left[part], {}
+    async def _beat(self) -> None:
+        """Tell once who is here. What comes back is worked through beside the pulse."""
+        left, self._left = self._left, {}
         asked_at = self._clock.monotonic()
-        attendants = self._attendants(part, left)
         try:
-            told = await self._store.attend(attendants, int(LAPSE_S * 1000), LIMIT)
+            told = await self._store.attend(self._attendants(left), int(LAPSE_S * 1000), LIMIT)
         except StorageError as error:
             if self._watching_since is not None:
                 _log.warning("presence not told", error=type(error).__name__)
             self._watching_since = None
-            self._left[part] = left | self._left[part]
+            self._left = left | self._left
             return
         lapsed = {name: seen for each in told for name, seen in each.lapsed}
         away = dict.fromkeys(name for each in told for name in each.away)
-        self._todo[part] = {**(lapsed if self._trusts(part, asked_at) else {}), **away}
-        if self._todo[part]:
+        self._todo = {**(lapsed if self._trusts(asked_at) else {}), **away}
+        if self._todo:
             self._found.set()
 
     async def _work(self) -> None:
         while True:
             await self._found.wait()
             self._found.clear()
-            for part in range(PARTS):
-                todo, self._todo[part] = self._todo[part], {}
-                for interview_id, seen in todo.items():
-                    await self._act(interview_id, seen)
+            todo = self._todo
+            for interview_id, seen in todo.items():
+                await self._act(interview_id, seen)
 
     async def _act(self, interview_id: str, seen: int | None) -> None:
         try:
@@ -121,8 +109,7 @@ class Presence:
             else:
                 await self._miss(interview_id, seen)
         except (MissingError, ErasedError):
-            left = self._left[_part(interview_id)]
-            left.setdefault(interview_id, self._clock.monotonic())  # it is forgotten then
+            self._left.setdefault(interview_id, self._clock.monotonic())  # it is forgotten then
         except StorageError as error:  # the next pulse finds it again
             _log.warning("presence not noted", interview=interview_id, error=type(error).__name__)
 
@@ -134,32 +121,28 @@ class Presence:
         left = Left(since=since, grace_ms=self._grace_ms, at=now)
         await self._sessions.apply(interview_id, left, seen=seen, state=found)
 
-    def _attendants(self, part: int, left: dict[str, float]) -> dict[int, list[Attendant]]:
-        now, here = self._clock.monotonic(), self._sockets[part]
-        told: dict[int, list[Attendant]] = {n: [] for n in range(part, PARTITIONS, PARTS)}
+    def _attendants(self, left: dict[str, float]) -> dict[int, list[Attendant]]:
+        now = self._clock.monotonic()
+        told: dict[int, list[Attendant]] = {number: [] for number in range(PARTITIONS)}
 
         def tell(interview_id: str, heard: float, *, present: bool) -> None:
             age_ms = max(0, int((now - heard) * 1000))
             told[partition_of(interview_id)].append(Attendant(interview_id, present, age_ms))
 
-        for interview_id, sockets in here.items():
+        for interview_id, sockets in self._sockets.items():
             heard = max([socket.heard for socket in sockets])
             tell(interview_id, max(heard, left.get(interview_id, 0.0)), present=True)
-        for interview_id in left.keys() - here.keys():
+        for interview_id in left.keys() - self._sockets.keys():
             tell(interview_id, left[interview_id], present=False)
         return told
 
-    def _trusts(self, part: int, asked_at: float) -> bool:
+    def _trusts(self, asked_at: float) -> bool:
         """Whether silence means absence: not while Redis was away, or this process, a moment ago.
 
         Then nobody could tell who is there, and all would seem to be missing.
         """
         now = self._clock.monotonic()
-        if self._watching_since is None or now - self._asked_before[part] > LAPSE_S:
+        if self._watching_since is None or now - self._asked_before > LAPSE_S:
             self._watching_since = now
-        self._asked_before[part] = asked_at
+        self._asked_before = asked_at
         return now - self._watching_since >= LAPSE_S
-
-
-def _part(interview_id: str) -> int:
-    return partition_of(interview_id) % PARTS
