@@ -67,7 +67,7 @@ def _left(done: set[int]) -> list[int]:
         with _PAGEMAP.open("rb") as entries:
             return [page for page in pages(maps) if page not in done and dense(entries, page)]
     except OSError:
-        return []  # another system than Linux
+        return []  # another system than Linux, or one that does not show it
 
 
 async def _gather(page: int) -> int:

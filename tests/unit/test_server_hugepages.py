@@ -153,10 +153,6 @@ def _huge_kb(page: int) -> int:
     return 0
 
 
-def _real() -> list[int]:
-    return list(hugepages.pages(Path("/proc/self/maps").read_text()))
-
-
 def test_what_is_hardly_used_is_not_gathered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     with mmap.mmap(-1, 4 * hugepages.SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as held:
@@ -175,7 +171,7 @@ def test_what_is_hardly_used_is_not_gathered(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_pages_of_the_real_heap_become_huge_or_are_refused_for_a_reason() -> None:
     held = [bytearray(4096) for _ in range(4096)]
-    some = _real()
+    some = list(hugepages.pages(Path("/proc/self/maps").read_text()))
     assert some, "16 MB more are in use"
     errors = {page: hugepages._collapse(page) for page in some}  # pyright: ignore[reportPrivateUsage]
     for page in (page for page, error in errors.items() if not error):
