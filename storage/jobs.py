@@ -5,7 +5,7 @@ worker that dies leaves its jobs to the others; one that meets an outage puts th
 job that kills every worker that takes it, or that nobody can do, goes to the dead letters.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 
 from msgspec import Struct
@@ -60,6 +60,10 @@ class Jobs(Protocol):
 
     async def enqueue(self, name: str, payload: bytes, priority: Priority = "normal") -> bool:
         """Queue a job; False where one of that name is queued or worked at already."""
+        ...
+
+    async def enqueue_all(self, payloads: Mapping[str, bytes], priority: Priority) -> int:
+        """Queue jobs by their names, in one round trip; return how many were not there already."""
         ...
 
     async def take(self, consumer: str, count: int, idle_ms: int) -> list[Job]:

@@ -7,6 +7,7 @@ made good by the workers, who look for interviews that ended without a report.
 """
 
 import asyncio
+from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
@@ -76,18 +77,18 @@ class OrderBook:
         """See `Orders.consider`."""
         practice = session.plan.mode == "practice"
         done = 0 if self._defers and not practice else session.question
-        for number in range(1, done + 1):
-            name = f"core-{number}"
-            if session.done_with(number) and name not in session.rated and not session.over:
-                await self._place(
-                    Rate(session.interview_id, name), "high" if practice else "normal"
-                )
-        if session.over and session.report is None:
-            await self._place(Write(session.interview_id), "high" if practice else "normal")
+        orders: list[Order] = []
+        if not session.over:
+            names = (f"core-{number}" for number in range(1, done + 1) if session.done_with(number))
+            unrated = [name for name in names if name not in session.rated]
+            orders = [Rate(session.interview_id, name) for name in unrated]
+        elif session.report is None:
+            orders = [Write(session.interview_id)]
+        await self._place(orders, "high" if practice else "normal")
 
     async def write(self, interview_id: str, *, again: bool = False) -> bool:
         """Order a report out of turn; False where one is being written already."""
-        return await self._place(Write(interview_id, again), "low")
+        return await self._place([Write(interview_id, again)], "low")
 
     async def put_back(self, interview_id: str) -> PutBack | None:
         """Return until when the report's order is put back, and why; None where it is not."""
@@ -95,17 +96,21 @@ class OrderBook:
 
     async def resume(self, interview_id: str) -> bool:
         """Order the report again that waited for a batch; False where it is ordered already."""
-        return await self._place(Write(interview_id), "normal")
+        return await self._place([Write(interview_id)], "normal")
 
     async def word(self, interview_id: str) -> bool:
         """Order wordings; False where they are being made already."""
-        return await self._place(Word(interview_id), "normal")
+        return await self._place([Word(interview_id)], "normal")
 
-    async def _place(self, order: Order, priority: Priority) -> bool:
-        placed = await self._jobs.enqueue(_name(order), msgspec.json.encode(order), priority)
+    async def _place(self, orders: Sequence[Order], priority: Priority) -> bool:
+        """Place those that are not placed yet, and tell whether there were any."""
+        if not orders:
+            return False
+        payloads = {_name(order): msgspec.json.encode(order) for order in orders}
+        placed = await self._jobs.enqueue_all(payloads, priority)
         if placed:
             self.placed.set()
-        return placed
+        return placed > 0
 
 
 def _name(order: Order) -> str:

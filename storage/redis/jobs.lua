@@ -49,14 +49,17 @@ local function bury(keys, name, job, code, most)
     job.priority)
 end
 
--- ARGV name, payload, priority  ->  1 | 0
+-- ARGV priority, (name, payload)..  ->  how many were not known already
 local function job_enqueue(keys, argv)
-  if redis.call('HEXISTS', keys[KNOWN], argv[1]) == 1 then
-    return 0
+  local placed = 0
+  for i = 2, #argv, 2 do
+    if redis.call('HEXISTS', keys[KNOWN], argv[i]) == 0 then
+      put(keys, argv[i],
+        {payload = argv[i + 1], priority = tonumber(argv[1]), tries = 0, taken = 0, at = now_ms()})
+      placed = placed + 1
+    end
   end
-  put(keys, argv[1],
-    {payload = argv[2], priority = tonumber(argv[3]), tries = 0, taken = 0, at = now_ms()})
-  return 1
+  return placed
 end
 
 local function due_again(keys)

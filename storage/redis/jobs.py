@@ -1,6 +1,6 @@
 """`storage.jobs.Jobs` over Redis Streams and Functions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -32,8 +32,13 @@ class RedisJobs:
 
     async def enqueue(self, name: str, payload: bytes, priority: Priority = "normal") -> bool:
         """See `Jobs.enqueue`."""
+        return await self.enqueue_all({name: payload}, priority) == 1
+
+    async def enqueue_all(self, payloads: Mapping[str, bytes], priority: Priority) -> int:
+        """See `Jobs.enqueue_all`."""
         number = PRIORITIES.index(priority) + 1
-        return bool(await self._call("job_enqueue", name, payload, number))
+        named = (argument for job in payloads.items() for argument in job)
+        return int(await self._call("job_enqueue", number, *named))
 
     async def take(self, consumer: str, count: int, idle_ms: int) -> list[Job]:
         """See `Jobs.take`."""

@@ -47,6 +47,17 @@ async def test_a_name_is_queued_once_until_its_job_has_ended(real: RedisBackend)
     assert await jobs.enqueue("one", b"{}")
 
 
+async def test_many_are_queued_at_once_and_those_that_are_there_stay_as_they_are(
+    real: RedisBackend,
+) -> None:
+    jobs = _queue(real)
+    assert await jobs.enqueue("b", b"1", "low")
+    assert await jobs.enqueue_all({"a": b"2", "b": b"3", "c": b"4"}, "high") == 2
+    assert await jobs.enqueue_all({"a": b"5", "b": b"6"}, "high") == 0
+    taken = [(job.name, job.payload) for job in await jobs.take("w", 10, 60_000)]
+    assert taken == [("a", b"2"), ("c", b"4"), ("b", b"1")]
+
+
 async def test_what_is_urgent_goes_first(real: RedisBackend) -> None:
     jobs = _queue(real)
     await jobs.enqueue("c", b"{}", "low")
