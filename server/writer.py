@@ -96,20 +96,19 @@ class Writer:
                 group.create_task(self._work())
 
     async def drain(self, partition: int) -> int:
-        """Write everything the partition's outbox has to give; return how many entries that were.
+        """Write what the partition's outbox has to give now; return how many entries that were.
 
         Raises:
             BackendDownError, OutOfMemoryError: what is left is kept in hand, for the next drain.
         """
         written = 0
         while True:
-            entries = self._kept.pop(partition, None)
-            if entries is None:
-                entries = await self._store.take(partition, self._consumer, BATCH, IDLE_MS)
-            if not entries:
-                return written
+            kept = self._kept.pop(partition, None)
+            entries = kept or await self._store.take(partition, self._consumer, BATCH, IDLE_MS)
             await self._write(partition, entries)
             written += len(entries)
+            if kept is None and len(entries) < BATCH:
+                return written  # of what came meanwhile there was a notice, or the sweep finds it
 
     async def _work(self) -> None:
         failures = 0
