@@ -24,6 +24,7 @@ from loadtest.load.keys import Keys
 from loadtest.load.person import Person
 from loadtest.load.rest import Rest
 from loadtest.load.scenario import Scenario
+from loadtest.yielding import give_way
 
 LAG_S = 0.05
 CALM_S = 2.0
@@ -150,6 +151,7 @@ class Generator:
 def main() -> None:
     """Do the job on standard input."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it ends it
+    give_way()
     job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
