@@ -25,7 +25,7 @@ class Services:
     @property
     def redis_url(self) -> str:
         """What `REDIS_URL` is to be."""
-        return self.valkey.url
+        return self.valkey.local_url
 
     @property
     def database_url(self) -> str:

@@ -189,10 +189,30 @@ async def test_the_postgres_is_what_the_migrations_count_on(database_url: str) -
     assert _execute(database_url, "SELECT upper('ä')") == [("Ä",)]
 
 
+async def test_a_socket_file_stands_in_for_the_port_where_there_can_be_one(tmp_path: Path) -> None:
+    server = RedisServer(tmp_path / "valkey with a space")
+    await server.start()
+    assert server.local_url.startswith("unix://")
+    _set(server.local_url, "key", "kept")
+    assert _get(server.url, "key") == b"kept"
+    assert server.data.joinpath("valkey.sock").stat().st_mode & 0o077 == 0
+    await server.kill()
+    await server.start()  # the file of the one that was killed is in no one's way
+    assert _get(server.local_url, "key") == b"kept"
+    await server.stop()
+
+    deep = RedisServer(tmp_path.joinpath(*["a long name of a directory"] * 4))
+    await deep.start()
+    assert deep.local_url == deep.url
+    _set(deep.local_url, "key", "kept")
+    await deep.stop()
+
+
 async def test_no_password_no_entry(services: Services) -> None:
-    bare = services.redis_url.replace(services.redis_url.split("@")[0][len("redis://") :], ":no")
-    with pytest.raises(AuthenticationError):
-        _get(bare, "key")
+    for url in (services.valkey.url, services.redis_url):
+        scheme, _, rest = url.partition("://")
+        with pytest.raises(AuthenticationError):
+            _get(f"{scheme}://:no@{rest.partition('@')[2]}", "key")
     user, _, rest = services.database_url.partition("@")
     with pytest.raises(psycopg.OperationalError, match="password"):
         _execute(f"{user.rpartition(':')[0]}:no@{rest}", "SELECT 1")
