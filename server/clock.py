@@ -57,3 +57,14 @@ async def backoff(clock: Clock, attempt: int, *, base_s: float = 0.05, cap_s: fl
     Source: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
     """
     await asyncio.sleep(clock.random() * min(cap_s, base_s * 2 ** min(attempt, 16)))
+
+
+async def due_part(clock: Clock, began: float, part: int, *, parts: int, over_s: float) -> int:
+    """Wait until ``part`` (0, 1, 2 …) of a work is due that is spread over ``over_s`` seconds.
+
+    Return the number of the first part that is not due yet: all those before it are to be done now,
+    in one go where the work is late.
+    """
+    await asyncio.sleep(max(0.0, began + over_s * part / parts - clock.monotonic()))
+    late = 1 + int((clock.monotonic() - began) / over_s * parts)
+    return min(parts, max(part + 1, late))

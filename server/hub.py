@@ -7,6 +7,7 @@ makes good for lost notifications.
 """
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -18,14 +19,16 @@ import structlog
 from protocol.codec import Encoding, event_frame
 from protocol.events import PartialHeard
 from protocol.ids import ORIGIN, EventId, trusted_event_id
-from server.clock import Clock
+from server.clock import Clock, due_part
 from server.partials import Newest
 from storage.errors import StorageError
 from storage.live import Entry, LiveStore, Notifier, Pulse
 
 RING = 256
 PULSE_S = 5.0
-PULSE_BATCH = 256
+SPREAD_S = 1.0
+PULSE_BATCH = 64
+"""A pulse goes out in batches of so many, over so long; those that are late go together."""
 TICK_S = 2.0
 
 _DELTA = b'{"type":"turn.delta"'
@@ -346,10 +349,16 @@ class Hub:
     async def run(self) -> None:
         """Beat for ever; owned by the instance's task group."""
         while True:
-            await asyncio.sleep(PULSE_S * (0.75 + self._clock.random() / 2))
-            names = list(self._topics)
-            for start in range(0, len(names), PULSE_BATCH):
-                await self._beat(names[start : start + PULSE_BATCH])
+            await asyncio.sleep(PULSE_S * (0.75 + self._clock.random() / 2) - SPREAD_S)
+            await self._beat_all()
+
+    async def _beat_all(self) -> None:
+        names, began, done = list(self._topics), self._clock.monotonic(), 0
+        batches = math.ceil(len(names) / PULSE_BATCH)
+        while done < batches:
+            due = await due_part(self._clock, began, done, parts=batches, over_s=SPREAD_S)
+            await self._beat(names[done * PULSE_BATCH : due * PULSE_BATCH])
+            done = due
 
     async def _beat(self, names: Sequence[str]) -> None:
         topics = [self._topics.get(name) for name in names]

@@ -1,6 +1,7 @@
 """What wakes a socket, and what a socket that was woken reads from where."""
 
-from typing import Any
+import asyncio
+from typing import Any, cast
 
 import pytest
 
@@ -9,8 +10,10 @@ from protocol.events import InterviewPaused, PartialHeard, TurnDelta
 from protocol.ids import ORIGIN, EventId
 from server.clock import SystemClock
 from server.cursor import Cursor, ResynchroniseError
-from server.hub import RING, Hub, Topic
+from server.hub import PULSE_BATCH, PULSE_S, RING, SPREAD_S, Hub, Topic
 from storage.live import Entry, Pulse
+from tests.support.clocks import LoopClock
+from tests.support.virtual_time import run_virtual
 
 pytestmark = pytest.mark.anyio
 
@@ -292,3 +295,34 @@ async def test_of_a_long_log_the_newest_entries_are_held(at_once: int) -> None:
     assert it.topic.after(it.log[base - 1].id) == it.log[base:]
     assert it.topic.after(it.log[base].id) == it.log[base + 1 :]
     assert it.topic.after(it.log[base - 2].id) is None
+
+
+@pytest.mark.parametrize(("latency_s", "calls"), [(0.0, 5), (0.3, 4), (5.0, 2)])
+def test_a_pulse_asks_for_all_topics_batch_after_batch_and_for_what_is_late_at_once(
+    latency_s: float, calls: int
+) -> None:
+    names = [f"i{number}" for number in range(4 * PULSE_BATCH + 1)]
+    asked: list[tuple[float, list[str]]] = []
+
+    class Store(FakeStore):
+        async def pulse(self, some: list[str], known: list[Pulse | None]) -> list[None]:
+            assert len(known) == len(some)
+            asked.append((asyncio.get_running_loop().time(), some))
+            await asyncio.sleep(latency_s)
+            return [None] * len(some)
+
+    async def main() -> None:
+        hub = Hub(cast("Any", Store([])), FakeNotifier(), LoopClock())
+        watchers = [FakeWatcher() for _ in names]
+        for name, watcher in zip(names, watchers, strict=True):
+            await hub.enter(name, watcher)
+        task = asyncio.create_task(hub.run())
+        await asyncio.sleep(1.25 * PULSE_S + 2 * latency_s)
+        task.cancel()
+        pulse = asked[:calls]
+        assert [name for _, some in pulse for name in some] == names
+        assert len(pulse[0][1]) == PULSE_BATCH
+        assert pulse[-1][0] - pulse[0][0] <= SPREAD_S + latency_s
+        assert all(("lost",) in watcher.calls for watcher in watchers)
+
+    run_virtual(main())

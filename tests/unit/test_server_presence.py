@@ -1,9 +1,10 @@
 """Presence over the twin, in virtual time: who is missed, who is not, and who comes back."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
+import pytest
 from msgspec.structs import replace
 
 from protocol import commands as c
@@ -12,10 +13,11 @@ from protocol.machine import Finished, Received, transition
 from protocol.session import Session
 from server.expiry import EVERY_S, Expiry
 from server.hub import Hub
-from server.presence import LAPSE_S, PULSE_S, Presence
+from server.presence import LAPSE_S, PARTS, PULSE_S, SPREAD_S, Presence
 from server.sessions import Sessions
 from server.sweeper import Sweeper
-from storage.live import Restore, State
+from storage.errors import BackendDownError
+from storage.live import PARTITIONS, Attendance, Attendant, Restore, State
 from storage.twin import Twin, TwinNotifier, TwinServer
 from tests.support.clocks import LoopClock
 from tests.support.interviews import session
@@ -53,17 +55,37 @@ class Archive:
         return ("unknown", *self.restores)[:limit]
 
 
+class Slow(Twin):
+    """Takes its time over each call of `attend`, and may fail then."""
+
+    def __init__(self, server: TwinServer, latency_s: float) -> None:
+        super().__init__(server)
+        self.fails = False
+        self.asked: list[tuple[float, list[int]]] = []
+        self._latency_s = latency_s
+
+    async def attend(
+        self, attendants: Mapping[int, Sequence[Attendant]], lapse_ms: int, limit: int
+    ) -> list[Attendance]:
+        self.asked.append((asyncio.get_running_loop().time(), list(attendants)))
+        await asyncio.sleep(self._latency_s)
+        if self.fails:
+            raise BackendDownError
+        return await super().attend(attendants, lapse_ms, limit)
+
+
 class Scene:
     """One Redis and two instances, each with its own client."""
 
-    def __init__(self) -> None:
+    def __init__(self, latency_s: float = 0.0) -> None:
         self.clock = LoopClock()
         self.server = TwinServer(self.clock.now)
         self.archive = Archive()
         self.sessions = [self._sessions(), self._sessions()]
+        self.stores = [Slow(self.server, latency_s) for _ in self.sessions]
         self.instances = [
-            Presence(Twin(self.server), each, self.clock, grace_ms=GRACE_MS)
-            for each in self.sessions
+            Presence(store, each, self.clock, grace_ms=GRACE_MS)
+            for store, each in zip(self.stores, self.sessions, strict=True)
         ]
         self.running: list[asyncio.Task[None]] = []
 
@@ -142,7 +164,7 @@ def test_who_leaves_is_missed_since_they_were_heard_and_comes_back_elsewhere() -
         await asyncio.sleep(2 * PULSE_S)
         back = await scene.found(name)
         assert (back.status, back.absences) == ("live", 1)
-        assert back.elapsed(scene.clock.now()) < away.elapsed_ms + 2_000 * PULSE_S
+        assert back.elapsed(scene.clock.now()) <= away.elapsed_ms + 2_000 * PULSE_S
         await asyncio.sleep(LAPSES)
         assert (await scene.found(name)).status == "live"
 
@@ -197,6 +219,49 @@ def test_an_outage_makes_nobody_absent() -> None:
             await asyncio.sleep(0.2)
             assert (await scene.found(here)).absences == 0
         assert (await scene.found(gone)).status == "disconnected"
+
+    scene.play(story)
+
+
+@pytest.mark.parametrize(("latency_s", "calls"), [(0.0, PARTS), (0.5, 3), (3.0, 2)])
+def test_a_pulse_is_told_in_parts_and_those_that_are_late_together(
+    latency_s: float, calls: int
+) -> None:
+    scene = Scene(latency_s)
+
+    async def story() -> None:
+        await asyncio.sleep(30)
+        asked = scene.stores[0].asked
+        assert asked[0][1] == list(range(PARTITIONS // PARTS))
+        for at in range(0, len(asked) - calls, calls):
+            pulse, following = asked[at : at + calls], asked[at + calls][0]
+            assert [number for _, part in pulse for number in part] == list(range(PARTITIONS))
+            assert pulse[-1][0] - pulse[0][0] <= SPREAD_S + latency_s
+            assert following - pulse[0][0] <= 1.25 * PULSE_S + 2 * latency_s
+
+    scene.play(story)
+
+
+def test_a_slow_redis_and_a_pulse_now_and_then_that_fails_make_nobody_absent() -> None:
+    scene = Scene(latency_s=0.5)
+
+    async def story() -> None:
+        name = await scene.interview()
+        socket = Socket(scene.clock)
+        scene.instances[0].enter(name, socket)
+        store = scene.stores[0]
+        for _ in range(60):
+            await asyncio.sleep(15)
+            failed = len(store.asked)
+            store.fails = True
+            while len(store.asked) == failed:  # noqa: ASYNC110  # until it has met one call
+                await asyncio.sleep(0.1)
+            await asyncio.sleep(0.5)
+            store.fails = False
+            assert (await scene.found(name)).absences == 0
+        scene.instances[0].leave(name, socket)
+        await asyncio.sleep(LAPSES + 3 * PULSE_S)
+        assert (await scene.found(name)).absences == 1
 
     scene.play(story)
 
