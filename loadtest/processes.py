@@ -113,14 +113,16 @@ class Served:
 
 
 @contextlib.asynccontextmanager
-async def services(directory: Path) -> AsyncGenerator[dict[str, str]]:
+async def services(directory: Path, *options: str) -> AsyncGenerator[dict[str, str]]:
     """Run the embedded servers; gives ``REDIS_URL`` and ``DATABASE_URL``, migrated.
+
+    ``options`` are those of `viva services`.
 
     Raises:
         ProcessError: they do not start.
     """
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "server", "services", "--data-dir", str(directory)),
+        *(sys.executable, "-m", "server", "services", "--data-dir", str(directory), *options),
         env=environment({}),
         stdout=asyncio.subprocess.PIPE,
     )

@@ -11,7 +11,7 @@ import re
 from collections import Counter, deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from loadtest.resp import Splitter, arguments, is_push
 
@@ -61,6 +61,7 @@ class RedisProxy:
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
+        self._upstream = (parts.hostname or "127.0.0.1", parts.port or 6379)
         self._parts = parts
         self.port = 0
         self.calls: Counter[str] = Counter()
@@ -77,8 +78,7 @@ class RedisProxy:
     def url(self) -> str:
         """The address that an instance is given instead of Redis's own."""
         user = f"{self._parts.netloc.rpartition('@')[0]}@" if "@" in self._parts.netloc else ""
-        here = self._parts._replace(netloc=f"{user}127.0.0.1:{self.port}")
-        return (here._replace(scheme="redis", path="") if self._by_file else here).geturl()
+        return self._parts._replace(netloc=f"{user}127.0.0.1:{self.port}").geturl()
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncGenerator["RedisProxy"]:
@@ -130,7 +130,7 @@ class RedisProxy:
         self._writers.add(writer)
         try:
             await self._passing.wait()
-            to_redis = await self._connect()
+            to_redis = await asyncio.open_connection(*self._upstream)
             self._writers.add(to_redis[1])
             try:
                 await _Connection(self, reader, writer, *to_redis).run()
@@ -142,17 +142,6 @@ class RedisProxy:
         finally:
             self._writers.discard(writer)
             writer.transport.abort()
-
-    @property
-    def _by_file(self) -> bool:
-        return self._parts.scheme == "unix"
-
-    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        if self._by_file:
-            return await asyncio.open_unix_connection(unquote(self._parts.path))
-        return await asyncio.open_connection(
-            self._parts.hostname or "127.0.0.1", self._parts.port or 6379
-        )
 
     def match(self, name: str, values: Arguments) -> Rule | None:
         """Count a call; return the rule whose turn it is."""

@@ -1,15 +1,16 @@
-"""How what makes load behaves beside what it measures, where both are on one machine."""
+"""How the clients of a load behave beside what they measure, where both are on one machine."""
 
 import contextlib
 import os
 
 
 def give_way() -> None:
-    """Let no wake-up of this process interrupt another one; it runs when the scheduler comes to it.
+    """Let no wake-up of this process interrupt another; to be called before it has threads.
 
     A client is woken by each word that a server sends. On a machine of its own that costs the
     server nothing. Here it would be stopped in the middle of its writes, some hundred times a
-    second. What a client thereby reads late counts as the server's delay.
+    second. What a client thereby reads late counts as the server's delay. The model's side must
+    not give way: a token that it sends late for want of CPU is late in no figure.
 
     Source: sched(7), "SCHED_BATCH: Scheduling batch processes".
     """

@@ -116,6 +116,16 @@ def _data_dir(sub: argparse.ArgumentParser) -> None:
     )
 
 
+def _services(sub: argparse.ArgumentParser) -> None:
+    _data_dir(sub)
+    sub.add_argument(
+        "--socket",
+        action="store_true",
+        help="tell Valkey's address by its socket file: for instances on this machine it is the"
+        " cheaper one, and tools may not know it",
+    )
+
+
 def _up(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--port", type=_port, default=8000, help="of the page and the API (default: %(default)s)"
@@ -315,7 +325,7 @@ COMMANDS = (
     Command("up", "start embedded servers, migrate, and serve the page on this machine", _up),
     Command("serve", "run one instance on the Redis and Postgres of the environment", _serve),
     Command("worker", "make ratings and reports, and nothing else, in this process", _worker),
-    Command("services", "run only the embedded Valkey and PostgreSQL", _data_dir),
+    Command("services", "run only the embedded Valkey and PostgreSQL", _services),
     Command("migrate", "bring the schema of DATABASE_URL up to date", _nothing),
     Command("token", "print a JWT signed with VIVA_JWT_SECRET", _token),
     Command("bank", "check a question bank and show how its questions are spread", _bank),

@@ -181,7 +181,7 @@ def _secret(text: str) -> str:
     return text
 
 
-_REDIS = Reader("`redis://` `rediss://` `redis+sentinel://`", _redis)
+_REDIS = Reader("`redis://` `rediss://` `redis+sentinel://` `unix://`", _redis)
 _POSTGRES = Reader("`postgresql://`", _postgres)
 _SECRET = Reader(f"{SECRET_BYTES} bytes or more", _secret)
 

@@ -58,12 +58,8 @@ class DeadJob(Struct, frozen=True, kw_only=True):
 class Jobs(Protocol):
     """The queue. Every method may raise `BackendDownError` and may then be called again."""
 
-    async def enqueue(self, name: str, payload: bytes, priority: Priority = "normal") -> bool:
-        """Queue a job; False where one of that name is queued or worked at already."""
-        ...
-
-    async def enqueue_all(self, payloads: Mapping[str, bytes], priority: Priority) -> int:
-        """Queue jobs by their names, in one round trip; return how many were not there already."""
+    async def enqueue(self, payloads: Mapping[str, bytes], priority: Priority = "normal") -> int:
+        """Queue jobs, by their names; return how many were neither queued nor worked at already."""
         ...
 
     async def take(self, consumer: str, count: int, idle_ms: int) -> list[Job]:

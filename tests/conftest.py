@@ -46,8 +46,8 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Generator[Services]:
 @pytest.fixture
 def redis_url(services: Services) -> str:
     """The session's Valkey, emptied of keys and functions."""
-    flush_redis(services.valkey.url)
-    return services.valkey.url
+    flush_redis(services.redis_url)
+    return services.redis_url
 
 
 @pytest.fixture

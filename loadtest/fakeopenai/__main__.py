@@ -9,7 +9,6 @@ import sys
 import uvloop
 
 from loadtest.fakeopenai import FakeOpenAI, Options
-from loadtest.yielding import give_way
 
 
 def main() -> None:
@@ -31,7 +30,6 @@ def main() -> None:
         first_token_s=args.first_token_s,
         script=args.script,
     )
-    give_way()
     with contextlib.suppress(KeyboardInterrupt):
         uvloop.run(_serve(options, args.port))
 

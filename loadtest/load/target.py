@@ -60,7 +60,7 @@ async def started(scenario: Scenario, directory: Path) -> AsyncGenerator[Target]
         ProcessError: one of them does not start.
     """
     async with contextlib.AsyncExitStack() as stack:
-        urls = await stack.enter_async_context(services(directory / "services"))
+        urls = await stack.enter_async_context(services(directory / "services", "--socket"))
         settings = {**urls, **_UNLIMITED}
         url, pids = "", dict[str, int]()
         if scenario.provider.source == "fake":

@@ -107,7 +107,7 @@ class OrderBook:
         if not orders:
             return False
         payloads = {_name(order): msgspec.json.encode(order) for order in orders}
-        placed = await self._jobs.enqueue_all(payloads, priority)
+        placed = await self._jobs.enqueue(payloads, priority)
         if placed:
             self.placed.set()
         return placed > 0

@@ -25,7 +25,7 @@ async def _serve(args: argparse.Namespace) -> int:
     stop = _on_signals()
     try:
         async with embedded(args.data_dir, progress=_say) as services:
-            _announce(services)
+            _announce(services, services.socket_url if args.socket else services.redis_url)
             raise EmbeddedError(await services.failed())
     except asyncio.CancelledError:
         if not stop.is_set():
@@ -47,12 +47,10 @@ def _on_signals() -> asyncio.Event:
     return stop
 
 
-def _announce(services: Services) -> None:
+def _announce(services: Services, redis_url: str) -> None:
     # Whoever read the addresses may have closed the pipe since; the servers go on.
     with contextlib.suppress(BrokenPipeError):
-        sys.stdout.write(
-            f"REDIS_URL={services.redis_url}\nDATABASE_URL={services.database_url}\nready\n"
-        )
+        sys.stdout.write(f"REDIS_URL={redis_url}\nDATABASE_URL={services.database_url}\nready\n")
         sys.stdout.flush()
 
 

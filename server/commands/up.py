@@ -104,7 +104,7 @@ def _environment(services: Services, secret: str, ports: list[int]) -> dict[str,
     deployment would have lists and transcripts read from a stranger's database.
     """
     return {
-        "REDIS_URL": services.redis_url,
+        "REDIS_URL": services.socket_url,
         "CACHE_URL": "",
         "DATABASE_URL": services.database_url,
         "DATABASE_REPLICA_URL": "",

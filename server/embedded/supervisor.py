@@ -24,8 +24,13 @@ class Services:
 
     @property
     def redis_url(self) -> str:
-        """What `REDIS_URL` is to be."""
-        return self.valkey.local_url
+        """What `REDIS_URL` is to be, for whoever is on this machine."""
+        return self.valkey.url
+
+    @property
+    def socket_url(self) -> str:
+        """The same by Valkey's socket file, where it has one: what instances started here get."""
+        return self.valkey.socket_url
 
     @property
     def database_url(self) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import importlib.util
 import os
 import platform
@@ -73,7 +74,6 @@ class RedisServer(Server):
         self._password = password
         self._durable = durable
         self._settings = dict(settings or {})
-        self._socket: Path | None = None
 
     @property
     def data(self) -> Path:
@@ -86,14 +86,21 @@ class RedisServer(Server):
         return f"redis://{self._credential}{LOOPBACK}:{self.port}/0"
 
     @property
-    def local_url(self) -> str:
-        """The same by its socket file, for processes of this user; `url` where there can be none.
+    def socket_url(self) -> str:
+        """The address by its socket file, for processes of this user; `url` where there is none.
 
         It takes an instance a twelfth less CPU at the peak than the way through TCP.
         """
+        url = self.url  # raises where it was never started
         if self._socket is None:
-            return self.url
+            return url
         return f"unix://{self._credential}{quote(str(self._socket))}?db=0"
+
+    @functools.cached_property
+    def _socket(self) -> Path | None:
+        """Decided once, at the first start: instances hold the address."""
+        path = self.directory / SOCKET
+        return path if _holds_sockets(path) else None
 
     @property
     def _credential(self) -> str:
@@ -126,8 +133,6 @@ class RedisServer(Server):
         )
 
     def _write_configuration(self, port: int) -> None:
-        path = self.directory.absolute() / SOCKET
-        self._socket = path if _can_listen(path) else None
         settings = {
             "bind": LOOPBACK,
             "port": str(port),
@@ -209,13 +214,16 @@ class RedisServer(Server):
             return log.read().decode(errors="replace")
 
 
-def _can_listen(path: Path) -> bool:
-    """Tell whether a server can have its socket there: paths are short, not all disks have them."""
-    path.unlink(missing_ok=True)
+def _holds_sockets(path: Path) -> bool:
+    """Tell whether a server can be reached there: paths are short, some disks know no sockets."""
     try:
-        with socket.socket(socket.AF_UNIX) as trial:
-            trial.bind(str(path))
-    except OSError:
+        path.unlink(missing_ok=True)
+        with socket.socket(socket.AF_UNIX) as server, socket.socket(socket.AF_UNIX) as client:
+            server.bind(str(path))
+            server.listen()
+            client.connect(str(path))
+        path.unlink()
+        str(path).encode()  # else no address can name it
+    except (OSError, UnicodeError):
         return False
-    path.unlink()
     return True

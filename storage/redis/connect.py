@@ -81,6 +81,8 @@ _FORMS = {
     "and only options that redis-py knows",
     "redis+sentinel": "it has to be like redis+sentinel://host:port[,host:port]/service[/0], "
     "with numbers as ports and database",
+    "unix": "it has to be like unix://:password@/path/to/socket?db=0, "
+    "with options that redis-py knows",
 }
 _DATABASE = re.compile(r"/?|/[0-9]{1,5}")
 _MOST_PORT = 65_535

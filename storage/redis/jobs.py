@@ -30,12 +30,8 @@ class RedisJobs:
     def __init__(self, store: RedisStore) -> None:
         self._store = store
 
-    async def enqueue(self, name: str, payload: bytes, priority: Priority = "normal") -> bool:
+    async def enqueue(self, payloads: Mapping[str, bytes], priority: Priority = "normal") -> int:
         """See `Jobs.enqueue`."""
-        return await self.enqueue_all({name: payload}, priority) == 1
-
-    async def enqueue_all(self, payloads: Mapping[str, bytes], priority: Priority) -> int:
-        """See `Jobs.enqueue_all`."""
         number = PRIORITIES.index(priority) + 1
         named = (argument for job in payloads.items() for argument in job)
         return int(await self._call("job_enqueue", number, *named))

@@ -32,7 +32,7 @@ async def make(backend_url: str) -> AsyncGenerator[Callable[..., Gate]]:
         def twin(*, lapse_ms: int = LAPSE_MS, waiting: int = 100) -> Gate:
             now = lambda: time.time_ns() // 1_000_000  # noqa: E731
             twins.append(TwinGate(now, lapse_ms=lapse_ms, waiting=waiting))
-            return twins[0]
+            return twins[0]  # what all of them share
 
         yield twin
         return
@@ -124,9 +124,11 @@ async def test_the_tokens_of_a_minute_are_shared_out(gate: Gate) -> None:
 async def test_the_tokens_come_back_with_time(gate: Gate) -> None:
     limits = Limits(tokens_per_minute=60_000)
     assert await gate.enter(of("a", tokens=60_000), limits) == IN
-    assert await gate.enter(of("b", tokens=100), limits) == Queued(0)
-    await asyncio.sleep(0.15)
-    assert await gate.enter(of("b", tokens=100), limits) == IN
+    large = of("b", tokens=1_000)
+    assert await gate.enter(large, limits) == Queued(0)
+    async with asyncio.timeout(10):
+        while await gate.enter(large, limits) != IN:  # noqa: ASYNC110  # it has to ask
+            await asyncio.sleep(0.05)
 
 
 async def test_a_call_of_more_than_a_minute_has_goes_alone(gate: Gate) -> None:
@@ -145,6 +147,7 @@ async def test_the_dead_lose_their_calls_and_places(make: Callable[..., Gate]) -
         await gate.stay([of("a")])
         answer = await gate.enter(of("d"), TWO)
     assert answer == IN, "b ran and c waited for the dead"
+    await gate.stay([of("a")])  # it may have lapsed by now, where the machine stood still
     assert await gate.standing() == Standing(2, 0)
 
 

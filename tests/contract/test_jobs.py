@@ -23,7 +23,7 @@ async def _one(jobs: RedisJobs, consumer: str = "a", idle_ms: int = 60_000) -> J
 
 async def test_a_job_is_taken_once_and_ended_once(real: RedisBackend) -> None:
     jobs, others = _queue(real), _queue(real)
-    assert await jobs.enqueue("one", b'{"n":"\xc3\xa9"}')
+    assert await jobs.enqueue({"one": b'{"n":"\xc3\xa9"}'})
     job = await _one(jobs)
     assert (job.name, job.payload, job.priority, job.tries) == (
         "one",
@@ -39,38 +39,38 @@ async def test_a_job_is_taken_once_and_ended_once(real: RedisBackend) -> None:
 
 async def test_a_name_is_queued_once_until_its_job_has_ended(real: RedisBackend) -> None:
     jobs = _queue(real)
-    assert await jobs.enqueue("one", b"{}")
-    assert not await jobs.enqueue("one", b"{}", "high")
+    assert await jobs.enqueue({"one": b"{}"})
+    assert not await jobs.enqueue({"one": b"{}"}, "high")
     job = await _one(jobs)
-    assert not await jobs.enqueue("one", b"{}")
+    assert not await jobs.enqueue({"one": b"{}"})
     await jobs.finish(job)
-    assert await jobs.enqueue("one", b"{}")
+    assert await jobs.enqueue({"one": b"{}"})
 
 
 async def test_many_are_queued_at_once_and_those_that_are_there_stay_as_they_are(
     real: RedisBackend,
 ) -> None:
     jobs = _queue(real)
-    assert await jobs.enqueue("b", b"1", "low")
-    assert await jobs.enqueue_all({"a": b"2", "b": b"3", "c": b"4"}, "high") == 2
-    assert await jobs.enqueue_all({"a": b"5", "b": b"6"}, "high") == 0
+    assert await jobs.enqueue({"b": b"1"}, "low")
+    assert await jobs.enqueue({"a": b"2", "b": b"3", "c": b"4"}, "high") == 2
+    assert await jobs.enqueue({"a": b"5", "b": b"6"}, "high") == 0
     taken = [(job.name, job.payload) for job in await jobs.take("w", 10, 60_000)]
     assert taken == [("a", b"2"), ("c", b"4"), ("b", b"1")]
 
 
 async def test_what_is_urgent_goes_first(real: RedisBackend) -> None:
     jobs = _queue(real)
-    await jobs.enqueue("c", b"{}", "low")
-    await jobs.enqueue("b", b"{}", "normal")
-    await jobs.enqueue("a", b"{}", "high")
-    await jobs.enqueue("b2", b"{}", "normal")
+    await jobs.enqueue({"c": b"{}"}, "low")
+    await jobs.enqueue({"b": b"{}"}, "normal")
+    await jobs.enqueue({"a": b"{}"}, "high")
+    await jobs.enqueue({"b2": b"{}"}, "normal")
     assert [job.name for job in await jobs.take("w", 3, 60_000)] == ["a", "b", "b2"]
     assert [job.name for job in await jobs.take("w", 3, 60_000)] == ["c"]
 
 
 async def test_the_jobs_of_a_silent_worker_go_to_another(real: RedisBackend) -> None:
     jobs = _queue(real)
-    await jobs.enqueue("one", b"{}")
+    await jobs.enqueue({"one": b"{}"})
     lost = await _one(jobs, "dead")
     await asyncio.sleep(0.06)
     assert [job.name for job in await jobs.take("alive", 5, 50)] == ["one"]
@@ -82,7 +82,7 @@ async def test_the_jobs_of_a_silent_worker_go_to_another(real: RedisBackend) -> 
 
 async def test_a_worker_that_says_so_keeps_its_job(real: RedisBackend) -> None:
     jobs = _queue(real)
-    await jobs.enqueue("one", b"{}")
+    await jobs.enqueue({"one": b"{}"})
     job = await _one(jobs, "slow")
     for _ in range(4):
         await asyncio.sleep(0.03)
@@ -93,13 +93,13 @@ async def test_a_worker_that_says_so_keeps_its_job(real: RedisBackend) -> None:
 
 async def test_a_job_that_is_put_back_comes_again_when_it_is_due(real: RedisBackend) -> None:
     jobs = _queue(real)
-    await jobs.enqueue("one", b"{}")
+    await jobs.enqueue({"one": b"{}"})
     job = await _one(jobs)
     assert await jobs.postpone(job, real.now() + 80, "down")
     assert not await jobs.postpone(job, real.now(), "down")
     assert await jobs.take("w", 5, 60_000) == []
     assert (await jobs.backlog()).later == 1
-    assert not await jobs.enqueue("one", b"{}")  # it still is to be done
+    assert not await jobs.enqueue({"one": b"{}"})  # it still is to be done
     await asyncio.sleep(0.1)
     again = await _one(jobs)
     assert (again.name, again.tries) == ("one", 1)
@@ -110,7 +110,7 @@ async def test_a_job_that_is_put_back_comes_again_when_it_is_due(real: RedisBack
 async def test_it_is_told_until_when_and_why_a_job_is_put_back(real: RedisBackend) -> None:
     jobs = _queue(real)
     assert await jobs.put_back("one") is None
-    await jobs.enqueue("one", b'{"n":"\xc3\xa9"}')
+    await jobs.enqueue({"one": b'{"n":"\xc3\xa9"}'})
     assert await jobs.put_back("one") is None, "it waits, and was not put back"
     due = real.now() + 80
     assert await jobs.postpone(await _one(jobs), due, "down")
@@ -125,7 +125,7 @@ async def test_it_is_told_until_when_and_why_a_job_is_put_back(real: RedisBacken
 
 async def test_a_job_that_kills_its_workers_is_buried(real: RedisBackend) -> None:
     jobs = _queue(real)
-    await jobs.enqueue("poison", b'{"p":1}')
+    await jobs.enqueue({"poison": b'{"p":1}'})
     for life in range(CRASHES):
         assert len(await jobs.take(f"worker-{life}", 5, 0)) == 1
         await asyncio.sleep(0.005)
@@ -136,7 +136,7 @@ async def test_a_job_that_kills_its_workers_is_buried(real: RedisBackend) -> Non
 
 async def test_dead_jobs_can_be_run_again(real: RedisBackend) -> None:
     jobs = _queue(real)
-    await jobs.enqueue("one", b'{"p":1}', "low")
+    await jobs.enqueue({"one": b'{"p":1}'}, "low")
     assert await jobs.bury(await _one(jobs), "refused")
     assert (await jobs.backlog()).dead == 1
     assert await jobs.revive(10) == 1
@@ -149,7 +149,7 @@ async def test_many_workers_do_each_job_once(real: RedisBackend) -> None:
     jobs = _queue(real)
     names = {f"job-{n}" for n in range(120)}
     for name in names:
-        await jobs.enqueue(name, b"{}")
+        await jobs.enqueue({name: b"{}"})
     done: list[str] = []
 
     async def work(consumer: str) -> None:
@@ -163,7 +163,7 @@ async def test_many_workers_do_each_job_once(real: RedisBackend) -> None:
 
 async def test_ending_jobs_works_without_memory(real: RedisBackend) -> None:
     jobs = _queue(real)
-    await jobs.enqueue("one", b"{}")
+    await jobs.enqueue({"one": b"{}"})
     job = await _one(jobs)
     async with real.full():
         assert await jobs.finish(job)

@@ -243,7 +243,7 @@ async def test_decisions_stand_beside_the_report_and_go_with_the_interview(scene
 
 async def test_an_unknown_order_is_buried_and_holds_nobody_up(scene: Scene) -> None:
     session = await ended(scene.archive, scene.clock.now())
-    await scene.jobs.enqueue("odd", msgspec.json.encode({"kind": "dance"}), "high")
+    await scene.jobs.enqueue({"odd": msgspec.json.encode({"kind": "dance"})}, "high")
     async with scene.working():
         await scene.book.consider(session)
         await scene.settled()

@@ -27,6 +27,7 @@ from server.embedded import (
 )
 from server.embedded.ports import is_free
 from server.embedded.process import processes_in
+from storage.redis.connect import connect
 from tests.support.redis_binaries import redis_binaries
 
 pytestmark = pytest.mark.anyio
@@ -78,10 +79,10 @@ def _wait_until_none_left(data_dir: Path) -> None:
 class Viva:
     """A `viva services` in a process of its own."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, *options: str) -> None:
         self.data_dir = data_dir
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "server", "services", "--data-dir", str(data_dir)],
+            [sys.executable, "-m", "server", "services", "--data-dir", str(data_dir), *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -189,27 +190,41 @@ async def test_the_postgres_is_what_the_migrations_count_on(database_url: str) -
     assert _execute(database_url, "SELECT upper('ä')") == [("Ä",)]
 
 
-async def test_a_socket_file_stands_in_for_the_port_where_there_can_be_one(tmp_path: Path) -> None:
-    server = RedisServer(tmp_path / "valkey with a space")
-    await server.start()
-    assert server.local_url.startswith("unix://")
-    _set(server.local_url, "key", "kept")
-    assert _get(server.url, "key") == b"kept"
-    assert server.data.joinpath("valkey.sock").stat().st_mode & 0o077 == 0
-    await server.kill()
-    await server.start()  # the file of the one that was killed is in no one's way
-    assert _get(server.local_url, "key") == b"kept"
-    await server.stop()
+async def test_a_socket_file_stands_in_for_the_port() -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="a #%?ä ") as directory:
+        server = RedisServer(Path(directory) / "valkey", password="secret")
+        await server.start()
+        try:
+            address = server.socket_url
+            assert address.startswith("unix://")
+            _set(address, "key", "kept")
+            assert _get(server.url, "key") == b"kept"
+            assert server.data.joinpath("valkey.sock").stat().st_mode & 0o077 == 0
+            async with connect(address) as client:
+                assert await client.ping()
+            await server.kill()
+            await server.start()  # the file of the one that was killed is in no one's way
+            assert server.socket_url == address
+            assert _get(address, "key") == b"kept"
+        finally:
+            await server.stop()
 
-    deep = RedisServer(tmp_path.joinpath(*["a long name of a directory"] * 4))
-    await deep.start()
-    assert deep.local_url == deep.url
-    _set(deep.local_url, "key", "kept")
-    await deep.stop()
+
+@pytest.mark.parametrize("name", ["a long name of a directory " * 4, "no address can tell \udcff"])
+async def test_where_there_can_be_no_socket_file_the_port_is_used(
+    tmp_path: Path, name: str
+) -> None:
+    server = RedisServer(tmp_path / name)
+    await server.start()
+    try:
+        assert server.socket_url == server.url
+        _set(server.socket_url, "key", "kept")
+    finally:
+        await server.stop()
 
 
 async def test_no_password_no_entry(services: Services) -> None:
-    for url in (services.valkey.url, services.redis_url):
+    for url in (services.redis_url, services.socket_url):
         scheme, _, rest = url.partition("://")
         with pytest.raises(AuthenticationError):
             _get(f"{scheme}://:no@{rest.partition('@')[2]}", "key")
@@ -371,6 +386,17 @@ async def test_a_cancelled_first_start_leaves_no_process_and_no_database(tmp_pat
         await task
     _wait_until_none_left(tmp_path)
     assert not tmp_path.joinpath("postgres", "data").exists()
+
+
+def test_the_command_tells_of_the_socket_file_where_it_is_asked_to() -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory:
+        viva = Viva(Path(directory), "--socket")
+        try:
+            urls = viva.ready()
+            assert urls["REDIS_URL"].startswith("unix://")
+            _set(urls["REDIS_URL"], "key", "value")
+        finally:
+            viva.end(signal.SIGTERM)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

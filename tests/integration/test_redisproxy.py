@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from loadtest.redisproxy import Moment, RedisProxy
-from server.embedded import Services
 from storage.errors import BackendDownError
 from storage.live import Missing, State
 from storage.redis.connect import connect
@@ -62,14 +61,6 @@ async def test_pipelines_and_big_values_pass_unchanged(redis_url: str) -> None:
             assert [int(n) for n in replies[1::2]] == list(range(300))
         finally:
             await client.aclose()
-
-
-async def test_it_reaches_redis_by_its_socket_file_too(services: Services) -> None:
-    async with RedisProxy(services.redis_url).running() as proxy:
-        assert (services.redis_url[:7], proxy.url[:8]) == ("unix://", "redis://")
-        client = connect(proxy.url)
-        assert await client.ping()
-        await client.aclose()
 
 
 async def test_the_nth_call_of_a_pipeline_fails_and_those_before_it_do_not(redis_url: str) -> None:

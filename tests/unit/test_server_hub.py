@@ -313,7 +313,7 @@ def test_a_pulse_asks_for_all_topics_batch_after_batch_and_for_what_is_late_at_o
 
     async def main() -> None:
         hub = Hub(cast("Any", Store([])), FakeNotifier(), LoopClock())
-        watchers = [FakeWatcher() for _ in names]
+        watchers: list[Any] = [FakeWatcher() for _ in names]
         for name, watcher in zip(names, watchers, strict=True):
             await hub.enter(name, watcher)
         task = asyncio.create_task(hub.run())

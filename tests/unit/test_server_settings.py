@@ -342,10 +342,10 @@ def test_up_tells_where_there_are_no_ports(capsys: pytest.CaptureFixture[str]) -
 
 def test_up_gives_its_instances_no_backend_of_the_shell() -> None:
     own: Any = up._environment  # pyright: ignore[reportPrivateUsage]
-    services = SimpleNamespace(redis_url="redis://own", database_url="postgresql:///own")
+    services = SimpleNamespace(socket_url="unix:///own", database_url="postgresql:///own")
     shell = {name: f"{name}://shell" for name in ("CACHE_URL", "DATABASE_REPLICA_URL", *NEEDED)}
     settings = read_settings({**shell, **own(services, "s" * 32, [8000])})
-    assert (settings.redis_url, settings.cache_url) == ("redis://own", "")
+    assert (settings.redis_url, settings.cache_url) == ("unix:///own", "")
     assert (settings.database_url, settings.database_replica_url) == ("postgresql:///own", None)
     assert settings.hosts == ("127.0.0.1:8000", "localhost:8000")
 

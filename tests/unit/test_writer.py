@@ -177,6 +177,7 @@ def test_one_write_serves_all_deliveries_of_an_interview() -> None:
         await scene.change(name, 2)
         await scene.writer.drain(partition_of(name))
         assert (scene.archive.writes, scene.archive.versions) == (1, {name: 3})
+        assert scene.server.calls["take"] == 1
         assert scene.waiting() == 0
         assert await scene.stored(name)
         assert scene.ends == {"written": 3}
