@@ -1,7 +1,7 @@
 """What wakes a socket, and what a socket that was woken reads from where."""
 
 import asyncio
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -312,7 +312,9 @@ def test_a_pulse_asks_for_all_topics_batch_after_batch_and_for_what_is_late_at_o
             return [None] * len(some)
 
     async def main() -> None:
-        hub = Hub(cast("Any", Store([])), FakeNotifier(), LoopClock())
+        store: Any = Store([])
+        notifier: Any = FakeNotifier()
+        hub = Hub(store, notifier, LoopClock())
         watchers: list[Any] = [FakeWatcher() for _ in names]
         for name, watcher in zip(names, watchers, strict=True):
             await hub.enter(name, watcher)
