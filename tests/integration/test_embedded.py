@@ -200,8 +200,9 @@ async def test_a_socket_file_stands_in_for_the_port() -> None:
             _set(address, "key", "kept")
             assert _get(server.url, "key") == b"kept"
             assert server.data.joinpath("valkey.sock").stat().st_mode & 0o077 == 0
-            async with connect(address) as client:
-                assert await client.ping()
+            client: Any = connect(address)
+            assert await client.ping()
+            await client.aclose()
             await server.kill()
             await server.start()  # the file of the one that was killed is in no one's way
             assert server.socket_url == address
