@@ -78,32 +78,38 @@ class Presence:
         """Tell and learn for ever; owned by the instance's task group."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._work())
+            began = self._clock.monotonic()
             while True:
-                # From the end of one to the end of the next, where Redis answers at once.
-                await asyncio.sleep(PULSE_S * (0.75 + self._clock.random() / 2) - SPREAD_S)
-                await self._beat()
+                due = began + PULSE_S * (0.75 + self._clock.random() / 2)
+                await asyncio.sleep(due - self._clock.monotonic())
+                began = self._clock.monotonic()
+                await self._beat(began)
 
-    async def _beat(self) -> None:
+    async def _beat(self, began: float) -> None:
         """Tell once who is here. What comes back is worked through beside the pulse."""
         left, self._left = self._left, {}
-        asked_at = self._clock.monotonic()
-        try:
-            told = await self._tell(left, asked_at)
-        except StorageError as error:
+        told, error = await self._tell(left, began)
+        if error is not None:
             if self._watching_since is not None:
                 _log.warning("presence not told", error=type(error).__name__)
             self._watching_since = None
             self._left = left | self._left
-            return
         lapsed = {name: seen for each in told for name, seen in each.lapsed}
         away = dict.fromkeys(name for each in told for name in each.away)
-        self._todo = {**(lapsed if self._trusts(asked_at) else {}), **away}
+        trusts = error is None and self._trusts(began)
+        self._todo = {**(lapsed if trusts else {}), **away}
         if self._todo:
             self._found.set()
 
-    async def _tell(self, left: dict[str, float], began: float) -> list[Attendance]:
-        """Tell part after part, each at its time; those that are late, all in one call."""
+    async def _tell(
+        self, left: Mapping[str, float], began: float
+    ) -> tuple[list[Attendance], StorageError | None]:
+        """Tell part after part, each at its time; those that are late, all in one call.
+
+        The first error is returned: a part that is refused must not silence those behind it.
+        """
         told: list[Attendance] = []
+        failed: StorageError | None = None
         absent: dict[int, list[str]] = {}
         for interview_id in left:
             absent.setdefault(partition_of(interview_id), []).append(interview_id)
@@ -114,9 +120,12 @@ class Presence:
             attendants = {
                 number: self._attendants(number, left, absent.get(number, ())) for number in numbers
             }
-            told += await self._store.attend(attendants, int(LAPSE_S * 1000), LIMIT)
+            try:
+                told += await self._store.attend(attendants, int(LAPSE_S * 1000), LIMIT)
+            except StorageError as error:
+                failed = failed or error
             done = due
-        return told
+        return told, failed
 
     async def _work(self) -> None:
         while True:
@@ -124,7 +133,10 @@ class Presence:
             self._found.clear()
             todo = self._todo
             for interview_id, seen in todo.items():
-                await self._act(interview_id, seen)
+                # They may have come or gone since their part of the pulse.
+                here = interview_id in self._sockets[partition_of(interview_id)]
+                if here == (seen is None):
+                    await self._act(interview_id, seen)
 
     async def _act(self, interview_id: str, seen: int | None) -> None:
         try:
@@ -170,4 +182,4 @@ class Presence:
         if self._watching_since is None or now - self._asked_before > LAPSE_S:
             self._watching_since = now
         self._asked_before = asked_at
-        return now - self._watching_since >= LAPSE_S
+        return asked_at - self._watching_since >= LAPSE_S

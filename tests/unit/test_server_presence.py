@@ -17,7 +17,7 @@ from server.presence import LAPSE_S, PARTS, PULSE_S, SPREAD_S, Presence
 from server.sessions import Sessions
 from server.sweeper import Sweeper
 from storage.errors import BackendDownError
-from storage.live import PARTITIONS, Attendance, Attendant, Restore, State
+from storage.live import PARTITIONS, Attendance, Attendant, Restore, State, partition_of
 from storage.twin import Twin, TwinNotifier, TwinServer
 from tests.support.clocks import LoopClock
 from tests.support.interviews import session
@@ -60,8 +60,10 @@ class Slow(Twin):
 
     def __init__(self, server: TwinServer, latency_s: float) -> None:
         super().__init__(server)
-        self.fails = False
+        self.fails: int | None = None
+        """The partition whose calls fail."""
         self.asked: list[tuple[float, list[int]]] = []
+        self.lapsed: list[str] = []
         self._latency_s = latency_s
 
     async def attend(
@@ -69,9 +71,11 @@ class Slow(Twin):
     ) -> list[Attendance]:
         self.asked.append((asyncio.get_running_loop().time(), list(attendants)))
         await asyncio.sleep(self._latency_s)
-        if self.fails:
+        if self.fails in attendants:
             raise BackendDownError
-        return await super().attend(attendants, lapse_ms, limit)
+        told = await super().attend(attendants, lapse_ms, limit)
+        self.lapsed += [name for each in told for name, _ in each.lapsed]
+        return told
 
 
 class Scene:
@@ -97,17 +101,19 @@ class Scene:
             store, self.archive, hub, self.clock, speaker, idle_ms=10**7, grace_ms=GRACE_MS
         )
 
-    def begun(self) -> Session:
-        """A session whose candidate is to answer."""
+    def begun(self, partition: int | None = None) -> Session:
+        """A session whose candidate is to answer; in any partition, or in that one."""
         at = self.clock.now()
         new = replace(session(), created_at=at)
+        while partition not in (None, partition_of(new.interview_id)):
+            new = replace(session(), created_at=at)
         start = c.InterviewStart(id="start", consent=c.Consent(version="1", at=at))
         started = transition(new, Received(command=start, at=at)).session
         asked = Finished(turn=1, attempt=1, text="Why?", at=at, source="bank")
         return transition(started, asked).session
 
-    async def interview(self) -> str:
-        begun = self.begun()
+    async def interview(self, partition: int | None = None) -> str:
+        begun = self.begun(partition)
         await Twin(self.server).create(Restore(session=begun, version=0, head=ORIGIN, tick=10**15))
         return begun.interview_id
 
@@ -237,31 +243,78 @@ def test_a_pulse_is_told_in_parts_and_those_that_are_late_together(
             pulse, following = asked[at : at + calls], asked[at + calls][0]
             assert [number for _, part in pulse for number in part] == list(range(PARTITIONS))
             assert pulse[-1][0] - pulse[0][0] <= SPREAD_S + latency_s
+            assert pulse[-1][0] - pulse[0][0] >= SPREAD_S * (1 - 1 / PARTS) - 0.001
             assert following - pulse[0][0] <= 1.25 * PULSE_S + 2 * latency_s
 
     scene.play(story)
 
 
-def test_a_slow_redis_and_a_pulse_now_and_then_that_fails_make_nobody_absent() -> None:
-    scene = Scene(latency_s=0.5)
+@pytest.mark.parametrize("latency_s", [0.0, 0.5])
+@pytest.mark.parametrize("partition", [0, PARTITIONS // 2, PARTITIONS - 1])
+def test_a_slow_redis_and_a_call_now_and_then_that_fails_make_nobody_absent(
+    partition: int, latency_s: float
+) -> None:
+    scene = Scene(latency_s)
 
     async def story() -> None:
-        name = await scene.interview()
-        socket = Socket(scene.clock)
+        name = await scene.interview(partition)
+        socket, store = Socket(scene.clock), scene.stores[0]
         scene.instances[0].enter(name, socket)
-        store = scene.stores[0]
-        for _ in range(60):
-            await asyncio.sleep(15)
-            failed = len(store.asked)
-            store.fails = True
-            while len(store.asked) == failed:  # noqa: ASYNC110  # until it has met one call
+        for _ in range(30):
+            store.fails = partition
+            failing = len(store.asked)
+            while not any(partition in part for _, part in store.asked[failing:]):  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
-            await asyncio.sleep(0.5)
-            store.fails = False
+            await asyncio.sleep(latency_s)
+            store.fails = None
+            await asyncio.sleep(15)
             assert (await scene.found(name)).absences == 0
         scene.instances[0].leave(name, socket)
         await asyncio.sleep(LAPSES + 3 * PULSE_S)
         assert (await scene.found(name)).absences == 1
+
+    scene.play(story)
+
+
+def test_a_part_that_is_always_refused_silences_no_other() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        numbers = range(0, PARTITIONS, PARTITIONS // PARTS)
+        names = [await scene.interview(number) for number in numbers]
+        for name in names:
+            scene.instances[0].enter(name, Socket(scene.clock))
+        scene.stores[0].fails = numbers[3]
+        await asyncio.sleep(120)
+        missed = [
+            number
+            for number, name in zip(numbers, names, strict=True)
+            if (await scene.found(name)).absences
+        ]
+        assert missed == [numbers[3]]
+        scene.instances[1].enter(names[3], Socket(scene.clock))
+        await asyncio.sleep(2 * PULSE_S)
+        assert (await scene.found(names[3])).status == "live"
+
+    scene.play(story)
+
+
+def test_who_comes_back_while_a_pulse_still_goes_on_was_not_away() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        name = await scene.interview(0)
+        socket, store = Socket(scene.clock), scene.stores[0]
+        scene.running.pop().cancel()
+        scene.instances[0].enter(name, socket)
+        await asyncio.sleep(30)
+        scene.instances[0].leave(name, socket)
+        while name not in store.lapsed:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        assert store.asked[-1][1][0] == 0
+        scene.instances[0].enter(name, socket)
+        await asyncio.sleep(LAPSES)
+        assert (await scene.found(name)).absences == 0
 
     scene.play(story)
 
