@@ -348,12 +348,15 @@ class Hub:
 
     async def run(self) -> None:
         """Beat for ever; owned by the instance's task group."""
+        began = self._clock.monotonic()
         while True:
-            await asyncio.sleep(PULSE_S * (0.75 + self._clock.random() / 2) - SPREAD_S)
-            await self._beat_all()
+            due = began + PULSE_S * (0.75 + self._clock.random() / 2)
+            await asyncio.sleep(due - self._clock.monotonic())
+            began = self._clock.monotonic()
+            await self._beat_all(began)
 
-    async def _beat_all(self) -> None:
-        names, began, done = list(self._topics), self._clock.monotonic(), 0
+    async def _beat_all(self, began: float) -> None:
+        names, done = list(self._topics), 0
         batches = math.ceil(len(names) / PULSE_BATCH)
         while done < batches:
             due = await due_part(self._clock, began, done, parts=batches, over_s=SPREAD_S)
