@@ -28,7 +28,9 @@ RING = 256
 PULSE_S = 5.0
 SPREAD_S = 1.0
 PULSE_BATCH = 64
-"""A pulse goes out in batches of so many, over so long; those that are late go together."""
+"""A pulse goes out in batches of so many, over so long."""
+LATE_BATCHES = 16
+"""Those that are late go together, so many at a time: more would keep Redis, and what calls it."""
 TICK_S = 2.0
 
 _DELTA = b'{"type":"turn.delta"'
@@ -358,19 +360,22 @@ class Hub:
     async def _beat_all(self, began: float) -> None:
         names, done = list(self._topics), 0
         batches = math.ceil(len(names) / PULSE_BATCH)
+        failed: StorageError | None = None
         while done < batches:
             due = await due_part(self._clock, began, done, parts=batches, over_s=SPREAD_S)
-            await self._beat(names[done * PULSE_BATCH : due * PULSE_BATCH])
+            due = min(due, done + LATE_BATCHES)
+            try:
+                await self._beat(names[done * PULSE_BATCH : due * PULSE_BATCH])
+            except StorageError as error:  # those behind it may have more luck
+                failed = failed or error
             done = due
+        if failed is not None:
+            _log.warning("pulse failed", error=type(failed).__name__)
 
     async def _beat(self, names: Sequence[str]) -> None:
         topics = [self._topics.get(name) for name in names]
         known = [topic.pulse if topic is not None else None for topic in topics]
-        try:
-            pulses = await self._store.pulse(names, known)
-        except StorageError as error:
-            _log.warning("pulse failed", error=type(error).__name__)
-            return
+        pulses = await self._store.pulse(names, known)
         for name, pulse in zip(names, pulses, strict=True):
             topic = self._topics.get(name)
             if topic is not None:

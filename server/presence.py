@@ -161,17 +161,16 @@ class Presence:
         self, partition: int, left: Mapping[str, float], absent: Iterable[str]
     ) -> list[Attendant]:
         now, here = self._clock.monotonic(), self._sockets[partition]
-
-        def told(interview_id: str, heard: float, *, present: bool) -> Attendant:
-            return Attendant(interview_id, present, max(0, int((now - heard) * 1000)))
-
-        present = [
-            told(name, max(left.get(name, 0.0), *(each.heard for each in sockets)), present=True)
-            for name, sockets in here.items()
-        ]
-        return present + [
-            told(name, left[name], present=False) for name in absent if name not in here
-        ]
+        told: list[Attendant] = []
+        for name, sockets in here.items():  # for each socket every few seconds: no call too many
+            heard = max([each.heard for each in sockets])
+            if name in left:
+                heard = max(heard, left[name])
+            told.append(Attendant(name, True, _ago_ms(now - heard)))
+        for name in absent:
+            if name not in here:
+                told.append(Attendant(name, False, _ago_ms(now - left[name])))
+        return told
 
     def _trusts(self, asked_at: float) -> bool:
         """Whether silence means absence: not while Redis was away, or this process, a moment ago.
@@ -183,3 +182,7 @@ class Presence:
             self._watching_since = now
         self._asked_before = asked_at
         return asked_at - self._watching_since >= LAPSE_S
+
+
+def _ago_ms(seconds: float) -> int:
+    return max(0, int(seconds * 1000))

@@ -21,8 +21,7 @@ def command(arguments: Iterable[Argument]) -> bytes:
 
 def pulse(interview_id: str) -> bytes:
     """Pack the look at what `storage.live.Pulse` tells: each socket's every few seconds."""
-    key = keys.interview_keys(interview_id)[0].encode()
-    return b"%b$%d\r\n%b\r\n%b" % (_LOOK, len(key), key, _FIELDS)
+    return b"%b%b%b" % (_LOOK, _channel(interview_id), _FIELDS)
 
 
 def attend(partition: int, attendants: Sequence[Attendant], lapse_ms: int, limit: int) -> bytes:
@@ -32,9 +31,8 @@ def attend(partition: int, attendants: Sequence[Attendant], lapse_ms: int, limit
     named: list[bytes] = []
     told: list[bytes] = []
     for each in attendants:
-        key, name = keys.interview_keys(each.interview_id)[0].encode(), each.interview_id.encode()
-        heard = b"%d" % each.heard_ms
-        named.append(b"$%d\r\n%b\r\n" % (len(key), key))
+        name, heard = each.interview_id.encode(), b"%d" % each.heard_ms
+        named.append(_channel(each.interview_id))
         told.append(
             b"$%d\r\n%b\r\n$1\r\n%d\r\n$%d\r\n%b\r\n"
             % (len(name), name, each.present, len(heard), heard)
@@ -116,6 +114,7 @@ def _named(interview_id: str) -> bytes:
 
 @lru_cache(maxsize=16_384)
 def _channel(interview_id: str) -> bytes:
+    """Return the interview's key, which is its channel, too."""
     return _bulk(keys.interview_keys(interview_id)[0])
 
 

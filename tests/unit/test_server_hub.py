@@ -4,13 +4,15 @@ import asyncio
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from protocol.codec import encode, event_body, event_frame
 from protocol.events import InterviewPaused, PartialHeard, TurnDelta
 from protocol.ids import ORIGIN, EventId
 from server.clock import SystemClock
 from server.cursor import Cursor, ResynchroniseError
-from server.hub import PULSE_BATCH, PULSE_S, RING, SPREAD_S, Hub, Topic
+from server.hub import LATE_BATCHES, PULSE_BATCH, PULSE_S, RING, SPREAD_S, Hub, Topic
+from storage.errors import BackendDownError
 from storage.live import Entry, Pulse
 from tests.support.clocks import LoopClock
 from tests.support.virtual_time import run_virtual
@@ -329,3 +331,37 @@ def test_a_pulse_asks_for_all_topics_batch_after_batch_and_for_what_is_late_at_o
         assert all(("lost",) in watcher.calls for watcher in watchers)
 
     run_virtual(main())
+
+
+def test_a_pulse_that_is_very_late_asks_for_no_more_at_once_than_redis_bears() -> None:
+    count = (3 * LATE_BATCHES + 1) * PULSE_BATCH
+    asked: list[int] = []
+
+    class Store(FakeStore):
+        async def pulse(self, some: list[str], _: list[Pulse | None]) -> list[None]:
+            asked.append(len(some))
+            await asyncio.sleep(SPREAD_S)
+            if len(asked) == 2:
+                raise BackendDownError("not now")
+            return [None] * len(some)
+
+    async def main() -> list[FakeWatcher]:
+        store: Any = Store([])
+        notifier: Any = FakeNotifier()
+        hub = Hub(store, notifier, LoopClock())
+        watchers = [FakeWatcher() for _ in range(count)]
+        for number, watcher in enumerate(watchers):
+            listening: Any = watcher
+            await hub.enter(f"i{number}", listening)
+        task = asyncio.create_task(hub.run())
+        await asyncio.sleep(1.25 * PULSE_S + 4.5 * SPREAD_S)
+        task.cancel()
+        return watchers
+
+    with capture_logs() as logs:
+        watchers = run_virtual(main())
+    whole = LATE_BATCHES * PULSE_BATCH
+    assert asked[:4] == [PULSE_BATCH, whole, whole, whole]
+    told = [("lost",) in watcher.calls for watcher in watchers]
+    assert told == [not PULSE_BATCH <= number < PULSE_BATCH + whole for number in range(count)]
+    assert [line["event"] for line in logs] == ["pulse failed"]  # one line for all of a pulse
