@@ -1,8 +1,8 @@
 """`storage.live.LiveStore` in memory; each method says in Python what a function says in Lua."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import msgspec
 
@@ -10,24 +10,17 @@ from protocol.ids import EventId, parse_event_id
 from storage import live
 from storage.answers import read_answer
 from storage.commits import presence_of
+from storage.twin.outbox import Outbox
 from storage.twin.records import Interview, Partition
-from storage.twin.server import TwinServer
+from storage.twin.sweep import Sweep, overdue
 
-_T = TypeVar("_T")
 _DELTA = re.compile(rb'{"type":"turn\.delta","turn":(\d+),"attempt":(\d+),')
 _ADDS = "ingest"
 """The one kind of commit that is refused when memory is out."""
 
 
-class Twin:
-    """One instance's client of a `TwinServer`. ``name`` tells a `Wire` whose calls these are."""
-
-    def __init__(
-        self, server: TwinServer, name: str = "", *, max_log: int = live.LOG_LENGTH
-    ) -> None:
-        self._server = server
-        self._name = name
-        self._max_log = max_log
+class Twin(Sweep, Outbox):
+    """One instance's client of a `TwinServer`."""
 
     async def prepare(self) -> None:
         """There is no library to load; see `RedisStore.prepare`."""
@@ -331,7 +324,7 @@ class Twin:
                     partition.presence[each.interview_id] = now
                 if held.away:
                     away.append(each.interview_id)
-        lapsed = _due(partition.presence, now - lapse_ms, limit)
+        lapsed = overdue(partition.presence, now - lapse_ms, limit)
         return live.Attendance(
             tuple(away), tuple((name, partition.presence[name]) for name in lapsed)
         )
@@ -361,204 +354,9 @@ class Twin:
 
         return await self._write("redeem", interview_id, act)
 
-    # --- the sweep --------------------------------------------------------------------------------
-
-    async def due(self, limit: int, *, leases_only: bool = False) -> live.Due:
-        """See `LiveStore.due`."""
-
-        def act() -> live.Due:
-            now, partitions = self._server.clock(), self._server.partitions
-            leases = tuple(name for p in partitions for name in _due(p.leases, now, limit))
-            if leases_only:
-                return live.Due(leases, (), ())
-            return live.Due(
-                leases,
-                tuple(name for p in partitions for name in _due(p.timers, now, limit)),
-                tuple(number for number, p in enumerate(partitions) if p.outbox),
-            )
-
-        return await self._call("due", act)
-
-    async def postpone(self, interview_id: str, tick: int) -> None:
-        """See `LiveStore.postpone`."""
-
-        def act() -> None:
-            timers = self._server.partition(interview_id).timers
-            if interview_id in self._server.interviews:
-                timers[interview_id] = tick
-            else:
-                timers.pop(interview_id, None)
-
-        await self._write("postpone", interview_id, act)
-
-    async def park(
-        self, interview_id: str, version: int, idle_ms: int, again_ms: int
-    ) -> Literal["ok", "active", "unstored", "missing"]:
-        """See `LiveStore.park`."""
-
-        def act() -> Literal["ok", "active", "unstored", "missing"]:
-            held = self._server.interviews.get(interview_id)
-            partition = self._server.partition(interview_id)
-            if held is None:
-                partition.timers.pop(interview_id, None)
-                return "missing"
-            now = self._server.clock()
-            if held.version != version or now - held.touched < idle_ms or held.running:
-                partition.timers[interview_id] = now + again_ms
-                return "active"
-            if held.stored != held.head or held.pending:
-                looks = _queue_resting(held, partition, interview_id)
-                pause = again_ms * 2 ** min(looks, live.PARK_DOUBLINGS)
-                partition.timers[interview_id] = now + pause
-                return "unstored"
-            self._free(interview_id)
-            return "ok"
-
-        return await self._write("park", interview_id, act)
-
-    async def evict(self, interview_id: str, version: int, head: EventId) -> bool:
-        """See `LiveStore.evict`."""
-
-        def act() -> bool:
-            held = self._server.interviews.get(interview_id)
-            if held is None or held.version != version or not held.was_logged(head):
-                return False
-            self._free(interview_id)
-            self._server.publish(interview_id, "l")
-            return True
-
-        return await self._write("evict", interview_id, act)
-
-    async def erase(self, interview_id: str) -> None:
-        """See `LiveStore.erase`."""
-
-        def act() -> None:
-            self._free(interview_id)
-            until = self._server.clock() + live.TOMBSTONE_S * 1000
-            self._server.partition(interview_id).erased[interview_id] = until
-            self._server.publish(interview_id, "x")
-
-        await self._write("erase", interview_id, act)
-
-    # --- the outbox -------------------------------------------------------------------------------
-
-    async def unstored(self, interview_id: str) -> live.Unstored | live.Gone:
-        """See `LiveStore.unstored`."""
-
-        def act() -> live.Unstored | live.Gone:
-            held = self._held(interview_id)
-            if not isinstance(held, Interview):
-                return held
-            commands = tuple((name, held.commands[name]) for name in held.pending)
-            return live.Unstored(held.describe(turns=True, entries=True), commands)
-
-        return await self._call("unstored", act)
-
-    async def mark_stored(
-        self,
-        interview_id: str,
-        head: EventId,
-        commands: Sequence[str] = (),
-        *,
-        believed: EventId | None = None,
-    ) -> bool:
-        """See `LiveStore.mark_stored`."""
-
-        def act() -> bool:
-            held = self._server.interviews.get(interview_id)
-            if held is None:
-                return True
-            if not held.was_logged(head):
-                return False
-            for command in commands:
-                held.pending.pop(command, None)
-            if head.seq > held.stored.seq:
-                held.stored = head
-                self._server.publish(interview_id, f"s{head}")
-            elif believed == held.stored and head != believed:
-                held.stored = head
-                held.pending |= dict.fromkeys(held.commands)
-                self._server.partition(interview_id).queue(interview_id)
-            return True
-
-        return await self._write("stored", interview_id, act)
-
-    async def enqueue_ledger(self, interview_id: str, row: bytes) -> None:
-        """See `LiveStore.enqueue_ledger`."""
-        number = live.partition_of(interview_id)
-
-        def act(p: Partition) -> None:
-            p.queue(interview_id, row)
-
-        await self._change("ledger", number, act, adds=True)
-
-    async def take(
-        self, partition: int, consumer: str, count: int, idle_ms: int
-    ) -> list[live.OutboxEntry]:
-        """See `LiveStore.take`."""
-        now = self._server.clock
-        return await self._change(
-            "take", partition, lambda p: p.take(consumer, count, idle_ms, now())
-        )
-
-    async def settle(self, partition: int, entries: Sequence[str]) -> None:
-        """See `LiveStore.settle`."""
-
-        def act(p: Partition) -> None:
-            for name in entries:
-                p.settle(name)
-
-        if entries:
-            await self._change("settle", partition, act)
-
-    async def bury(self, partition: int, entry: live.OutboxEntry, code: str) -> bool:
-        """See `LiveStore.bury`."""
-        return await self._change(
-            "bury",
-            partition,
-            lambda p: p.bury(entry.id, code, allowed=live.MAX_TRIES, kept=live.DEAD_LETTERS),
-        )
-
-    # --- calls ------------------------------------------------------------------------------------
-
     def _late(self, join: live.Join, number: int) -> bool:
         came = (self._server.clock() - join.age_ms) * 1000
         return join.age_ms >= live.LATE_JOIN_MS and came < number
-
-    def _held(self, interview_id: str) -> Interview | live.Gone:
-        held = self._server.interviews.get(interview_id)
-        if held is not None:
-            return held
-        return live.Erased() if self._server.erased(interview_id) else live.Missing()
-
-    def _free(self, interview_id: str) -> None:
-        self._server.interviews.pop(interview_id, None)
-        partition = self._server.partition(interview_id)
-        partition.timers.pop(interview_id, None)
-        partition.leases.pop(interview_id, None)
-        partition.presence.pop(interview_id, None)
-
-    async def _call(self, operation: str, effect: Callable[[], _T], *, adds: bool = False) -> _T:
-        return await self._server.call(self._name, operation, effect, adds=adds)
-
-    async def _write(
-        self, operation: str, interview_id: str, effect: Callable[[], _T], *, adds: bool = False
-    ) -> _T:
-        return await self._call(
-            operation, lambda: self._server.write(interview_id, effect), adds=adds
-        )
-
-    async def _change(
-        self,
-        operation: str,
-        partition: int,
-        effect: Callable[[Partition], _T],
-        *,
-        adds: bool = False,
-    ) -> _T:
-        return await self._call(
-            operation, lambda: self._server.write_partition(partition, effect), adds=adds
-        )
 
 
 def _restored(restore: live.Restore, now: int) -> Interview:
@@ -596,17 +394,3 @@ def _turn_lease(held: Interview, partition: Partition, commit: live.Commit, now:
         partition.leases[commit.id] = now + commit.grace
     else:
         partition.leases.pop(commit.id, None)
-
-
-def _queue_resting(held: Interview, partition: Partition, interview_id: str) -> int:
-    head, looks, entry = held.parking
-    looks = looks if head == held.head else 0
-    if entry not in partition.outbox:
-        entry = partition.queue(interview_id)
-    held.parking = (held.head, looks + 1, entry)
-    return looks
-
-
-def _due(scores: dict[str, int], now: int, limit: int) -> list[str]:
-    lapsed = sorted((score, name) for name, score in scores.items() if score <= now)
-    return [name for _, name in lapsed[:limit]]
