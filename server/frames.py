@@ -159,14 +159,16 @@ class Frames(WebSocketsSansIOProtocol):
         That its buffer is empty does not tell: it may have taken a frame's head out of it.
         """
         conn: Any = self.conn
-        waits = conn.parser.gi_yieldfrom
-        return (
-            conn.state is State.OPEN
-            and conn.current_size is None  # no parts of a message came
-            and waits is not None
-            and waits.gi_code is _BETWEEN_FRAMES
-            and not conn.reader.buffer
-        )
+        if (
+            conn.state is not State.OPEN
+            or conn.current_size is not None  # parts of a message came
+            or conn.reader.buffer
+        ):
+            return False
+        waits = conn.parser
+        while (inner := waits.gi_yieldfrom) is not None:  # a server's parser waits for a peer's
+            waits = inner
+        return waits.gi_code is _BETWEEN_FRAMES
 
     def _whole(self, listener: Listener, data: bytes) -> bool:
         """Take a frame that is a whole message, or a pong; leave all others to the state machine.

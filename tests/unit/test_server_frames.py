@@ -146,6 +146,34 @@ def test_a_message_is_told_however_it_is_cut(size: int, cut: int) -> None:
     play(story)
 
 
+def test_short_frames_that_come_whole_pass_by_the_state_machine() -> None:
+    """Most of what a silent socket costs is its parsing."""
+
+    async def story() -> None:
+        it = Scene()
+        await it.open()
+        it.say(Opcode.TEXT, b"x" * 200)  # the other way: from there it has to come back
+        parsed: list[bytes] = []
+        parse = it.frames.conn.receive_data
+
+        def receive_data(data: bytes) -> None:
+            parsed.append(data)
+            parse(data)
+
+        it.frames.conn.receive_data = receive_data
+        it.frames.ping()
+        for opcode in (Opcode.TEXT, Opcode.BINARY):
+            it.say(opcode, b"short")
+        it.say(Opcode.PONG, bytes(it.line.sent[2:6]))
+        assert it.ear.came[1:] == ["short", b"short"]
+        assert it.frames.pending_ping_payload is None
+        assert parsed == []
+        it.say(Opcode.TEXT, b"long" * 50)
+        assert len(parsed) == 1
+
+    play(story)
+
+
 @pytest.mark.parametrize("like", [0x81, 0x82, 0x8A])
 @pytest.mark.parametrize("size", [20, 200])
 def test_a_payload_that_comes_alone_is_not_taken_for_a_frame(like: int, size: int) -> None:
