@@ -66,5 +66,5 @@ async def due_part(clock: Clock, began: float, part: int, *, parts: int, over_s:
     in one go where the work is late.
     """
     await asyncio.sleep(max(0.0, began + over_s * part / parts - clock.monotonic()))
-    late = 1 + int((clock.monotonic() - began) / over_s * parts)
-    return min(parts, max(part + 1, late))
+    early = 1 + int((clock.monotonic() - began) / over_s * parts)
+    return min(parts, max(part + 1, early))

@@ -30,7 +30,7 @@ SPREAD_S = 1.0
 PULSE_BATCH = 64
 """A pulse goes out in batches of so many, over so long."""
 LATE_BATCHES = 16
-"""Those that are late go together, so many at a time: more would keep Redis, and what calls it."""
+"""Those that are late go together, so many at a time: more would keep Redis busy for too long."""
 TICK_S = 2.0
 
 _DELTA = b'{"type":"turn.delta"'
@@ -360,17 +360,17 @@ class Hub:
     async def _beat_all(self, began: float) -> None:
         names, done = list(self._topics), 0
         batches = math.ceil(len(names) / PULSE_BATCH)
-        failed: StorageError | None = None
+        failed = False
         while done < batches:
             due = await due_part(self._clock, began, done, parts=batches, over_s=SPREAD_S)
             due = min(due, done + LATE_BATCHES)
             try:
                 await self._beat(names[done * PULSE_BATCH : due * PULSE_BATCH])
             except StorageError as error:  # those behind it may have more luck
-                failed = failed or error
+                if not failed:
+                    _log.warning("pulse failed", error=type(error).__name__)
+                failed = True
             done = due
-        if failed is not None:
-            _log.warning("pulse failed", error=type(failed).__name__)
 
     async def _beat(self, names: Sequence[str]) -> None:
         topics = [self._topics.get(name) for name in names]

@@ -10,7 +10,7 @@ An absence is committed only if the interview was not seen since it was found mi
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import structlog
@@ -26,10 +26,14 @@ SPREAD_S = 1.0
 PARTS = 16
 """A pulse tells so many parts of the interviews one after the other, over so long: 2,500 at once
 take Redis 35 ms, and this process ten, in which no word goes out."""
+LATE_PARTS = 4
+"""At most so many parts that are late go together."""
 LAPSE_S = 15.0
 """An interview is missed when it was not told for so long: some pulses may fail."""
 LIMIT = 32
 """At most so many lapsed interviews of one partition a pulse."""
+AT_ONCE = 16
+"""So many of those who were found missing, or there again, are seen to at the same time."""
 
 _log = structlog.get_logger()
 
@@ -55,8 +59,8 @@ class Presence:
         self._grace_ms = grace_ms
         self._sockets: list[dict[str, set[Attending]]] = [{} for _ in range(PARTITIONS)]
         self._left: dict[str, float] = {}
-        self._watching_since: float | None = None
-        self._asked_before = 0.0
+        self._trust = [_Trust() for _ in range(PARTS)]
+        self._failing = False
         self._todo: dict[str, int | None] = {}
         self._found = asyncio.Event()
 
@@ -88,55 +92,78 @@ class Presence:
     async def _beat(self, began: float) -> None:
         """Tell once who is here. What comes back is worked through beside the pulse."""
         left, self._left = self._left, {}
-        told, error = await self._tell(left, began)
-        if error is not None:
-            if self._watching_since is not None:
-                _log.warning("presence not told", error=type(error).__name__)
-            self._watching_since = None
-            self._left = left | self._left
-        lapsed = {name: seen for each in told for name, seen in each.lapsed}
-        away = dict.fromkeys(name for each in told for name in each.away)
-        trusts = error is None and self._trusts(began)
-        self._todo = {**(lapsed if trusts else {}), **away}
+        absent: dict[int, list[str]] = {}
+        for interview_id in left:
+            absent.setdefault(partition_of(interview_id), []).append(interview_id)
+        away: dict[str, int | None] = {}
+        lapsed: dict[str, int | None] = {}
+        failed: StorageError | None = None
+        done = 0
+        while done < PARTS:
+            due = await due_part(self._clock, began, done, parts=PARTS, over_s=SPREAD_S)
+            parts = range(done, min(due, done + LATE_PARTS))
+            done = parts.stop
+            try:
+                told = await self._tell(parts, left, absent)
+            except StorageError as error:  # which must not silence the parts behind these
+                failed = failed or error
+                self._not_told(parts, left, absent)
+                continue
+            for part, each in told:
+                away |= dict.fromkeys(each.away)
+                if self._trust[part].holds:
+                    lapsed |= each.lapsed
+        if failed is not None and not self._failing:
+            _log.warning("presence not told", error=type(failed).__name__)
+        self._failing = failed is not None
+        self._todo = {**lapsed, **away}
         if self._todo:
             self._found.set()
 
     async def _tell(
-        self, left: Mapping[str, float], began: float
-    ) -> tuple[list[Attendance], StorageError | None]:
-        """Tell part after part, each at its time; those that are late, all in one call.
+        self, parts: range, left: Mapping[str, float], absent: Mapping[int, Sequence[str]]
+    ) -> list[tuple[int, Attendance]]:
+        """Tell some parts; return what their partitions answer, each with its part."""
+        asked = self._clock.monotonic()
+        numbers = [number for part in parts for number in _partitions(part)]
+        attendants = {
+            number: self._attendants(number, left, absent.get(number, ())) for number in numbers
+        }
+        told = await self._store.attend(attendants, int(LAPSE_S * 1000), LIMIT)
+        for part in parts:
+            self._trust[part].told(asked, self._clock.monotonic())
+        return [
+            (number * PARTS // PARTITIONS, each) for number, each in zip(numbers, told, strict=True)
+        ]
 
-        The first error is returned: a part that is refused must not silence those behind it.
-        """
-        told: list[Attendance] = []
-        failed: StorageError | None = None
-        absent: dict[int, list[str]] = {}
-        for interview_id in left:
-            absent.setdefault(partition_of(interview_id), []).append(interview_id)
-        done = 0
-        while done < PARTS:
-            due = await due_part(self._clock, began, done, parts=PARTS, over_s=SPREAD_S)
-            numbers = range(done * PARTITIONS // PARTS, due * PARTITIONS // PARTS)
-            attendants = {
-                number: self._attendants(number, left, absent.get(number, ())) for number in numbers
-            }
-            try:
-                told += await self._store.attend(attendants, int(LAPSE_S * 1000), LIMIT)
-            except StorageError as error:
-                failed = failed or error
-            done = due
-        return told, failed
+    def _not_told(
+        self, parts: range, left: Mapping[str, float], absent: Mapping[int, Sequence[str]]
+    ) -> None:
+        """Tell those who left again with the next pulse: whoever was told would wait for ever."""
+        for part in parts:
+            self._trust[part].lose()
+            for number in _partitions(part):
+                for name in absent.get(number, ()):
+                    self._left[name] = max(left[name], self._left.get(name, 0.0))
 
     async def _work(self) -> None:
         while True:
             await self._found.wait()
             self._found.clear()
-            todo = self._todo
-            for interview_id, seen in todo.items():
-                # They may have come or gone since their part of the pulse.
-                here = interview_id in self._sockets[partition_of(interview_id)]
-                if here == (seen is None):
-                    await self._act(interview_id, seen)
+            todo = iter(self._todo.items())
+            async with asyncio.TaskGroup() as group:
+                for _ in range(AT_ONCE):
+                    group.create_task(self._work_through(todo))
+
+    async def _work_through(self, todo: Iterator[tuple[str, int | None]]) -> None:
+        """See to one after the other of those that others take from, too, until there are newer."""
+        for interview_id, seen in todo:
+            # They may have come or gone since their part of the pulse.
+            here = interview_id in self._sockets[partition_of(interview_id)]
+            if here == (seen is None):
+                await self._act(interview_id, seen)
+            if self._found.is_set():
+                return
 
     async def _act(self, interview_id: str, seen: int | None) -> None:
         try:
@@ -162,26 +189,45 @@ class Presence:
     ) -> list[Attendant]:
         now, here = self._clock.monotonic(), self._sockets[partition]
         told: list[Attendant] = []
-        for name, sockets in here.items():  # for each socket every few seconds: no call too many
+        for name, sockets in here.items():  # without helper calls: it runs for each socket
             heard = max([each.heard for each in sockets])
             if name in left:
                 heard = max(heard, left[name])
             told.append(Attendant(name, True, _ago_ms(now - heard)))
-        for name in absent:
-            if name not in here:
-                told.append(Attendant(name, False, _ago_ms(now - left[name])))
+        told += [
+            Attendant(name, False, _ago_ms(now - left[name])) for name in absent if name not in here
+        ]
         return told
 
-    def _trusts(self, asked_at: float) -> bool:
-        """Whether silence means absence: not while Redis was away, or this process, a moment ago.
 
-        Then nobody could tell who is there, and all would seem to be missing.
-        """
-        now = self._clock.monotonic()
+class _Trust:
+    """Whether silence means absence: not while Redis was away, or this process, a moment ago.
+
+    Then nobody could tell who is there, and all would seem to be missing. One for each part: one
+    that is always refused says nothing of the others.
+    """
+
+    __slots__ = ("_asked_before", "_watching_since", "holds")
+
+    def __init__(self) -> None:
+        self.holds = False
+        self._asked_before = 0.0
+        self._watching_since: float | None = None
+
+    def told(self, asked: float, now: float) -> None:
+        """Note a call made at ``asked`` and answered ``now``, by the monotonic clock."""
         if self._watching_since is None or now - self._asked_before > LAPSE_S:
             self._watching_since = now
-        self._asked_before = asked_at
-        return asked_at - self._watching_since >= LAPSE_S
+        self._asked_before = asked
+        self.holds = asked - self._watching_since >= LAPSE_S
+
+    def lose(self) -> None:
+        """Note a call that failed."""
+        self._watching_since, self.holds = None, False
+
+
+def _partitions(part: int) -> range:
+    return range(part * PARTITIONS // PARTS, (part + 1) * PARTITIONS // PARTS)
 
 
 def _ago_ms(seconds: float) -> int:

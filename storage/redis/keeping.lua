@@ -128,8 +128,8 @@ local function attend(keys, argv)
   local now, here, away, lapsed = now_ms(), {}, {}, {}
   for i = 2, #keys do
     local id, present, heard = argv[3 * i - 3], argv[3 * i - 2], now - tonumber(argv[3 * i - 1])
-    local meta = redis.call('HMGET', keys[i], 'version', 'heard', 'away')
-    if meta[1] then
+    local meta = redis.pcall('HMGET', keys[i], 'version', 'heard', 'away')
+    if meta[1] then -- else it is not there, or damaged, which must not stop the others
       if heard > (tonumber(meta[2]) or 0) then
         redis.call('HSET', keys[i], 'heard', int(heard))
       end

@@ -5,11 +5,15 @@ from functools import lru_cache
 from storage.live import PARTITIONS, partition_of
 
 
+def interview_key(interview_id: str) -> str:
+    """Return the first of an interview's keys, which is its channel, too."""
+    return f"{_prefix(partition_of(interview_id))}{interview_id}"
+
+
 @lru_cache(maxsize=16_384)
 def interview_keys(interview_id: str) -> tuple[str, ...]:
     """Return the keys in the order the Lua source names them; the first is also the channel."""
-    prefix = _prefix(partition_of(interview_id))
-    own = f"{prefix}{interview_id}"
+    prefix, own = _prefix(partition_of(interview_id)), interview_key(interview_id)
     return (
         own,
         f"{own}:log",

@@ -21,7 +21,7 @@ def command(arguments: Iterable[Argument]) -> bytes:
 
 def pulse(interview_id: str) -> bytes:
     """Pack the look at what `storage.live.Pulse` tells: each socket's every few seconds."""
-    return b"%b%b%b" % (_LOOK, _channel(interview_id), _FIELDS)
+    return b"%b%b%b" % (_LOOK, _own_key(interview_id), _FIELDS)
 
 
 def attend(partition: int, attendants: Sequence[Attendant], lapse_ms: int, limit: int) -> bytes:
@@ -32,7 +32,7 @@ def attend(partition: int, attendants: Sequence[Attendant], lapse_ms: int, limit
     told: list[bytes] = []
     for each in attendants:
         name, heard = each.interview_id.encode(), b"%d" % each.heard_ms
-        named.append(_channel(each.interview_id))
+        named.append(_own_key(each.interview_id))
         told.append(
             b"$%d\r\n%b\r\n$1\r\n%d\r\n$%d\r\n%b\r\n"
             % (len(name), name, each.present, len(heard), heard)
@@ -86,7 +86,7 @@ def words(piece: Append, name: bytes, position: EventId) -> bytes:
 def listeners(interviews: Sequence[str]) -> bytes:
     """Pack the question how many listen to the notifications of each."""
     count = 2 + len(interviews)
-    return b"*%d\r\n%b%b" % (count, _LISTENERS, b"".join(map(_channel, interviews)))
+    return b"*%d\r\n%b%b" % (count, _LISTENERS, b"".join(map(_own_key, interviews)))
 
 
 def renewals(leases: Sequence[tuple[str, str]], lease_ms: int, *, notes: bool) -> bytes:
@@ -112,10 +112,10 @@ def _named(interview_id: str) -> bytes:
     return b"".join(map(_bulk, keys.interview_keys(interview_id)[:2]))
 
 
-@lru_cache(maxsize=16_384)
-def _channel(interview_id: str) -> bytes:
+@lru_cache(maxsize=65_536)  # pulses look at all in turn: were there more, each would be missed
+def _own_key(interview_id: str) -> bytes:
     """Return the interview's key, which is its channel, too."""
-    return _bulk(keys.interview_keys(interview_id)[0])
+    return _bulk(keys.interview_key(interview_id))
 
 
 @lru_cache(maxsize=16_384)

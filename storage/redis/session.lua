@@ -266,7 +266,7 @@ end
 -- A slot is remembered while there are few: observers name theirs, and may name ever new ones.
 -- A call may be repeated, by its nonce. One that was held up for long may come behind a newer socket's:
 -- it must not replace that one, whose client would never come back.
--- ARGV slot, last_event_id, issued (of the resume token shown, or ''), now, grace_ms, nonce, age_ms
+-- ARGV slot, last_event_id, issued (of the resume token shown, or ''), now, grace_ms, nonce, age_ms, id
 -- -> ok, recovered, number, state | stale | overtaken | missing | erased
 local function join(keys, argv)
   local slot, last, known = argv[1], argv[2], false
@@ -300,6 +300,9 @@ local function join(keys, argv)
       redis.call('HSET', keys[META], 'socket:' .. slot, int(number) .. ' ' .. argv[6])
     end
     redis.call('PUBLISH', channel(keys), 'c' .. slot .. ' ' .. int(number))
+  end
+  if slot == 'candidate' or slot == 'transcriber' then -- who comes back is not missed any more
+    redis.call('ZADD', keys[PRESENCE], 'XX', int(now_ms()), argv[8])
   end
   redis.call('HSET', keys[META], 'touched', int(now_ms()))
   local meta = last ~= '' and present_of(keys)

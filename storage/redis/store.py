@@ -96,7 +96,8 @@ class RedisStore:
         last = "" if join.last_event_id is None else str(join.last_event_id)
         issued = "" if join.issued is None else join.issued
         times = (issued, join.now, join.grace_ms)
-        reply = await self._call("join", join.id, join.slot, last, *times, join.nonce, join.age_ms)
+        told = (join.slot, last, *times, join.nonce, join.age_ms, join.id)
+        reply = await self._call("join", join.id, *told)
         if reply[0] in _REFUSED:
             return _REFUSED[reply[0]]
         return replies.gone(reply) or live.Joined(
@@ -305,7 +306,11 @@ class RedisStore:
             resp.attend(partition, present, lapse_ms, limit)
             for partition, present in attendants.items()
         ]
-        return [replies.attendance(reply) for reply in await self._pipeline(calls)]
+        replied = _raised(await self._send(self._wire, calls), but_refusals=True)
+        return [
+            live.Attendance((), ()) if isinstance(reply, Exception) else replies.attendance(reply)
+            for reply in replied
+        ]
 
     # --- the sweep --------------------------------------------------------------------------------
 

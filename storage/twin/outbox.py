@@ -9,7 +9,7 @@ from storage.twin.records import Interview, Partition
 
 
 class Outbox(Calls):
-    """The part of `storage.live.LiveStore` that the writer calls."""
+    """The part of `storage.live.LiveStore` that fills and empties the outbox."""
 
     async def unstored(self, interview_id: str) -> live.Unstored | live.Gone:
         """See `LiveStore.unstored`."""

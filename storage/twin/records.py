@@ -226,3 +226,9 @@ class Partition:
         self.dead = [*self.dead[1 - kept :], (delivery.entry, code)]
         self.settle(name)
         return True
+
+
+def overdue(scores: dict[str, int], now: int, limit: int) -> list[str]:
+    """Return the names whose score lies at ``now`` or before, the lowest first."""
+    lapsed = sorted((score, name) for name, score in scores.items() if score <= now)
+    return [name for _, name in lapsed[:limit]]

@@ -11,8 +11,8 @@ from storage import live
 from storage.answers import read_answer
 from storage.commits import presence_of
 from storage.twin.outbox import Outbox
-from storage.twin.records import Interview, Partition
-from storage.twin.sweep import Sweep, overdue
+from storage.twin.records import Interview, Partition, overdue
+from storage.twin.sweep import Sweep
 
 _DELTA = re.compile(rb'{"type":"turn\.delta","turn":(\d+),"attempt":(\d+),')
 _ADDS = "ingest"
@@ -95,6 +95,9 @@ class Twin(Sweep, Outbox):
                 held.sockets[join.slot] = (number, join.nonce)
             if join.slot:
                 self._server.publish(join.id, f"c{join.slot} {number}")
+            presence = self._server.partition(join.id).presence
+            if join.slot in {"candidate", "transcriber"} and join.id in presence:
+                presence[join.id] = self._server.clock()
             held.touched = self._server.clock()
             last = join.last_event_id
             recovered = last is not None and (last == held.head or held.logged(last))

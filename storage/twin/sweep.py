@@ -5,11 +5,11 @@ from typing import Literal
 from protocol.ids import EventId
 from storage import live
 from storage.twin.calls import Calls
-from storage.twin.records import Interview, Partition
+from storage.twin.records import Interview, Partition, overdue
 
 
 class Sweep(Calls):
-    """The part of `storage.live.LiveStore` that the sweeper calls."""
+    """The part of `storage.live.LiveStore` that finds what is due, and frees what may go."""
 
     async def due(self, limit: int, *, leases_only: bool = False) -> live.Due:
         """See `LiveStore.due`."""
@@ -96,9 +96,3 @@ def _queue_resting(held: Interview, partition: Partition, interview_id: str) -> 
         entry = partition.queue(interview_id)
     held.parking = (held.head, looks + 1, entry)
     return looks
-
-
-def overdue(scores: dict[str, int], now: int, limit: int) -> list[str]:
-    """Return the names whose score lies at ``now`` or before, the lowest first."""
-    lapsed = sorted((score, name) for name, score in scores.items() if score <= now)
-    return [name for _, name in lapsed[:limit]]

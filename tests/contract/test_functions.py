@@ -6,7 +6,16 @@ import pytest
 
 from protocol.ids import ORIGIN, EventId
 from storage.errors import BadDataError
-from storage.live import Appended, Attendant, Entry, Fenced, State, partition_of
+from storage.live import (
+    PARTITIONS,
+    Appended,
+    Attendance,
+    Attendant,
+    Entry,
+    Fenced,
+    State,
+    partition_of,
+)
 from storage.redis import keys, library
 from storage.redis.replies import library_name
 from storage.redis.store import RedisStore
@@ -65,6 +74,32 @@ async def test_hundreds_in_one_partition_are_seen(real: RedisBackend) -> None:
     (told,) = await real.store().attend({PARTITION: attendants}, 60_000, 10)
     assert told.lapsed == ()
     assert await real.raw.zcount(presence, "-inf", 1) == 0
+
+
+async def test_a_damaged_interview_and_a_damaged_partition_keep_nobody_from_being_seen(
+    real: RedisBackend,
+) -> None:
+    store = real.store()
+    at = partition_of(NAME)
+    beside = next(
+        name for n in range(10_000) if partition_of(name := f"i{n}") == at and name != NAME
+    )
+    elsewhere, third = (at + 1) % PARTITIONS, (at + 2) % PARTITIONS
+    await started(store)
+    await started(store, beside)
+    await real.raw.delete(keys.interview_keys(NAME)[0])
+    await real.raw.set(keys.interview_keys(NAME)[0], "x")
+    await real.raw.zadd(keys.presence_key(at), {beside: 1})
+    await real.raw.set(keys.presence_key(elsewhere), "x")
+    await real.raw.zadd(keys.presence_key(third), {"missing": 7})
+    attendants = [Attendant(name, present=True, heard_ms=0) for name in (NAME, beside)]
+    told = await store.attend({at: attendants, elsewhere: (), third: ()}, 60_000, 10)
+    assert told == [
+        Attendance((), ()),
+        Attendance((), ()),
+        Attendance((), (("missing", 7),)),
+    ]
+    assert await real.raw.zscore(keys.presence_key(at), beside) > 1
 
 
 async def test_many_find_the_library_missing_at_once(real: RedisBackend) -> None:

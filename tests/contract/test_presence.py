@@ -1,5 +1,6 @@
 """Who is present, and who is missing: the same in the twin and on real servers."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -9,7 +10,17 @@ from protocol import commands as c
 from protocol.machine import Arrived, Left, transition
 from protocol.session import Session
 from storage.commits import commit_of
-from storage.live import Attendance, Attendant, Committed, Fenced, LiveStore, Missing, partition_of
+from storage.live import (
+    Attendance,
+    Attendant,
+    Committed,
+    Fenced,
+    Join,
+    Joined,
+    LiveStore,
+    Missing,
+    partition_of,
+)
 from tests.contract.backends import Backend
 from tests.contract.interviews import AT, NAME, command, found, restore_of, start, started
 
@@ -127,3 +138,30 @@ async def test_partitions_answer_in_their_order_and_so_many_at_once(backend: Bac
         assert {name for name, _ in each.lapsed} == {n for n in names if partition_of(n) == number}
     few = await store.attend(dict.fromkeys(numbers, ()), 0, 1)
     assert [len(each.lapsed) for each in few] == [1] * len(numbers)
+
+
+@pytest.mark.parametrize("slot", ["candidate", "transcriber", "observer:me", ""])
+async def test_whoever_joins_and_could_answer_was_seen(backend: Backend, slot: str) -> None:
+    store = backend.store()
+    before = await started(store)
+    seen = await missing(store)
+    await asyncio.sleep(0.005)
+    joining = Join(
+        id=NAME, slot=slot, last_event_id=None, issued=None, now=AT, grace_ms=HOUR, nonce="n"
+    )
+    assert isinstance(await store.join(joining), Joined)
+    counts = slot in {"candidate", "transcriber"}
+    assert (await missing(store) > seen) == counts
+    left = await leave(store, seen)  # found before they came, and applied behind it
+    assert isinstance(left, Fenced if counts else Committed)
+    assert (await found(store)).version == before.version + (not counts)
+
+
+async def test_who_joins_what_nobody_can_be_missed_from_is_not_missed(backend: Backend) -> None:
+    store = backend.store()
+    await store.create(restore_of())
+    joining = Join(
+        id=NAME, slot="candidate", last_event_id=None, issued=None, now=AT, grace_ms=0, nonce="n"
+    )
+    assert isinstance(await store.join(joining), Joined)
+    assert (await attend(store, lapse_ms=0)).lapsed == ()

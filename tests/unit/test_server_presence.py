@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
+from structlog.testing import capture_logs
 
 from protocol import commands as c
 from protocol.ids import ORIGIN
@@ -13,7 +15,7 @@ from protocol.machine import Finished, Received, transition
 from protocol.session import Session
 from server.expiry import EVERY_S, Expiry
 from server.hub import Hub
-from server.presence import LAPSE_S, PARTS, PULSE_S, SPREAD_S, Presence
+from server.presence import AT_ONCE, LAPSE_S, LATE_PARTS, PARTS, PULSE_S, SPREAD_S, Presence
 from server.sessions import Sessions
 from server.sweeper import Sweeper
 from storage.errors import BackendDownError
@@ -63,6 +65,7 @@ class Slow(Twin):
         self.fails: int | None = None
         """The partition whose calls fail."""
         self.asked: list[tuple[float, list[int]]] = []
+        self.told: list[Attendant] = []
         self.lapsed: list[str] = []
         self._latency_s = latency_s
 
@@ -70,12 +73,23 @@ class Slow(Twin):
         self, attendants: Mapping[int, Sequence[Attendant]], lapse_ms: int, limit: int
     ) -> list[Attendance]:
         self.asked.append((asyncio.get_running_loop().time(), list(attendants)))
+        self.told += [each for part in attendants.values() for each in part]
         await asyncio.sleep(self._latency_s)
         if self.fails in attendants:
             raise BackendDownError
         told = await super().attend(attendants, lapse_ms, limit)
         self.lapsed += [name for each in told for name, _ in each.lapsed]
         return told
+
+
+class Far:
+    """A way on which what belongs to one interview takes long."""
+
+    async def request(self, _: str, operation: str) -> None:
+        if operation != "attend":
+            await asyncio.sleep(0.2)
+
+    async def reply(self, _: str, operation: str) -> None: ...
 
 
 class Scene:
@@ -229,8 +243,8 @@ def test_an_outage_makes_nobody_absent() -> None:
     scene.play(story)
 
 
-@pytest.mark.parametrize(("latency_s", "calls"), [(0.0, PARTS), (0.5, 3), (3.0, 2)])
-def test_a_pulse_is_told_in_parts_and_those_that_are_late_together(
+@pytest.mark.parametrize(("latency_s", "calls"), [(0.0, PARTS), (0.1, 12), (0.5, 5), (0.75, 5)])
+def test_a_pulse_is_told_in_parts_and_of_those_that_are_late_some_together(
     latency_s: float, calls: int
 ) -> None:
     scene = Scene(latency_s)
@@ -238,13 +252,15 @@ def test_a_pulse_is_told_in_parts_and_those_that_are_late_together(
     async def story() -> None:
         await asyncio.sleep(30)
         asked = scene.stores[0].asked
-        assert asked[0][1] == list(range(PARTITIONS // PARTS))
-        for at in range(0, len(asked) - calls, calls):
-            pulse, following = asked[at : at + calls], asked[at + calls][0]
+        starts = [at for at, (_, part) in enumerate(asked) if part[0] == 0]
+        assert len(starts) >= 5
+        for start, following in pairwise(starts):
+            pulse = asked[start:following]
+            assert len(pulse) <= calls
             assert [number for _, part in pulse for number in part] == list(range(PARTITIONS))
-            assert pulse[-1][0] - pulse[0][0] <= SPREAD_S + latency_s
+            assert all(len(part) <= LATE_PARTS * PARTITIONS // PARTS for _, part in pulse)
             assert pulse[-1][0] - pulse[0][0] >= SPREAD_S * (1 - 1 / PARTS) - 0.001
-            assert following - pulse[0][0] <= 1.25 * PULSE_S + 2 * latency_s
+            assert asked[following][0] - pulse[0][0] <= 1.25 * PULSE_S + latency_s
 
     scene.play(story)
 
@@ -295,6 +311,85 @@ def test_a_part_that_is_always_refused_silences_no_other() -> None:
         scene.instances[1].enter(names[3], Socket(scene.clock))
         await asyncio.sleep(2 * PULSE_S)
         assert (await scene.found(names[3])).status == "live"
+
+    scene.play(story)
+
+
+def test_a_part_that_all_are_refused_keeps_nobody_else_from_being_missed() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        name, refused = await scene.interview(0), await scene.interview(PARTITIONS - 1)
+        socket = Socket(scene.clock)
+        scene.instances[0].enter(name, socket)
+        for store in scene.stores:
+            store.fails = PARTITIONS - 1
+        await asyncio.sleep(30)
+        scene.instances[0].leave(name, socket)
+        await asyncio.sleep(LAPSES)
+        assert (await scene.found(name)).status == "disconnected"
+        assert (await scene.found(refused)).status == "live"  # nobody can know
+
+    with capture_logs() as logs:
+        scene.play(story)
+    assert [line["event"] for line in logs] == ["presence not told"] * 2  # one of each instance
+
+
+def test_those_who_left_are_told_again_where_that_failed_and_only_there() -> None:
+    scene = Scene()
+    scene.instances.pop()
+
+    async def story() -> None:
+        sound, refused = await scene.interview(0), await scene.interview(PARTITIONS - 1)
+        store, presence = scene.stores[0], scene.instances[0]
+        early, late = Socket(scene.clock), Socket(scene.clock)
+        for name in (sound, refused):
+            presence.enter(name, early)
+            presence.enter(name, late)
+        await asyncio.sleep(30)
+        early.silent_since = scene.clock.monotonic() - 5
+        late.silent_since = scene.clock.monotonic()
+        for name in (sound, refused):
+            presence.leave(name, late)
+        store.fails = PARTITIONS - 1
+        while store.asked[-1][1][-1] != PARTITIONS - 1:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        for name in (sound, refused):
+            presence.leave(name, early)
+        await asyncio.sleep(3 * PULSE_S)
+        store.told.clear()
+        await asyncio.sleep(3 * PULSE_S)
+        assert {each.interview_id for each in store.told} == {refused}
+        store.fails = None
+        await asyncio.sleep(2 * PULSE_S)
+        last = store.told[-1]
+        assert (last.interview_id, last.present) == (refused, False)
+        store.told.clear()
+        await asyncio.sleep(2 * PULSE_S)
+        assert store.told == []
+        held = scene.server.interviews[refused].heard
+        assert (
+            abs(held - scene.clock.now() + (scene.clock.monotonic() - late.silent_since) * 1000)
+            <= 2
+        )
+
+    scene.play(story)
+
+
+def test_those_who_are_there_again_are_seen_to_at_once_and_before_the_missing() -> None:
+    scene = Scene()
+    scene.instances.pop()
+
+    async def story() -> None:
+        names = [await scene.interview() for _ in range(4 * AT_ONCE)]
+        await asyncio.sleep(LAPSES)
+        for name in names:
+            assert (await scene.found(name)).status == "disconnected"
+            scene.instances[0].enter(name, Socket(scene.clock))
+        scene.server.wire = Far()
+        await asyncio.sleep(PULSE_S + SPREAD_S + 5)
+        for name in names:
+            assert (await scene.found(name)).status == "live"
 
     scene.play(story)
 
