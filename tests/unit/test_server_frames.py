@@ -153,10 +153,10 @@ def test_short_frames_that_come_whole_pass_by_the_state_machine() -> None:
         it = Scene()
         await it.open()
         it.say(Opcode.TEXT, b"x" * 200)  # the other way: from there it has to come back
-        parsed: list[bytes] = []
+        parsed: list[bytes | bytearray] = []
         parse = it.frames.conn.receive_data
 
-        def receive_data(data: bytes) -> None:
+        def receive_data(data: bytes | bytearray) -> None:
             parsed.append(data)
             parse(data)
 

@@ -85,11 +85,11 @@ class Slow(Twin):
 class Far:
     """A way on which what belongs to one interview takes long."""
 
-    async def request(self, _: str, operation: str) -> None:
-        if operation != "attend":
+    async def request(self, client: str, operation: str) -> None:
+        if client == "" and operation != "attend":
             await asyncio.sleep(0.2)
 
-    async def reply(self, _: str, operation: str) -> None: ...
+    async def reply(self, client: str, operation: str) -> None: ...
 
 
 class Scene:
