@@ -15,7 +15,7 @@ from protocol.machine import Finished, Received, transition
 from protocol.session import Session
 from server.expiry import EVERY_S, Expiry
 from server.hub import Hub
-from server.presence import AT_ONCE, LAPSE_S, LATE_PARTS, PARTS, PULSE_S, SPREAD_S, Presence
+from server.presence import LAPSE_S, LATE_PARTS, PARTS, PULSE_S, SPREAD_S, Presence
 from server.sessions import Sessions
 from server.sweeper import Sweeper
 from storage.errors import BackendDownError
@@ -336,7 +336,7 @@ def test_a_part_that_all_are_refused_keeps_nobody_else_from_being_missed() -> No
 
 
 def test_those_who_left_are_told_again_where_that_failed_and_only_there() -> None:
-    scene = Scene()
+    scene = Scene(0.5)
     scene.instances.pop()
 
     async def story() -> None:
@@ -352,7 +352,8 @@ def test_those_who_left_are_told_again_where_that_failed_and_only_there() -> Non
         for name in (sound, refused):
             presence.leave(name, late)
         store.fails = PARTITIONS - 1
-        while store.asked[-1][1][-1] != PARTITIONS - 1:  # noqa: ASYNC110
+        store.asked.clear()
+        while not store.asked or store.asked[-1][1][-1] != PARTITIONS - 1:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         for name in (sound, refused):
             presence.leave(name, early)
@@ -367,11 +368,8 @@ def test_those_who_left_are_told_again_where_that_failed_and_only_there() -> Non
         store.told.clear()
         await asyncio.sleep(2 * PULSE_S)
         assert store.told == []
-        held = scene.server.interviews[refused].heard
-        assert (
-            abs(held - scene.clock.now() + (scene.clock.monotonic() - late.silent_since) * 1000)
-            <= 2
-        )
+        ago_ms = (scene.clock.monotonic() - late.silent_since) * 1000
+        assert scene.server.interviews[refused].heard >= scene.clock.now() - ago_ms - 2
 
     scene.play(story)
 
@@ -381,7 +379,7 @@ def test_those_who_are_there_again_are_seen_to_at_once_and_before_the_missing() 
     scene.instances.pop()
 
     async def story() -> None:
-        names = [await scene.interview() for _ in range(4 * AT_ONCE)]
+        names = [await scene.interview() for _ in range(64)]
         await asyncio.sleep(LAPSES)
         for name in names:
             assert (await scene.found(name)).status == "disconnected"
