@@ -62,8 +62,7 @@ async def backoff(clock: Clock, attempt: int, *, base_s: float = 0.05, cap_s: fl
 async def due_part(clock: Clock, began: float, part: int, *, parts: int, over_s: float) -> int:
     """Wait until ``part`` (0, 1, 2 …) of a work is due that is spread over ``over_s`` seconds.
 
-    Return the number of the first part that is not due yet: all those before it are to be done now,
-    in one go where the work is late.
+    Return the number of the first part that is not due yet: all those before it are.
     """
     await asyncio.sleep(max(0.0, began + over_s * part / parts - clock.monotonic()))
     early = 1 + int((clock.monotonic() - began) / over_s * parts)

@@ -107,16 +107,17 @@ class Presence:
                 told = await self._tell(parts, left, absent)
             except StorageError as error:  # which must not silence the parts behind these
                 failed = failed or error
+                for trust in self._trust:  # it was Redis that failed, and of other instances, too
+                    trust.lose()
                 self._not_told(parts, left, absent)
                 continue
             for part, each in told:
                 away |= dict.fromkeys(each.away)
-                if self._trust[part].holds:
-                    lapsed |= each.lapsed
+                lapsed |= each.lapsed if self._trust[part].holds else ()
         if failed is not None and not self._failing:
             _log.warning("presence not told", error=type(failed).__name__)
         self._failing = failed is not None
-        self._todo = {**lapsed, **away}
+        self._todo = {**away, **lapsed}
         if self._todo:
             self._found.set()
 
@@ -130,21 +131,29 @@ class Presence:
             number: self._attendants(number, left, absent.get(number, ())) for number in numbers
         }
         told = await self._store.attend(attendants, int(LAPSE_S * 1000), LIMIT)
+        answers: list[tuple[int, Attendance]] = []
+        refused: set[int] = set()
+        for number, each in zip(numbers, told, strict=True):
+            part = number * PARTS // PARTITIONS
+            if each is None:
+                refused.add(part)
+            else:
+                answers.append((part, each))
         for part in parts:
-            self._trust[part].told(asked, self._clock.monotonic())
-        return [
-            (number * PARTS // PARTITIONS, each) for number, each in zip(numbers, told, strict=True)
-        ]
+            if part in refused:
+                self._trust[part].lose()
+                self._not_told(range(part, part + 1), left, absent)
+            else:
+                self._trust[part].told(asked, self._clock.monotonic())
+        return answers
 
     def _not_told(
         self, parts: range, left: Mapping[str, float], absent: Mapping[int, Sequence[str]]
     ) -> None:
-        """Tell those who left again with the next pulse: whoever was told would wait for ever."""
-        for part in parts:
-            self._trust[part].lose()
-            for number in _partitions(part):
-                for name in absent.get(number, ()):
-                    self._left[name] = max(left[name], self._left.get(name, 0.0))
+        """Tell those who left there again with the next pulse; all others were told."""
+        for number in (number for part in parts for number in _partitions(part)):
+            for name in absent.get(number, ()):
+                self._left[name] = max(left[name], self._left.get(name, 0.0))
 
     async def _work(self) -> None:
         while True:
@@ -203,8 +212,8 @@ class Presence:
 class _Trust:
     """Whether silence means absence: not while Redis was away, or this process, a moment ago.
 
-    Then nobody could tell who is there, and all would seem to be missing. One for each part: one
-    that is always refused says nothing of the others.
+    Then nobody could tell who is there, and all would seem to be missing. One for each part: where
+    Redis refuses one, say because its keys are damaged, that says nothing of the others.
     """
 
     __slots__ = ("_asked_before", "_watching_since", "holds")
@@ -222,7 +231,7 @@ class _Trust:
         self.holds = asked - self._watching_since >= LAPSE_S
 
     def lose(self) -> None:
-        """Note a call that failed."""
+        """Note that nothing could be told."""
         self._watching_since, self.holds = None, False
 
 

@@ -383,11 +383,12 @@ class LiveStore(Protocol):
 
     async def attend(
         self, attendants: Mapping[int, Sequence[Attendant]], lapse_ms: int, limit: int
-    ) -> list[Attendance]:
+    ) -> list[Attendance | None]:
         """Tell by partition who is present here, and learn who is nowhere.
 
         What was not seen on any instance for ``lapse_ms`` has lapsed; at most ``limit`` of them are
-        told for each partition. What is told of but not held any more is missed no longer.
+        told for each partition. What is told of but not held any more, or is damaged, is missed no
+        longer. None stands for a partition that refuses: nobody was told there.
         """
         ...
 

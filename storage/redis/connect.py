@@ -172,7 +172,7 @@ def _is_port(text: str) -> bool:
 def _options(call_s: float) -> dict[str, Any]:
     return {
         "socket_timeout": call_s,
-        "socket_connect_timeout": CONNECT_TIMEOUT_S,
+        "socket_connect_timeout": max(call_s, CONNECT_TIMEOUT_S),
         "socket_keepalive": True,
         "retry": Retry(NoBackoff(), 0),
         "protocol": 3,

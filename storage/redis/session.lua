@@ -302,7 +302,7 @@ local function join(keys, argv)
     redis.call('PUBLISH', channel(keys), 'c' .. slot .. ' ' .. int(number))
   end
   if slot == 'candidate' or slot == 'transcriber' then -- who comes back is not missed any more
-    redis.call('ZADD', keys[PRESENCE], 'XX', int(now_ms()), argv[8])
+    redis.pcall('ZADD', keys[PRESENCE], 'XX', int(now_ms()), argv[8])
   end
   redis.call('HSET', keys[META], 'touched', int(now_ms()))
   local meta = last ~= '' and present_of(keys)

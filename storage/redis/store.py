@@ -300,7 +300,7 @@ class RedisStore:
 
     async def attend(
         self, attendants: Mapping[int, Sequence[live.Attendant]], lapse_ms: int, limit: int
-    ) -> list[live.Attendance]:
+    ) -> list[live.Attendance | None]:
         """See `LiveStore.attend`."""
         calls = [
             resp.attend(partition, present, lapse_ms, limit)
@@ -308,8 +308,7 @@ class RedisStore:
         ]
         replied = _raised(await self._send(self._wire, calls), but_refusals=True)
         return [
-            live.Attendance((), ()) if isinstance(reply, Exception) else replies.attendance(reply)
-            for reply in replied
+            None if isinstance(reply, Exception) else replies.attendance(reply) for reply in replied
         ]
 
     # --- the sweep --------------------------------------------------------------------------------

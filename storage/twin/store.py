@@ -301,10 +301,10 @@ class Twin(Sweep, Outbox):
 
     async def attend(
         self, attendants: Mapping[int, Sequence[live.Attendant]], lapse_ms: int, limit: int
-    ) -> list[live.Attendance]:
+    ) -> list[live.Attendance | None]:
         """See `LiveStore.attend`."""
 
-        def act() -> list[live.Attendance]:
+        def act() -> list[live.Attendance | None]:
             return [
                 self._attend(self._server.partitions[number], present, lapse_ms, limit)
                 for number, present in attendants.items()

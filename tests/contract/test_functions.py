@@ -13,6 +13,8 @@ from storage.live import (
     Attendant,
     Entry,
     Fenced,
+    Join,
+    Joined,
     State,
     partition_of,
 )
@@ -21,6 +23,7 @@ from storage.redis.replies import library_name
 from storage.redis.store import RedisStore
 from tests.contract.backends import RedisBackend
 from tests.contract.interviews import (
+    AT,
     LONG_MS,
     NAME,
     OTHER,
@@ -72,6 +75,7 @@ async def test_hundreds_in_one_partition_are_seen(real: RedisBackend) -> None:
     await pipe.execute()
     attendants = [Attendant(name, present=True, heard_ms=0) for name in present]
     (told,) = await real.store().attend({PARTITION: attendants}, 60_000, 10)
+    assert told is not None
     assert told.lapsed == ()
     assert await real.raw.zcount(presence, "-inf", 1) == 0
 
@@ -85,7 +89,9 @@ async def test_a_damaged_interview_and_a_damaged_partition_keep_nobody_from_bein
         name for n in range(10_000) if partition_of(name := f"i{n}") == at and name != NAME
     )
     elsewhere, third = (at + 1) % PARTITIONS, (at + 2) % PARTITIONS
+    there = next(name for n in range(10_000) if partition_of(name := f"i{n}") == elsewhere)
     await started(store)
+    await started(store, there)
     await started(store, beside)
     await real.raw.delete(keys.interview_keys(NAME)[0])
     await real.raw.set(keys.interview_keys(NAME)[0], "x")
@@ -94,12 +100,12 @@ async def test_a_damaged_interview_and_a_damaged_partition_keep_nobody_from_bein
     await real.raw.zadd(keys.presence_key(third), {"missing": 7})
     attendants = [Attendant(name, present=True, heard_ms=0) for name in (NAME, beside)]
     told = await store.attend({at: attendants, elsewhere: (), third: ()}, 60_000, 10)
-    assert told == [
-        Attendance((), ()),
-        Attendance((), ()),
-        Attendance((), (("missing", 7),)),
-    ]
+    assert told == [Attendance((), ()), None, Attendance((), (("missing", 7),))]
     assert await real.raw.zscore(keys.presence_key(at), beside) > 1
+    joining = Join(
+        id=there, slot="candidate", last_event_id=None, issued=None, now=AT, nonce="nonce"
+    )
+    assert isinstance(await store.join(joining), Joined)
 
 
 async def test_many_find_the_library_missing_at_once(real: RedisBackend) -> None:
