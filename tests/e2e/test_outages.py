@@ -7,13 +7,14 @@ import signal
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import hiredis
 import pytest
 import redis.asyncio as redis
 
 from loadtest.fakeopenai import Options
+from loadtest.load.machine import cpu
 from loadtest.processes import migrate
 from loadtest.redisproxy import Mode
 from loadtest.rig import Config, Report, Rig
@@ -30,6 +31,9 @@ PATIENCE_S = 300.0
 MODEL = Options(tokens=25, tokens_per_second=40.0)
 LASTING = Options(tokens=60, tokens_per_second=10.0)
 """Turns of 6 s, so that nearly all candidates listen at the same time."""
+STOLEN_S = 0.5
+"""Where the machine's host took so much CPU, a drain that went wrong shows nothing of it, and is
+tried again."""
 
 
 class Scene:
@@ -266,10 +270,31 @@ async def _busiest(rig: Rig) -> int:
     ids=("40", "200"),
 )
 async def test_sigterm_fails_no_turn(
-    seats: int, model: Options, share: float, tmp_path: Path
+    seats: int, model: Options, share: float, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
+    leaving = await _leaving(tmp_path_factory.mktemp("leaving"), seats, model, share)
+    for _ in range(2):
+        if leaving.resets == 0 or leaving.stolen_s < STOLEN_S:
+            break
+        leaving = await _leaving(tmp_path_factory.mktemp("leaving"), seats, model, share)
+    assert (leaving.code, leaving.resets) == (0, 0)
+    assert leaving.took_s <= 30
+
+
+class Leaving(NamedTuple):
+    """How an instance went that was asked to."""
+
+    running: int
+    code: int
+    took_s: float
+    resets: int
+    stolen_s: float
+    """CPU that the machine's host gave to others meanwhile: whom it stops, loses its leases."""
+
+
+async def _leaving(directory: Path, seats: int, model: Options, share: float) -> Leaving:
     async with scene(
-        tmp_path, "chat", model=model, proxied=False, VIVA_MAX_CONNECTIONS="1000"
+        directory, "chat", model=model, proxied=False, VIVA_MAX_CONNECTIONS="1000"
     ) as it:
         leaving, _ = it.rig.served
         it.rig.away = {1}
@@ -279,14 +304,15 @@ async def test_sigterm_fails_no_turn(
             await _until(lambda: _listening(it.rig) >= share * seats)
             running = _listening(it.rig)
             it.rig.away = {0}
-            began = time.monotonic()
+            began, before = time.monotonic(), cpu()
             leaving.signal(signal.SIGTERM)
             code = await leaving.ended()
-            took = time.monotonic() - began
+            took, after = time.monotonic() - began, cpu()
         resets = sum(candidate.resets for candidate in it.rig.candidates)
-        print(f"{running} turns ran; gone in {took:.1f} s, code {code}, {resets} resets")  # noqa: T201
-        assert (code, resets) == (0, 0)
-        assert took <= 30
+        stolen = after.stolen - before.stolen if after and before else 0.0
+        found = Leaving(running, code, took, resets, stolen)
+        print(found)  # noqa: T201
+        return found
 
 
 def _listening(rig: Rig) -> int:
