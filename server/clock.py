@@ -65,5 +65,5 @@ async def due_part(clock: Clock, began: float, part: int, *, parts: int, over_s:
     Return the number of the first part that is not due yet: all those before it are.
     """
     await asyncio.sleep(max(0.0, began + over_s * part / parts - clock.monotonic()))
-    early = 1 + int((clock.monotonic() - began) / over_s * parts)
-    return min(parts, max(part + 1, early))
+    ahead = 1 + int((clock.monotonic() - began) / over_s * parts)
+    return min(parts, max(part + 1, ahead))

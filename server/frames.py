@@ -166,7 +166,7 @@ class Frames(WebSocketsSansIOProtocol):
         ):
             return False
         waits = conn.parser
-        while (inner := waits.gi_yieldfrom) is not None:  # a server's parser waits for a peer's
+        while (inner := waits.gi_yieldfrom) is not None:  # a server's parser runs the common one
             waits = inner
         return waits.gi_code is _BETWEEN_FRAMES
 

@@ -109,6 +109,7 @@ class Presence:
                 failed = failed or error
                 for trust in self._trust:  # it was Redis that failed, and of other instances, too
                     trust.lose()
+                lapsed.clear()
                 self._not_told(parts, left, absent)
                 continue
             for part, each in told:

@@ -172,6 +172,7 @@ def _is_port(text: str) -> bool:
 def _options(call_s: float) -> dict[str, Any]:
     return {
         "socket_timeout": call_s,
+        # Who is patient with replies is so with connecting: a busy machine delays both.
         "socket_connect_timeout": max(call_s, CONNECT_TIMEOUT_S),
         "socket_keepalive": True,
         "retry": Retry(NoBackoff(), 0),

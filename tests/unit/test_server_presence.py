@@ -365,6 +365,28 @@ def test_a_part_that_was_refused_for_a_while_makes_nobody_absent() -> None:
     scene.play(story)
 
 
+def test_what_a_pulse_found_before_a_part_of_it_failed_waits_for_a_better_one() -> None:
+    scene = Scene()
+    scene.instances.pop()
+
+    async def story() -> None:
+        name = await scene.interview(0)
+        socket, store = Socket(scene.clock), scene.stores[0]
+        scene.instances[0].enter(name, socket)
+        await asyncio.sleep(30)
+        scene.instances[0].leave(name, socket)
+        while name not in store.lapsed:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        store.fails = PARTITIONS - 1  # which comes at the end of this very pulse
+        await asyncio.sleep(2 * SPREAD_S)
+        assert (await scene.found(name)).absences == 0
+        store.fails = None
+        await asyncio.sleep(LAPSES)
+        assert (await scene.found(name)).absences == 1
+
+    scene.play(story)
+
+
 def test_an_outage_that_each_call_notices_late_makes_nobody_absent() -> None:
     """Two instances whose pulses lie apart: what one told just before it, the other did not."""
     scene = Scene()
