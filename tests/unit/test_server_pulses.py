@@ -1,0 +1,251 @@
+"""The pulses of presence: told in parts, late, refused, or through an outage."""
+
+import asyncio
+from itertools import pairwise
+
+import pytest
+from structlog.testing import capture_logs
+
+from server.presence import LAPSE_S, LATE_PARTS, PARTS, PULSE_S, SPREAD_S
+from storage.live import PARTITIONS
+from tests.support.attending import LAPSES, Far, Scene, Socket
+
+
+@pytest.mark.parametrize(("latency_s", "calls"), [(0.0, PARTS), (0.1, 12), (0.5, 5), (0.75, 5)])
+def test_a_pulse_is_told_in_parts_and_of_those_that_are_late_some_together(
+    latency_s: float, calls: int
+) -> None:
+    scene = Scene(latency_s)
+
+    async def story() -> None:
+        await asyncio.sleep(30)
+        asked = scene.stores[0].asked
+        starts = [at for at, (_, part) in enumerate(asked) if part[0] == 0]
+        assert len(starts) >= 5
+        for start, following in pairwise(starts):
+            pulse = asked[start:following]
+            assert len(pulse) <= calls
+            assert [number for _, part in pulse for number in part] == list(range(PARTITIONS))
+            assert all(len(part) <= LATE_PARTS * PARTITIONS // PARTS for _, part in pulse)
+            assert pulse[-1][0] - pulse[0][0] >= SPREAD_S * (1 - 1 / PARTS) - 0.001
+            assert asked[following][0] - pulse[0][0] <= 1.25 * PULSE_S + latency_s
+
+    scene.play(story)
+
+
+@pytest.mark.parametrize("latency_s", [0.0, 0.5])
+@pytest.mark.parametrize("partition", [0, PARTITIONS // 2, PARTITIONS - 1])
+def test_a_slow_redis_and_a_call_now_and_then_that_fails_make_nobody_absent(
+    partition: int, latency_s: float
+) -> None:
+    scene = Scene(latency_s)
+
+    async def story() -> None:
+        name = await scene.interview(partition)
+        socket, store = Socket(scene.clock), scene.stores[0]
+        scene.instances[0].enter(name, socket)
+        for _ in range(30):
+            store.fails = partition
+            failing = len(store.asked)
+            while not any(partition in part for _, part in store.asked[failing:]):  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+            await asyncio.sleep(latency_s)
+            store.fails = None
+            await asyncio.sleep(15)
+            assert (await scene.found(name)).absences == 0
+        scene.instances[0].leave(name, socket)
+        await asyncio.sleep(LAPSES + 3 * PULSE_S)
+        assert (await scene.found(name)).absences == 1
+
+    scene.play(story)
+
+
+def test_a_part_that_is_always_refused_silences_no_other() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        numbers = range(0, PARTITIONS, PARTITIONS // PARTS)
+        names = [await scene.interview(number) for number in numbers]
+        for name in names:
+            scene.instances[0].enter(name, Socket(scene.clock))
+        scene.stores[0].fails = numbers[3]
+        await asyncio.sleep(120)
+        missed = [
+            number
+            for number, name in zip(numbers, names, strict=True)
+            if (await scene.found(name)).absences
+        ]
+        assert missed == [numbers[3]]
+        scene.instances[1].enter(names[3], Socket(scene.clock))
+        await asyncio.sleep(2 * PULSE_S)
+        assert (await scene.found(names[3])).status == "live"
+
+    scene.play(story)
+
+
+def test_a_part_that_all_are_refused_keeps_nobody_else_from_being_missed() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        name, refused = await scene.interview(0), await scene.interview(PARTITIONS - 1)
+        socket = Socket(scene.clock)
+        scene.instances[0].enter(name, socket)
+        for store in scene.stores:
+            store.refuses = PARTITIONS - 1
+        await asyncio.sleep(30)
+        scene.instances[0].leave(name, socket)
+        await asyncio.sleep(LAPSES)
+        assert (await scene.found(name)).status == "disconnected"
+        assert (await scene.found(refused)).status == "live"  # nobody can know
+
+    scene.play(story)
+
+
+def test_a_part_that_was_refused_for_a_while_makes_nobody_absent() -> None:
+    """What one told just before it, the other did not: 13.5 s pass for one, 16.5 for the other."""
+    scene = Scene()
+    scene.clock.chance, period = 0.75, 4.5
+
+    async def story() -> None:
+        name = await scene.interview(7)
+        scene.running.pop().cancel()
+        await asyncio.sleep(1.5)
+        scene.running.append(asyncio.create_task(scene.instances[1].run()))
+        scene.instances[1].enter(name, Socket(scene.clock))
+        await asyncio.sleep(6 * period - 1.5 + 0.05)
+        for store in scene.stores:
+            store.refuses = 7
+        await asyncio.sleep(3 * period - 0.1)
+        for store in scene.stores:
+            store.refuses = None
+        await asyncio.sleep(30)
+        assert (await scene.found(name)).absences == 0
+
+    scene.play(story)
+
+
+def test_what_a_pulse_found_before_a_part_of_it_failed_waits_for_a_better_one() -> None:
+    scene = Scene()
+    scene.instances.pop()
+
+    async def story() -> None:
+        name = await scene.interview(0)
+        socket, store = Socket(scene.clock), scene.stores[0]
+        scene.instances[0].enter(name, socket)
+        await asyncio.sleep(30)
+        scene.instances[0].leave(name, socket)
+        while name not in store.lapsed:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        store.fails = PARTITIONS - 1  # which comes at the end of this very pulse
+        await asyncio.sleep(2 * SPREAD_S)
+        assert (await scene.found(name)).absences == 0
+        store.fails = None
+        await asyncio.sleep(LAPSES)
+        assert (await scene.found(name)).absences == 1
+
+    scene.play(story)
+
+
+def test_an_outage_that_each_call_notices_late_makes_nobody_absent() -> None:
+    """Two instances whose pulses lie apart: what one told just before it, the other did not."""
+    scene = Scene()
+
+    async def story() -> None:
+        names = [await scene.interview(number) for number in range(0, PARTITIONS, 8)]
+        scene.running.pop().cancel()
+        await asyncio.sleep(1.5)
+        scene.running.append(asyncio.create_task(scene.instances[1].run()))
+        for name in names:
+            scene.instances[1].enter(name, Socket(scene.clock))
+        await asyncio.sleep(28.51)
+        for store in scene.stores:
+            store.hangs_until = scene.clock.monotonic() + 12
+        for _ in range(40):
+            await asyncio.sleep(1)
+            assert not any([(await scene.found(name)).absences for name in names])
+
+    with capture_logs() as logs:
+        scene.play(story)
+    assert [line["event"] for line in logs] == ["presence not told"] * 2  # one of each instance
+
+
+@pytest.mark.parametrize("how", ["fails", "refuses"])
+def test_those_who_left_are_told_again_where_that_failed_and_only_there(how: str) -> None:
+    scene = Scene(0.5)
+    scene.instances.pop()
+
+    async def story() -> None:
+        sound, refused = await scene.interview(0), await scene.interview(PARTITIONS - 1)
+        store, presence = scene.stores[0], scene.instances[0]
+        early, late = Socket(scene.clock), Socket(scene.clock)
+        for name in (sound, refused):
+            presence.enter(name, early)
+            presence.enter(name, late)
+        await asyncio.sleep(30)
+        early.silent_since = scene.clock.monotonic() - 5
+        late.silent_since = scene.clock.monotonic()
+        for name in (sound, refused):
+            presence.leave(name, late)
+        setattr(store, how, PARTITIONS - 1)
+        store.asked.clear()
+        while not store.asked or store.asked[-1][1][-1] != PARTITIONS - 1:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        for name in (sound, refused):
+            presence.leave(name, early)
+        await asyncio.sleep(3 * PULSE_S)
+        store.told.clear()
+        await asyncio.sleep(3 * PULSE_S)
+        assert {each.interview_id for each in store.told} == {refused}
+        setattr(store, how, None)
+        await asyncio.sleep(2 * PULSE_S)
+        last = store.told[-1]
+        assert (last.interview_id, last.present) == (refused, False)
+        store.told.clear()
+        await asyncio.sleep(2 * PULSE_S)
+        assert store.told == []
+        ago_ms = (scene.clock.monotonic() - late.silent_since) * 1000
+        assert scene.server.interviews[refused].heard >= scene.clock.now() - ago_ms - 2
+
+    scene.play(story)
+
+
+def test_those_who_are_there_again_are_seen_to_at_once_and_before_the_missing() -> None:
+    scene = Scene()
+    scene.instances.pop()
+
+    async def story() -> None:
+        names = [await scene.interview() for _ in range(64)]
+        await asyncio.sleep(LAPSES)
+        missing = [await scene.interview() for _ in range(3_000)]
+        scene.server.wire = Far()
+        await asyncio.sleep(LAPSE_S + PULSE_S)  # from here on it works at those
+        for name in names:
+            assert (await scene.found(name)).status == "disconnected"
+            scene.instances[0].enter(name, Socket(scene.clock))
+        await asyncio.sleep(1.25 * PULSE_S + SPREAD_S + 5)
+        for name in names:
+            assert (await scene.found(name)).status == "live"
+        left = [(await scene.found(name)).status == "live" for name in missing]
+        assert any(left)  # which are not through yet
+
+    scene.play(story)
+
+
+def test_who_comes_back_while_a_pulse_still_goes_on_was_not_away() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        name = await scene.interview(0)
+        socket, store = Socket(scene.clock), scene.stores[0]
+        scene.running.pop().cancel()
+        scene.instances[0].enter(name, socket)
+        await asyncio.sleep(30)
+        scene.instances[0].leave(name, socket)
+        while name not in store.lapsed:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        assert store.asked[-1][1][0] == 0
+        scene.instances[0].enter(name, socket)
+        await asyncio.sleep(LAPSES)
+        assert (await scene.found(name)).absences == 0
+
+    scene.play(story)
