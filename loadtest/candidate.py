@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -71,7 +72,8 @@ class Candidate:
         self.given: dict[str, Given] = {}
         self.faults: list[str] = []
         self.closes: list[int] = []
-        self.resets = 0
+        self.resets: Counter[str] = Counter()
+        """How often a turn began anew, by reason."""
         self.over = asyncio.Event()
         self.heard: Callable[[e.ServerMessage], None] = lambda _: None
         self.leaves_after: int | None = None
@@ -208,8 +210,8 @@ class Candidate:
                     asyncio.get_running_loop().call_later(RETRY_S, self._again, name)
                 else:
                     self.given[name].rejected = code
-            case e.TurnReset():
-                self.resets += 1
+            case e.TurnReset(reason=reason):
+                self.resets[reason] += 1
             case e.Error(code=code):
                 self.faults.append(f"told of an error: {code}")
             case _:

@@ -48,7 +48,7 @@ class Report(Struct, kw_only=True):
     interviews: int = 0
     turns: int = 0
     answers: int = 0
-    resets: int = 0
+    resets: Counter[str] = field(default_factory=Counter[str])
     recoveries: list[float] = field(default_factory=list[float])
     closes: Counter[int] = field(default_factory=Counter[int])
     sources: Counter[str] = field(default_factory=Counter[str])
@@ -63,7 +63,7 @@ class Report(Struct, kw_only=True):
         """Return it for people."""
         counts = (
             f"seed {self.seed}: {self.interviews} interviews, {self.turns} turns,"
-            f" {self.answers} answers, {self.resets} resets, words by {dict(self.sources)}"
+            f" {self.answers} answers, {dict(self.resets)} resets, words by {dict(self.sources)}"
         )
         recoveries = (
             f"until it went on, {len(self.recoveries)} times:"
@@ -178,7 +178,7 @@ class Rig:
             self._count(candidate, stored)
             faults = faults_of(candidate, stored)
             if self.config.resumable and candidate.resets:
-                faults.append(f"{candidate.resets} resets of what can be taken up")
+                faults.append(f"{dict(candidate.resets)} resets of what can be taken up")
             self.report.faults += [f"{candidate.interview_id}: {fault}" for fault in faults]
 
     def _count(self, candidate: Candidate, stored: Sequence[Mapping[str, Any]]) -> None:
@@ -186,7 +186,7 @@ class Rig:
         report.interviews += 1
         report.turns += len(stored)
         report.answers += sum(turn["speaker"] == "candidate" for turn in stored)
-        report.resets += candidate.resets
+        report.resets.update(candidate.resets)
         report.closes.update(candidate.closes)
         report.sources.update(turn["source"] for turn in stored if turn.get("source"))
 

@@ -21,6 +21,14 @@ RETRY_S = 0.1
 STOP_S = LEASE_MS / 1000 * 2 / 3
 RENEWAL_S = STOP_S - RENEW_S
 """How long a renewal may take: what it renews has lapsed then."""
+UNREAD_S = 0.05
+"""How long before its time is up a thing is looked at first, to be judged at the second look.
+
+A loop that was busy comes late to its timers, and uvloop runs those before it reads: the reply that
+says that all is well may lie there already.
+"""
+SHORTEST_S = 0.001
+"""The shortest sleep before a look; a remainder that rounds to nothing would be slept for ever."""
 THINKING_S = 1.0
 """How long a turn may have no words before its sockets are told that it thinks."""
 THINKING_AGAIN_S = 5.0
@@ -93,40 +101,56 @@ class Leases:
         """
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watch())
-            group.create_task(self._renew_all())
+            group.create_task(self._renew_all(group))
 
     async def _watch(self) -> None:
         """Stop what lapses, and notice that the process stood still, whatever was awaited then."""
         seen = self._clock.monotonic()
         while True:
-            await asyncio.sleep(self._left())
-            now = self._clock.monotonic()
-            if now - seen > RENEW_S + SUSPENDED_S:  # nothing is slept for longer than the first
-                _log.warning("instance was suspended")
-                self._suspended()
-            seen = now
-            for lease in tuple(self._held.values()):
-                if lease.stoppable and now >= lease.renewed + STOP_S:
-                    _log.warning("lease lapsed", interview=lease.interview_id)
-                    lease.lose()
+            seen = await self._slept(self._left(), seen)
+            if not self._lapsing(seen + UNREAD_S):
+                continue
+            seen = await self._slept(UNREAD_S, seen)
+            for lease in self._lapsing(seen):
+                _log.warning("lease lapsed", interview=lease.interview_id)
+                lease.lose()
 
-    async def _renew_all(self) -> None:
+    async def _slept(self, seconds: float, seen: float) -> float:
+        """Sleep, at most `RENEW_S`; return the time, which was ``seen`` before that."""
+        await asyncio.sleep(seconds)
+        now = self._clock.monotonic()
+        if now - seen > RENEW_S + SUSPENDED_S:
+            _log.warning("instance was suspended")
+            self._suspended()
+        return now
+
+    def _lapsing(self, at: float) -> list[Lease]:
+        """Return what will have lapsed ``at`` that time."""
+        held = self._held.values()
+        return [lease for lease in held if lease.stoppable and at >= lease.renewed + STOP_S]
+
+    async def _renew_all(self, group: asyncio.TaskGroup) -> None:
         due = self._clock.monotonic()
         while True:
             await asyncio.sleep(max(0.0, due - self._clock.monotonic()))
             due = self._clock.monotonic() + RENEW_S
             if not self._held:
                 continue
-            if not await self._renew(list(self._held.values())):
+            renewal = group.create_task(self._renew(list(self._held.values())))
+            for within_s in (RENEWAL_S - UNREAD_S, UNREAD_S):
+                await asyncio.wait((renewal,), timeout=within_s)
+            if not renewal.done():
+                _log.warning("renewal took too long", leases=len(self._held))
+                renewal.cancel()
+            if not (renewal.done() and renewal.result()):
                 due = self._clock.monotonic() + RETRY_S
             await self._think()
 
     async def _renew(self, leases: list[Lease]) -> bool:
         asked = self._clock.monotonic()
         try:
-            async with asyncio.timeout(RENEWAL_S):
-                renewed = await self._store.renew([(x.interview_id, x.fence) for x in leases])
-        except (StorageError, TimeoutError) as error:
+            renewed = await self._store.renew([(x.interview_id, x.fence) for x in leases])
+        except StorageError as error:
             _log.warning("renewal failed", error=type(error).__name__, leases=len(leases))
             return False
         for lease, kept in zip(leases, renewed, strict=True):
@@ -157,7 +181,7 @@ class Leases:
             return  # renewal logs it
 
     def _left(self) -> float:
-        """Return how long until the next lease lapses, at most `RENEW_S`."""
-        now = self._clock.monotonic()
-        left = (lease.renewed + STOP_S - now for lease in self._held.values() if lease.stoppable)
-        return max(0.0, min((RENEW_S, *left)))
+        """Return how long until the next lease is to be looked at, at most `RENEW_S`."""
+        look = STOP_S - UNREAD_S - self._clock.monotonic()
+        left = (lease.renewed + look for lease in self._held.values() if lease.stoppable)
+        return max(SHORTEST_S, min((RENEW_S, *left)))

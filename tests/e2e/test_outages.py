@@ -5,6 +5,7 @@ import contextlib
 import re
 import signal
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +15,6 @@ import pytest
 import redis.asyncio as redis
 
 from loadtest.fakeopenai import Options
-from loadtest.load.machine import cpu
 from loadtest.processes import migrate
 from loadtest.redisproxy import Mode
 from loadtest.rig import Config, Report, Rig
@@ -31,9 +31,9 @@ PATIENCE_S = 300.0
 MODEL = Options(tokens=25, tokens_per_second=40.0)
 LASTING = Options(tokens=60, tokens_per_second=10.0)
 """Turns of 6 s, so that nearly all candidates listen at the same time."""
-STOLEN_S = 0.5
-"""Where the machine's host took so much CPU, a drain that went wrong shows nothing of it, and is
-tried again."""
+LAPSED = "lease lapsed"
+"""What an instance logs that got too little CPU, or none, to renew in time. A drain that went wrong
+then may have done so for this, and is tried again."""
 
 
 class Scene:
@@ -274,10 +274,10 @@ async def test_sigterm_fails_no_turn(
 ) -> None:
     leaving = await _leaving(tmp_path_factory.mktemp("leaving"), seats, model, share)
     for _ in range(2):
-        if leaving.resets == 0 or leaving.stolen_s < STOLEN_S:
+        if not leaving.resets or LAPSED not in leaving.warnings:
             break
         leaving = await _leaving(tmp_path_factory.mktemp("leaving"), seats, model, share)
-    assert (leaving.code, leaving.resets) == (0, 0)
+    assert (leaving.code, dict(leaving.resets)) == (0, {}), leaving.warnings
     assert leaving.took_s <= 30
 
 
@@ -287,9 +287,9 @@ class Leaving(NamedTuple):
     running: int
     code: int
     took_s: float
-    resets: int
-    stolen_s: float
-    """CPU that the machine's host gave to others meanwhile: whom it stops, loses its leases."""
+    resets: Counter[str]
+    warnings: str
+    """What both instances had to say."""
 
 
 async def _leaving(directory: Path, seats: int, model: Options, share: float) -> Leaving:
@@ -304,13 +304,16 @@ async def _leaving(directory: Path, seats: int, model: Options, share: float) ->
             await _until(lambda: _listening(it.rig) >= share * seats)
             running = _listening(it.rig)
             it.rig.away = {0}
-            began, before = time.monotonic(), cpu()
+            began = time.monotonic()
             leaving.signal(signal.SIGTERM)
             code = await leaving.ended()
-            took, after = time.monotonic() - began, cpu()
-        resets = sum(candidate.resets for candidate in it.rig.candidates)
-        stolen = after.stolen - before.stolen if after and before else 0.0
-        found = Leaving(running, code, took, resets, stolen)
+            took = time.monotonic() - began
+        resets: Counter[str] = Counter()
+        for candidate in it.rig.candidates:
+            resets.update(candidate.resets)
+        said = [line for x in it.rig.served for line in x.log.read_text().splitlines()]
+        warnings = "\n".join(line for line in said if '"info"' not in line)
+        found = Leaving(running, code, took, resets, warnings)
         print(found)  # noqa: T201
         return found
 
