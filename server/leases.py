@@ -2,6 +2,9 @@
 
 A holder that could not renew stops itself at two thirds of the lease, on the monotonic clock,
 before anyone else can take over. The fence in Redis makes that safe; stopping makes it quiet.
+
+A process that got no CPU, or whose loop was busy, comes late to that: its renewal may be answered
+and not read yet, or not even sent. So it looks again before it stops anything.
 """
 
 import asyncio
@@ -21,14 +24,14 @@ RETRY_S = 0.1
 STOP_S = LEASE_MS / 1000 * 2 / 3
 RENEWAL_S = STOP_S - RENEW_S
 """How long a renewal may take: what it renews has lapsed then."""
-UNREAD_S = 0.05
-"""How long before its time is up a thing is looked at first, to be judged at the second look.
-
-A loop that was busy comes late to its timers, and uvloop runs those before it reads: the reply that
-says that all is well may lie there already.
-"""
+READ_S = 0.01
+"""How much later it is looked again: what had come by the first look is read by then."""
+LATE_S = 0.05
+"""A look that comes later than this tells that the process stood still, or was busy."""
+AGAIN_S = 0.2
+"""How much later it is looked again then: a renewal that is due takes some passes of the loop."""
 SHORTEST_S = 0.001
-"""The shortest sleep before a look; a remainder that rounds to nothing would be slept for ever."""
+"""The shortest sleep before a look: uvloop's timers have no finer steps."""
 THINKING_S = 1.0
 """How long a turn may have no words before its sockets are told that it thinks."""
 THINKING_AGAIN_S = 5.0
@@ -58,6 +61,10 @@ class Lease:
     def stoppable(self) -> bool:
         """Whether the work goes on, and is not about to commit its end: then the fence decides."""
         return not self.ending and not self._lost
+
+    def lapsed(self, now: float) -> bool:
+        """Whether its work is to be stopped, as it was not renewed for too long."""
+        return self.stoppable and now >= self.renewed + STOP_S
 
     def lose(self) -> None:
         """Stop the work, once: what it does about that is not to be cancelled again."""
@@ -105,29 +112,29 @@ class Leases:
 
     async def _watch(self) -> None:
         """Stop what lapses, and notice that the process stood still, whatever was awaited then."""
-        seen = self._clock.monotonic()
-        while True:
-            seen = await self._slept(self._left(), seen)
-            if not self._lapsing(seen + UNREAD_S):
-                continue
-            seen = await self._slept(UNREAD_S, seen)
-            for lease in self._lapsing(seen):
-                _log.warning("lease lapsed", interview=lease.interview_id)
-                lease.lose()
-
-    async def _slept(self, seconds: float, seen: float) -> float:
-        """Sleep, at most `RENEW_S`; return the time, which was ``seen`` before that."""
-        await asyncio.sleep(seconds)
         now = self._clock.monotonic()
-        if now - seen > RENEW_S + SUSPENDED_S:
+        while True:
+            due = now + self._left(now)
+            now = await self._woken(due, now)
+            lapsed = [lease for lease in self._held.values() if lease.lapsed(now)]
+            if lapsed:
+                now = await self._woken(now + _again_s(now - due), now)
+            for lease in lapsed:  # what lapsed meanwhile is looked at for the first time next
+                if lease.lapsed(now):
+                    _log.warning("lease lapsed", interview=lease.interview_id)
+                    lease.lose()
+
+    async def _woken(self, due: float, before: float) -> float:
+        """Sleep until ``due``, return the time, and tell if too much passed since ``before``.
+
+        ``due`` is `RENEW_S` away at the most.
+        """
+        await asyncio.sleep(due - before)
+        now = self._clock.monotonic()
+        if now - before > RENEW_S + SUSPENDED_S:
             _log.warning("instance was suspended")
             self._suspended()
         return now
-
-    def _lapsing(self, at: float) -> list[Lease]:
-        """Return what will have lapsed ``at`` that time."""
-        held = self._held.values()
-        return [lease for lease in held if lease.stoppable and at >= lease.renewed + STOP_S]
 
     async def _renew_all(self, group: asyncio.TaskGroup) -> None:
         due = self._clock.monotonic()
@@ -137,14 +144,20 @@ class Leases:
             if not self._held:
                 continue
             renewal = group.create_task(self._renew(list(self._held.values())))
-            for within_s in (RENEWAL_S - UNREAD_S, UNREAD_S):
-                await asyncio.wait((renewal,), timeout=within_s)
-            if not renewal.done():
-                _log.warning("renewal took too long", leases=len(self._held))
-                renewal.cancel()
-            if not (renewal.done() and renewal.result()):
+            if not await self._in_time(renewal):
                 due = self._clock.monotonic() + RETRY_S
             await self._think()
+
+    async def _in_time(self, renewal: asyncio.Task[bool]) -> bool:
+        """Wait for the outcome of a renewal, and end one that takes too long."""
+        due = self._clock.monotonic() + RENEWAL_S
+        await asyncio.wait((renewal,), timeout=RENEWAL_S)
+        await asyncio.wait((renewal,), timeout=_again_s(self._clock.monotonic() - due))
+        if renewal.done():
+            return renewal.result()
+        _log.warning("renewal took too long")
+        renewal.cancel()
+        return False
 
     async def _renew(self, leases: list[Lease]) -> bool:
         asked = self._clock.monotonic()
@@ -180,8 +193,12 @@ class Leases:
         except (StorageError, TimeoutError):
             return  # renewal logs it
 
-    def _left(self) -> float:
-        """Return how long until the next lease is to be looked at, at most `RENEW_S`."""
-        look = STOP_S - UNREAD_S - self._clock.monotonic()
-        left = (lease.renewed + look for lease in self._held.values() if lease.stoppable)
+    def _left(self, now: float) -> float:
+        """Return how long until the next lease lapses, at most `RENEW_S`."""
+        left = (lease.renewed + STOP_S - now for lease in self._held.values() if lease.stoppable)
         return max(SHORTEST_S, min((RENEW_S, *left)))
+
+
+def _again_s(late_s: float) -> float:
+    """Return how long to wait before looking again, behind a look that came so late."""
+    return AGAIN_S if late_s > LATE_S else READ_S

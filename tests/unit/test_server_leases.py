@@ -9,7 +9,15 @@ import pytest
 from protocol import commands as c
 from protocol.ids import ORIGIN
 from protocol.machine import Received, transition
-from server.leases import RENEW_S, STOP_S, SUSPENDED_S, THINKING_AGAIN_S, THINKING_S, Leases
+from server.leases import (
+    AGAIN_S,
+    RENEW_S,
+    STOP_S,
+    SUSPENDED_S,
+    THINKING_AGAIN_S,
+    THINKING_S,
+    Leases,
+)
 from storage.errors import BackendDownError
 from storage.live import LEASE_MS, Acquired, Restore
 from storage.twin import Twin, TwinNotifier, TwinServer
@@ -51,7 +59,7 @@ class SlowWire:
         assert client in ("", "notifier")
         if operation in self.unread:
             _stand_still(self.unread.pop(operation))
-            for _ in range(3):
+            for _ in range(8):
                 await asyncio.sleep(0)
 
 
@@ -115,6 +123,12 @@ class Scene:
         run_virtual(main())
 
 
+async def _ended(working: list[asyncio.Task[None]]) -> None:
+    for task in working:
+        task.cancel()
+    await asyncio.gather(*working, return_exceptions=True)
+
+
 def test_leases_are_renewed_together_for_as_long_as_the_work_takes() -> None:
     scene = Scene()
 
@@ -153,7 +167,7 @@ def test_a_holder_that_cannot_renew_stops_at_two_thirds(fault: str) -> None:
 
 
 @pytest.mark.parametrize("busy_s", [0.65, 0.9, 1.4])
-def test_a_loop_that_was_too_busy_to_read_keeps_what_was_renewed(busy_s: float) -> None:
+def test_a_renewal_whose_answer_was_read_late_is_one(busy_s: float) -> None:
     scene = Scene()
 
     async def story() -> None:
@@ -163,9 +177,63 @@ def test_a_loop_that_was_too_busy_to_read_keeps_what_was_renewed(busy_s: float) 
         await asyncio.sleep(5)
         assert not scene.wire.unread
         assert not any(task.done() for task in working)
-        for task in working:
-            task.cancel()
-        await asyncio.gather(*working, return_exceptions=True)
+        await _ended(working)
+
+    scene.run(story)
+
+
+@pytest.mark.parametrize("call_s", [0.0, 0.06, 0.15])
+def test_a_process_that_stood_still_renews_before_it_judges(call_s: float) -> None:
+    """It stood still between two renewals, so that the next one went out late."""
+    scene = Scene()
+
+    async def story() -> None:
+        working = [asyncio.create_task(scene.hold(await scene.interview(), [])) for _ in range(3)]
+        await asyncio.sleep(5.1)
+        scene.wire.slow["renew"] = call_s
+        _stand_still(0.8)
+        await asyncio.sleep(5)
+        assert not any(task.done() for task in working)
+        await _ended(working)
+
+    scene.run(story)
+
+
+@pytest.mark.parametrize("call_s", [0.48, 0.495])
+def test_a_lease_that_lapses_costs_no_other_its_unread_renewal(call_s: float) -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        scene.wire.slow["renew"] = call_s
+        scene.wire.unread["renew"] = 0.13
+        names = [await scene.interview() for _ in range(2)]
+        sound = asyncio.create_task(scene.hold(names[0], []))
+        late = asyncio.create_task(scene.hold(names[1], [], late=0.11))
+        await asyncio.sleep(0.5)
+        del scene.wire.slow["renew"]
+        await asyncio.sleep(5)
+        assert not scene.wire.unread
+        assert not sound.done()
+        await _ended([sound, late])
+
+    scene.run(story)
+
+
+def test_a_busy_process_that_cannot_renew_stops_soon() -> None:
+    """It comes late to each look, and Redis does not answer: it does not look for ever."""
+    scene = Scene()
+
+    async def story() -> None:
+        held: list[float] = []
+        working = asyncio.create_task(scene.hold(await scene.interview(), held))
+        await asyncio.sleep(RENEW_S / 2)
+        scene.wire.hangs = {"renew"}
+        while not working.done():
+            _stand_still(0.1)
+            await asyncio.sleep(0.05)
+        await asyncio.gather(working, return_exceptions=True)
+        began, lost = held
+        assert lost - began <= STOP_S + 0.2 + AGAIN_S + 0.2
 
     scene.run(story)
 
