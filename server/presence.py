@@ -30,6 +30,8 @@ LATE_PARTS = 4
 """At most so many parts that are late go together."""
 LAPSE_S = 15.0
 """An interview is missed when it was not told for so long: some pulses may fail."""
+RETOLD_S = 600.0
+"""Who left so long ago is not told again where that failed: they count as missing without it."""
 LIMIT = 32
 """At most so many lapsed interviews of one partition a pulse."""
 AT_ONCE = 16
@@ -59,7 +61,7 @@ class Presence:
         self._grace_ms = grace_ms
         self._sockets: list[dict[str, set[Attending]]] = [{} for _ in range(PARTITIONS)]
         self._left: dict[str, float] = {}
-        self._trust = [_Trust() for _ in range(PARTS)]
+        self._trust = [_Trust() for _ in range(PARTITIONS)]
         self._failing = False
         self._todo: dict[str, int | None] = {}
         self._found = asyncio.Event()
@@ -110,51 +112,47 @@ class Presence:
                 for trust in self._trust:  # it was Redis that failed, and of other instances, too
                     trust.lose()
                 lapsed.clear()
-                self._not_told(parts, left, absent)
+                for number in _partitions(parts):
+                    self._not_told(left, absent.get(number, ()))
                 continue
-            for part, each in told:
+            for number, each in told:
                 away |= dict.fromkeys(each.away)
-                lapsed |= each.lapsed if self._trust[part].holds else ()
+                lapsed |= each.lapsed if self._trust[number].holds else ()
         if failed is not None and not self._failing:
             _log.warning("presence not told", error=type(failed).__name__)
         self._failing = failed is not None
         self._todo = {**away, **lapsed}
-        if self._todo:
+        if self._todo or self._failing:  # what was found missing before that counts no longer
             self._found.set()
 
     async def _tell(
         self, parts: range, left: Mapping[str, float], absent: Mapping[int, Sequence[str]]
     ) -> list[tuple[int, Attendance]]:
-        """Tell some parts; return what their partitions answer, each with its part."""
+        """Tell some parts; return what their partitions answer, each by its number."""
         asked = self._clock.monotonic()
-        numbers = [number for part in parts for number in _partitions(part)]
+        numbers = _partitions(parts)
         attendants = {
             number: self._attendants(number, left, absent.get(number, ())) for number in numbers
         }
         told = await self._store.attend(attendants, int(LAPSE_S * 1000), LIMIT)
+        now = self._clock.monotonic()
         answers: list[tuple[int, Attendance]] = []
-        refused: set[int] = set()
         for number, each in zip(numbers, told, strict=True):
-            part = number * PARTS // PARTITIONS
             if each is None:
-                refused.add(part)
+                self._trust[number].lose()
+                self._not_told(left, absent.get(number, ()))
             else:
-                answers.append((part, each))
-        for part in parts:
-            if part in refused:
-                self._trust[part].lose()
-                self._not_told(range(part, part + 1), left, absent)
-            else:
-                self._trust[part].told(asked, self._clock.monotonic())
+                self._trust[number].told(asked, now)
+                answers.append((number, each))
         return answers
 
-    def _not_told(
-        self, parts: range, left: Mapping[str, float], absent: Mapping[int, Sequence[str]]
-    ) -> None:
-        """Tell those who left there again with the next pulse; all others were told."""
-        for number in (number for part in parts for number in _partitions(part)):
-            for name in absent.get(number, ()):
-                self._left[name] = max(left[name], self._left.get(name, 0.0))
+    def _not_told(self, left: Mapping[str, float], names: Iterable[str]) -> None:
+        """Tell those who left there again with the next pulse; who is here is told in any case."""
+        since = self._clock.monotonic() - RETOLD_S
+        for name in names:
+            heard = max(left[name], self._left.get(name, 0.0))
+            if heard > since:
+                self._left[name] = heard
 
     async def _work(self) -> None:
         while True:
@@ -213,8 +211,8 @@ class Presence:
 class _Trust:
     """Whether silence means absence: not while Redis was away, or this process, a moment ago.
 
-    Then nobody could tell who is there, and all would seem to be missing. One for each part: where
-    Redis refuses one, say because its keys are damaged, that says nothing of the others.
+    Then nobody could tell who is there, and all would seem to be missing. One for each partition:
+    that Redis refuses one, say because its keys are damaged, says nothing of the others.
     """
 
     __slots__ = ("_asked_before", "_watching_since", "holds")
@@ -236,8 +234,8 @@ class _Trust:
         self._watching_since, self.holds = None, False
 
 
-def _partitions(part: int) -> range:
-    return range(part * PARTITIONS // PARTS, (part + 1) * PARTITIONS // PARTS)
+def _partitions(parts: range) -> range:
+    return range(parts.start * PARTITIONS // PARTS, parts.stop * PARTITIONS // PARTS)
 
 
 def _ago_ms(seconds: float) -> int:

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 from structlog.testing import capture_logs
 
-from server.presence import LAPSE_S, LATE_PARTS, PARTS, PULSE_S, SPREAD_S
+from server.presence import LAPSE_S, LATE_PARTS, PARTS, PULSE_S, RETOLD_S, SPREAD_S
 from storage.live import PARTITIONS
 from tests.support.attending import LAPSES, Far, Scene, Socket
 
@@ -60,7 +60,7 @@ def test_a_slow_redis_and_a_call_now_and_then_that_fails_make_nobody_absent(
     scene.play(story)
 
 
-def test_a_part_that_is_always_refused_silences_no_other() -> None:
+def test_a_part_that_always_fails_at_one_instance_silences_no_other() -> None:
     scene = Scene()
 
     async def story() -> None:
@@ -83,11 +83,12 @@ def test_a_part_that_is_always_refused_silences_no_other() -> None:
     scene.play(story)
 
 
-def test_a_part_that_all_are_refused_keeps_nobody_else_from_being_missed() -> None:
+@pytest.mark.parametrize("sound", [0, PARTITIONS - 2])
+def test_a_partition_that_is_refused_keeps_nobody_else_from_being_missed(sound: int) -> None:
     scene = Scene()
 
     async def story() -> None:
-        name, refused = await scene.interview(0), await scene.interview(PARTITIONS - 1)
+        name, refused = await scene.interview(sound), await scene.interview(PARTITIONS - 1)
         socket = Socket(scene.clock)
         scene.instances[0].enter(name, socket)
         for store in scene.stores:
@@ -101,7 +102,7 @@ def test_a_part_that_all_are_refused_keeps_nobody_else_from_being_missed() -> No
     scene.play(story)
 
 
-def test_a_part_that_was_refused_for_a_while_makes_nobody_absent() -> None:
+def test_a_partition_that_was_refused_for_a_while_makes_nobody_absent() -> None:
     """What one told just before it, the other did not: 13.5 s pass for one, 16.5 for the other."""
     scene = Scene()
     scene.clock.chance, period = 0.75, 4.5
@@ -169,13 +170,15 @@ def test_an_outage_that_each_call_notices_late_makes_nobody_absent() -> None:
     assert [line["event"] for line in logs] == ["presence not told"] * 2  # one of each instance
 
 
-@pytest.mark.parametrize("how", ["fails", "refuses"])
-def test_those_who_left_are_told_again_where_that_failed_and_only_there(how: str) -> None:
+@pytest.mark.parametrize(("how", "other"), [("fails", 0), ("refuses", PARTITIONS - 2)])
+def test_those_who_left_are_told_again_where_that_failed_and_only_there(
+    how: str, other: int
+) -> None:
     scene = Scene(0.5)
     scene.instances.pop()
 
     async def story() -> None:
-        sound, refused = await scene.interview(0), await scene.interview(PARTITIONS - 1)
+        sound, refused = await scene.interview(other), await scene.interview(PARTITIONS - 1)
         store, presence = scene.stores[0], scene.instances[0]
         early, late = Socket(scene.clock), Socket(scene.clock)
         for name in (sound, refused):
@@ -205,6 +208,50 @@ def test_those_who_left_are_told_again_where_that_failed_and_only_there(how: str
         assert store.told == []
         ago_ms = (scene.clock.monotonic() - late.silent_since) * 1000
         assert scene.server.interviews[refused].heard >= scene.clock.now() - ago_ms - 2
+
+    scene.play(story)
+
+
+def test_who_left_long_ago_is_not_told_for_ever_where_that_fails() -> None:
+    scene = Scene()
+    scene.instances.pop()
+
+    async def story() -> None:
+        name, store, socket = await scene.interview(7), scene.stores[0], Socket(scene.clock)
+        store.refuses = 7
+        scene.instances[0].enter(name, socket)
+        socket.silent_since = scene.clock.monotonic()
+        scene.instances[0].leave(name, socket)
+        await asyncio.sleep(RETOLD_S - 2 * PULSE_S)
+        store.told.clear()
+        await asyncio.sleep(2 * PULSE_S)
+        assert store.told
+        await asyncio.sleep(2 * PULSE_S)
+        store.told.clear()
+        await asyncio.sleep(60)
+        assert store.told == []
+
+    scene.play(story)
+
+
+def test_nobody_is_missed_any_more_by_what_was_found_before_a_pulse_failed() -> None:
+    scene = Scene()
+    scene.instances.pop()
+
+    async def story() -> None:
+        missing = [await scene.interview() for _ in range(3_000)]
+        scene.server.wire = Far()
+        await asyncio.sleep(LAPSES)  # from here on it works at those
+
+        async def missed() -> int:
+            return sum([(await scene.found(name)).absences for name in missing])
+
+        scene.stores[0].fails = 0
+        await asyncio.sleep(2 * PULSE_S)
+        then = await missed()
+        assert 0 < then < len(missing)
+        await asyncio.sleep(60)
+        assert await missed() == then
 
     scene.play(story)
 
