@@ -3,8 +3,9 @@
 A holder that could not renew stops itself at two thirds of the lease, on the monotonic clock,
 before anyone else can take over. The fence in Redis makes that safe; stopping makes it quiet.
 
-A process that got no CPU, or whose loop was busy, comes late to that: its renewal may be answered
-and not read yet, or not even sent. So it looks again before it stops anything.
+A process that got no CPU, or whose loop was busy, comes late to everything: its renewals may be
+answered and not read yet, or not even sent. So that time counts little, and a holder may stop later
+than others can take over; then the fence alone decides.
 """
 
 import asyncio
@@ -24,14 +25,10 @@ RETRY_S = 0.1
 STOP_S = LEASE_MS / 1000 * 2 / 3
 RENEWAL_S = STOP_S - RENEW_S
 """How long a renewal may take: what it renews has lapsed then."""
-READ_S = 0.01
-"""How much later it is looked again: what had come by the first look is read by then."""
-LATE_S = 0.05
-"""A look that comes later than this tells that the process stood still, or was busy."""
-AGAIN_S = 0.2
-"""How much later it is looked again then: a renewal that is due takes some passes of the loop."""
-SHORTEST_S = 0.001
-"""The shortest sleep before a look: uvloop's timers have no finer steps."""
+TICK_S = 0.05
+"""How often it is looked what lapsed."""
+MOST_S = 2 * TICK_S
+"""So much of the time from one look at the clock to the next counts at the most."""
 THINKING_S = 1.0
 """How long a turn may have no words before its sockets are told that it thinks."""
 THINKING_AGAIN_S = 5.0
@@ -62,10 +59,6 @@ class Lease:
         """Whether the work goes on, and is not about to commit its end: then the fence decides."""
         return not self.ending and not self._lost
 
-    def lapsed(self, now: float) -> bool:
-        """Whether its work is to be stopped, as it was not renewed for too long."""
-        return self.stoppable and now >= self.renewed + STOP_S
-
     def lose(self) -> None:
         """Stop the work, once: what it does about that is not to be cancelled again."""
         if self.stoppable:
@@ -81,15 +74,28 @@ class Leases:
         self._clock = clock
         self._suspended = suspended
         self._held: dict[str, Lease] = {}
+        self._looked = 0.0
+        self._stood = 0.0
 
     def __len__(self) -> int:
         return len(self._held)
+
+    def awake(self) -> float:
+        """Return the time since the first call, in seconds.
+
+        What the process stood still for, or was busy at a stretch, counts for `MOST_S` at the most:
+        somebody asks each `TICK_S`, unless there is no time to.
+        """
+        now = self._clock.monotonic()
+        self._stood += max(0.0, now - self._looked - MOST_S)
+        self._looked = now
+        return now - self._stood
 
     @contextmanager
     def hold(self, interview_id: str, turn: int, fence: str, since: float) -> Generator[Lease]:
         """Keep the lease alive while the body runs; the body's task is cancelled when it is lost.
 
-        ``since`` is the monotonic time before the acquisition was sent.
+        ``since`` is the time by `awake` before the acquisition was sent.
         """
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  # a coroutine runs in a task
@@ -112,29 +118,16 @@ class Leases:
 
     async def _watch(self) -> None:
         """Stop what lapses, and notice that the process stood still, whatever was awaited then."""
-        now = self._clock.monotonic()
         while True:
-            due = now + self._left(now)
-            now = await self._woken(due, now)
-            lapsed = [lease for lease in self._held.values() if lease.lapsed(now)]
-            if lapsed:
-                now = await self._woken(now + _again_s(now - due), now)
-            for lease in lapsed:  # what lapsed meanwhile is looked at for the first time next
-                if lease.lapsed(now):
+            looked, began = self.awake(), self._clock.monotonic()
+            await asyncio.sleep(TICK_S)
+            if self._clock.monotonic() - began > TICK_S + SUSPENDED_S:
+                _log.warning("instance was suspended")
+                self._suspended()
+            for lease in tuple(self._held.values()):
+                if lease.stoppable and _over(lease.renewed + STOP_S, looked):
                     _log.warning("lease lapsed", interview=lease.interview_id)
                     lease.lose()
-
-    async def _woken(self, due: float, before: float) -> float:
-        """Sleep until ``due``, return the time, and tell if too much passed since ``before``.
-
-        ``due`` is `RENEW_S` away at the most.
-        """
-        await asyncio.sleep(due - before)
-        now = self._clock.monotonic()
-        if now - before > RENEW_S + SUSPENDED_S:
-            _log.warning("instance was suspended")
-            self._suspended()
-        return now
 
     async def _renew_all(self, group: asyncio.TaskGroup) -> None:
         due = self._clock.monotonic()
@@ -150,17 +143,19 @@ class Leases:
 
     async def _in_time(self, renewal: asyncio.Task[bool]) -> bool:
         """Wait for the outcome of a renewal, and end one that takes too long."""
-        due = self._clock.monotonic() + RENEWAL_S
-        await asyncio.wait((renewal,), timeout=RENEWAL_S)
-        await asyncio.wait((renewal,), timeout=_again_s(self._clock.monotonic() - due))
-        if renewal.done():
-            return renewal.result()
-        _log.warning("renewal took too long")
-        renewal.cancel()
-        return False
+        looked = self.awake()
+        due = looked + RENEWAL_S
+        while not renewal.done():
+            if _over(due, looked):
+                _log.warning("renewal took too long")
+                renewal.cancel()
+                return False
+            looked = self.awake()
+            await asyncio.wait((renewal,), timeout=TICK_S)
+        return renewal.result()
 
     async def _renew(self, leases: list[Lease]) -> bool:
-        asked = self._clock.monotonic()
+        asked = self.awake()
         try:
             renewed = await self._store.renew([(x.interview_id, x.fence) for x in leases])
         except StorageError as error:
@@ -193,12 +188,10 @@ class Leases:
         except (StorageError, TimeoutError):
             return  # renewal logs it
 
-    def _left(self, now: float) -> float:
-        """Return how long until the next lease lapses, at most `RENEW_S`."""
-        left = (lease.renewed + STOP_S - now for lease in self._held.values() if lease.stoppable)
-        return max(SHORTEST_S, min((RENEW_S, *left)))
 
+def _over(due: float, looked: float) -> bool:
+    """Whether ``due`` is over now, a tick after it was ``looked`` at the time.
 
-def _again_s(late_s: float) -> float:
-    """Return how long to wait before looking again, behind a look that came so late."""
-    return AGAIN_S if late_s > LATE_S else READ_S
+    What had come by that look has been read since.
+    """
+    return looked + TICK_S >= due

@@ -30,8 +30,6 @@ LATE_PARTS = 4
 """At most so many parts that are late go together."""
 LAPSE_S = 15.0
 """An interview is missed when it was not told for so long: some pulses may fail."""
-RETOLD_S = 600.0
-"""Who left so long ago is not told again where that failed: they count as missing without it."""
 LIMIT = 32
 """At most so many lapsed interviews of one partition a pulse."""
 AT_ONCE = 16
@@ -112,6 +110,7 @@ class Presence:
                 for trust in self._trust:  # it was Redis that failed, and of other instances, too
                     trust.lose()
                 lapsed.clear()
+                self._work_at(away)  # what was found missing before counts no longer
                 for number in _partitions(parts):
                     self._not_told(left, absent.get(number, ()))
                 continue
@@ -121,9 +120,7 @@ class Presence:
         if failed is not None and not self._failing:
             _log.warning("presence not told", error=type(failed).__name__)
         self._failing = failed is not None
-        self._todo = {**away, **lapsed}
-        if self._todo or self._failing:  # what was found missing before that counts no longer
-            self._found.set()
+        self._work_at({**away, **lapsed})
 
     async def _tell(
         self, parts: range, left: Mapping[str, float], absent: Mapping[int, Sequence[str]]
@@ -147,12 +144,20 @@ class Presence:
         return answers
 
     def _not_told(self, left: Mapping[str, float], names: Iterable[str]) -> None:
-        """Tell those who left there again with the next pulse; who is here is told in any case."""
-        since = self._clock.monotonic() - RETOLD_S
+        """Tell those who left there again with the next pulse; who is here is told in any case.
+
+        Behind the grace it makes no difference any more when it was.
+        """
+        since = self._clock.monotonic() - self._grace_ms / 1000
         for name in names:
             heard = max(left[name], self._left.get(name, 0.0))
             if heard > since:
                 self._left[name] = heard
+
+    def _work_at(self, found: Mapping[str, int | None]) -> None:
+        """Have the workers go on with what was found now."""
+        self._todo = dict(found)
+        self._found.set()
 
     async def _work(self) -> None:
         while True:

@@ -122,7 +122,7 @@ class TurnRunner:
             self._empty.set()
 
     async def _turn(self, interview_id: str) -> None:
-        asked = self._clock.monotonic()
+        asked = self._leases.awake()
         acquired = await self._store.acquire(interview_id, self._clock.nonce())
         if not isinstance(acquired, Acquired):
             return

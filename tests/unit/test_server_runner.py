@@ -44,6 +44,9 @@ class FakeLease:
 
 
 class FakeLeases:
+    def awake(self) -> float:
+        return 1.0
+
     @contextmanager
     def hold(self, interview_id: str, turn: int, fence: str, since: float) -> Any:
         assert turn
