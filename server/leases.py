@@ -4,8 +4,8 @@ A holder that could not renew stops itself at two thirds of the lease, on the mo
 before anyone else can take over. The fence in Redis makes that safe; stopping makes it quiet.
 
 A process that got no CPU, or whose loop was busy, comes late to everything: its renewals may be
-answered and not read yet, or not even sent. So that time counts little, and a holder may stop later
-than others can take over; then the fence alone decides.
+answered and not read yet, or not even sent. So that time counts little (see `Leases.awake`), and a
+holder may stop later than others can take over; then the fence alone decides.
 """
 
 import asyncio
@@ -26,9 +26,10 @@ STOP_S = LEASE_MS / 1000 * 2 / 3
 RENEWAL_S = STOP_S - RENEW_S
 """How long a renewal may take: what it renews has lapsed then."""
 TICK_S = 0.05
-"""How often it is looked what lapsed."""
+"""How often it is looked what lapsed: by the time of the look before, as what had come by then has
+been read."""
 MOST_S = 2 * TICK_S
-"""So much of the time from one look at the clock to the next counts at the most."""
+"""So much of the time from one look to the next counts at the most."""
 THINKING_S = 1.0
 """How long a turn may have no words before its sockets are told that it thinks."""
 THINKING_AGAIN_S = 5.0
@@ -74,22 +75,19 @@ class Leases:
         self._clock = clock
         self._suspended = suspended
         self._held: dict[str, Lease] = {}
+        self._awake = 0.0
         self._looked = 0.0
-        self._stood = 0.0
 
     def __len__(self) -> int:
         return len(self._held)
 
     def awake(self) -> float:
-        """Return the time since the first call, in seconds.
+        """Return for how long the process has been awake, in seconds.
 
-        What the process stood still for, or was busy at a stretch, counts for `MOST_S` at the most:
-        somebody asks each `TICK_S`, unless there is no time to.
+        What it stood still for, or was busy at a stretch, counts for `MOST_S` at the most. So what
+        takes ten looks is over behind ten such stretches, however long they are.
         """
-        now = self._clock.monotonic()
-        self._stood += max(0.0, now - self._looked - MOST_S)
-        self._looked = now
-        return now - self._stood
+        return self._awake + min(self._clock.monotonic() - self._looked, MOST_S)
 
     @contextmanager
     def hold(self, interview_id: str, turn: int, fence: str, since: float) -> Generator[Lease]:
@@ -115,17 +113,22 @@ class Leases:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watch())
             group.create_task(self._renew_all(group))
+            group.create_task(self._think_aloud())
 
     async def _watch(self) -> None:
         """Stop what lapses, and notice that the process stood still, whatever was awaited then."""
+        self._awake, self._looked = self.awake(), self._clock.monotonic()
         while True:
-            looked, began = self.awake(), self._clock.monotonic()
+            lapsed = self._awake + TICK_S - STOP_S
             await asyncio.sleep(TICK_S)
-            if self._clock.monotonic() - began > TICK_S + SUSPENDED_S:
+            now, before = self._clock.monotonic(), self._looked
+            self._awake += min(now - before, MOST_S)
+            self._looked = now
+            if now - before > TICK_S + SUSPENDED_S:
                 _log.warning("instance was suspended")
                 self._suspended()
             for lease in tuple(self._held.values()):
-                if lease.stoppable and _over(lease.renewed + STOP_S, looked):
+                if lease.renewed <= lapsed and lease.stoppable:
                     _log.warning("lease lapsed", interview=lease.interview_id)
                     lease.lose()
 
@@ -139,14 +142,13 @@ class Leases:
             renewal = group.create_task(self._renew(list(self._held.values())))
             if not await self._in_time(renewal):
                 due = self._clock.monotonic() + RETRY_S
-            await self._think()
 
     async def _in_time(self, renewal: asyncio.Task[bool]) -> bool:
         """Wait for the outcome of a renewal, and end one that takes too long."""
         looked = self.awake()
         due = looked + RENEWAL_S
         while not renewal.done():
-            if _over(due, looked):
+            if looked + TICK_S >= due:
                 _log.warning("renewal took too long")
                 renewal.cancel()
                 return False
@@ -168,12 +170,14 @@ class Leases:
                 lease.lose()
         return True
 
-    async def _think(self) -> None:
-        """Tell the sockets of turns that have had no words for a while.
+    async def _think_aloud(self) -> None:
+        """Beside the renewals, which must not wait for it: a thousand turns may fall silent."""
+        while True:
+            await asyncio.sleep(RENEW_S)
+            await self._think()
 
-        All in one round trip, and within half of the time to the next renewal: a thousand turns
-        fall silent together where the model does, and their leases must not wait for that.
-        """
+    async def _think(self) -> None:
+        """Tell the sockets of turns that have had no words for a while, in one round trip."""
         due = self._clock.monotonic() - THINKING_S
         notices: list[tuple[str, str]] = []
         for lease in self._held.values():
@@ -187,11 +191,3 @@ class Leases:
                 await self._store.publish_all(notices)
         except (StorageError, TimeoutError):
             return  # renewal logs it
-
-
-def _over(due: float, looked: float) -> bool:
-    """Whether ``due`` is over now, a tick after it was ``looked`` at the time.
-
-    What had come by that look has been read since.
-    """
-    return looked + TICK_S >= due

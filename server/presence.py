@@ -106,11 +106,12 @@ class Presence:
             try:
                 told = await self._tell(parts, left, absent)
             except StorageError as error:  # which must not silence the parts behind these
+                if failed is None:
+                    self._work_at(away)  # what was found missing before counts no longer
                 failed = failed or error
                 for trust in self._trust:  # it was Redis that failed, and of other instances, too
                     trust.lose()
                 lapsed.clear()
-                self._work_at(away)  # what was found missing before counts no longer
                 for number in _partitions(parts):
                     self._not_told(left, absent.get(number, ()))
                 continue

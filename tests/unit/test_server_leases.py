@@ -15,6 +15,7 @@ from server.leases import (
     SUSPENDED_S,
     THINKING_AGAIN_S,
     THINKING_S,
+    Lease,
     Leases,
 )
 from storage.errors import BackendDownError
@@ -176,7 +177,10 @@ def test_a_holder_that_cannot_renew_any_more_stops_two_thirds_behind_its_last(fa
     async def story() -> None:
         held: list[float] = []
         working = asyncio.create_task(scene.hold(await scene.interview(), held))
-        await asyncio.sleep(5)
+        for _ in range(3):
+            await asyncio.sleep(2)
+            _stand_still(0.7)
+        await asyncio.sleep(2)
         scene.server.down = fault == "down"
         scene.wire.hangs = {"renew"} if fault == "hangs" else set()
         began = scene.clock.monotonic()
@@ -230,15 +234,36 @@ def test_a_process_that_stood_still_renews_before_it_judges(stood_s: float, call
     scene.run(story)
 
 
-@pytest.mark.parametrize("busy_s", [0.08, 0.12, 0.2])
-def test_a_process_that_is_busy_all_the_time_keeps_what_it_renews(busy_s: float) -> None:
+def test_however_often_the_time_is_asked_for_a_busy_stretch_counts_little() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        working = [asyncio.create_task(scene.hold(await scene.interview(), [])) for _ in range(3)]
+        await asyncio.sleep(5.1)
+        scene.wire.slow["renew"] = 0.06
+        for _ in range(40):  # many turns begin in one pass of the loop
+            scene.leases.awake()
+            _stand_still(0.02)
+        await asyncio.sleep(5)
+        assert not any(task.done() for task in working)
+        await _ended(working)
+
+    scene.run(story)
+
+
+@pytest.mark.parametrize("silent", [False, True])
+@pytest.mark.parametrize(("busy_s", "passes"), [(0.08, 3), (0.12, 2), (0.2, 1)])
+def test_a_process_that_is_busy_all_the_time_keeps_what_it_renews(
+    busy_s: float, passes: int, *, silent: bool
+) -> None:
     """A call takes some passes of the loop, each of which is long."""
     scene = Scene()
 
     async def story() -> None:
-        working = asyncio.create_task(scene.hold(await scene.interview(), []))
+        name = await scene.interview()
+        working = asyncio.create_task(scene.hold(name, [], silent=silent))
         await asyncio.sleep(1)
-        scene.wire.passes = 1
+        scene.wire.passes = passes
         for _ in range(200):
             await asyncio.sleep(0)
             _stand_still(busy_s)
@@ -386,6 +411,30 @@ def test_a_process_that_was_stopped_gives_up_at_once_and_says_so() -> None:
         await asyncio.gather(working, return_exceptions=True)
         assert scene.suspensions == 1
         assert scene.clock.monotonic() - held[0] < 10 + 2 * RENEW_S + SUSPENDED_S + 0.2
+
+    scene.run(story)
+
+
+@pytest.mark.parametrize(("stood_s", "told"), [(SUSPENDED_S - 0.1, 0), (SUSPENDED_S + 0.1, 1)])
+def test_a_process_that_was_stopped_while_it_looked_says_so(
+    stood_s: float, told: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene, stops = Scene(), [stood_s]
+
+    def stoppable(_: Lease) -> bool:
+        if stops:
+            _stand_still(stops.pop())
+        return True
+
+    async def story() -> None:
+        monkeypatch.setattr(Lease, "stoppable", property(stoppable))
+        working = asyncio.create_task(scene.hold(await scene.interview(), []))
+        await asyncio.sleep(RENEW_S / 2)
+        scene.server.down = True
+        await asyncio.gather(working, return_exceptions=True)
+        await asyncio.sleep(1)
+        assert not stops
+        assert scene.suspensions == told
 
     scene.run(story)
 
