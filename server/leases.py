@@ -26,8 +26,8 @@ STOP_S = LEASE_MS / 1000 * 2 / 3
 RENEWAL_S = STOP_S - RENEW_S
 """How long a renewal may take: what it renews has lapsed then."""
 TICK_S = 0.05
-"""How often it is looked what lapsed: by the time of the look before, as what had come by then has
-been read."""
+"""How often it is looked what lapsed: by the time a tick behind the look before, as what had come
+by that look has been read."""
 MOST_S = 2 * TICK_S
 """So much of the time from one look to the next counts at the most."""
 THINKING_S = 1.0
@@ -84,8 +84,8 @@ class Leases:
     def awake(self) -> float:
         """Return for how long the process has been awake, in seconds.
 
-        What it stood still for, or was busy at a stretch, counts for `MOST_S` at the most. So what
-        takes ten looks is over behind ten such stretches, however long they are.
+        What it stood still for, or was busy at a stretch, counts for `MOST_S` at the most. Ten
+        looks are a second then, and each may take some passes of the loop, however long those are.
         """
         return self._awake + min(self._clock.monotonic() - self._looked, MOST_S)
 

@@ -14,7 +14,7 @@ from server.hub import Hub
 from server.presence import LAPSE_S, PULSE_S, Presence
 from server.sessions import Sessions
 from storage.errors import BackendDownError
-from storage.live import Attendance, Attendant, Restore, State, partition_of
+from storage.live import PARTITIONS, Attendance, Attendant, Restore, State, partition_of
 from storage.twin import Twin, TwinNotifier, TwinServer
 from tests.support.clocks import LoopClock
 from tests.support.interviews import session
@@ -59,6 +59,8 @@ class Slow(Twin):
         super().__init__(server)
         self.fails: int | None = None
         """The partition whose calls fail."""
+        self.fails_from = PARTITIONS
+        """The first of the partitions whose calls fail, too."""
         self.refuses: int | None = None
         """The partition that cannot be told."""
         self.hangs_until = 0.0
@@ -77,7 +79,7 @@ class Slow(Twin):
         if asyncio.get_running_loop().time() < self.hangs_until:
             await asyncio.sleep(4)
             raise BackendDownError
-        if self.fails in attendants:
+        if self.fails in attendants or max(attendants) >= self.fails_from:
             raise BackendDownError
         heard = {number: told for number, told in attendants.items() if number != self.refuses}
         answers = iter(await super().attend(heard, lapse_ms, limit))

@@ -494,11 +494,30 @@ def test_turns_that_fall_silent_together_keep_their_leases(turns: int, call_s: f
         await asyncio.sleep(30)
         assert scene.server.calls["publish"]
         assert not any(task.done() for task in working)
-        # The notices come out of the pause, so that renewals keep their beat.
+        # The notices go beside the renewals, which keep their beat.
         assert scene.server.calls["renew"] >= 30 / RENEW_S - 3
         for task in working:
             task.cancel()
         await asyncio.gather(*working, return_exceptions=True)
+
+    scene.run(story)
+
+
+def test_a_renewal_that_is_due_waits_for_no_notice() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        scene.wire.slow = {"renew": 0.35, "publish": 0.19}
+        working: list[asyncio.Task[None]] = []
+        for _ in range(12):  # so that somebody falls silent between any two renewals
+            name = await scene.interview()
+            working.append(asyncio.create_task(scene.hold(name, [], silent=True)))
+            await asyncio.sleep(RENEW_S)
+        scene.server.calls.clear()
+        await asyncio.sleep(20 * RENEW_S)
+        assert scene.server.calls["publish"] >= 12
+        assert scene.server.calls["renew"] >= 19
+        await _ended(working)
 
     scene.run(story)
 

@@ -1,7 +1,9 @@
 """The pulses of presence: told in parts, late, refused, or through an outage."""
 
 import asyncio
+from collections import Counter
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -275,6 +277,35 @@ def test_those_who_are_there_again_are_seen_to_at_once_and_before_the_missing() 
             assert (await scene.found(name)).status == "live"
         left = [(await scene.found(name)).status == "live" for name in missing]
         assert any(left)  # which are not through yet
+
+    scene.play(story)
+
+
+def test_who_is_there_again_is_seen_to_once_though_all_behind_them_fail(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scene = Scene()
+    scene.instances.pop()
+    applied: Counter[str] = Counter()
+    apply = scene.sessions[0].apply
+
+    async def counted(interview_id: str, *given: Any, **named: Any) -> Any:
+        applied[interview_id] += 1
+        return await apply(interview_id, *given, **named)
+
+    async def story() -> None:
+        names = [await scene.interview(0) for _ in range(64)]
+        await asyncio.sleep(LAPSES)
+        monkeypatch.setattr(scene.sessions[0], "apply", counted)
+        scene.server.wire = Far()
+        scene.stores[0].fails_from = PARTITIONS // PARTS
+        for name in names:
+            scene.instances[0].enter(name, Socket(scene.clock))
+        scene.stores[0].asked.clear()
+        while len(scene.stores[0].asked) < PARTS:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        assert applied.total() > 16
+        assert set(applied.values()) == {1}
 
     scene.play(story)
 
