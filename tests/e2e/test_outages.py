@@ -31,9 +31,9 @@ PATIENCE_S = 300.0
 MODEL = Options(tokens=25, tokens_per_second=40.0)
 LASTING = Options(tokens=60, tokens_per_second=10.0)
 """Turns of 6 s, so that nearly all candidates listen at the same time."""
-LAPSED = "lease lapsed"
-"""What an instance logs that got too little CPU, or none, to renew in time. A drain that went wrong
-then may have done so for this, and is tried again."""
+STALL_S = 0.5
+"""Where this very process got no CPU for so long, the instances may have lost leases for the same
+reason; a drain that went wrong then says nothing of the server, and is tried again."""
 
 
 class Scene:
@@ -274,10 +274,10 @@ async def test_sigterm_fails_no_turn(
 ) -> None:
     leaving = await _leaving(tmp_path_factory.mktemp("leaving"), seats, model, share)
     for _ in range(2):
-        if not leaving.resets or LAPSED not in leaving.warnings:
+        if not leaving.resets or leaving.stalled_s < STALL_S:
             break
         leaving = await _leaving(tmp_path_factory.mktemp("leaving"), seats, model, share)
-    assert (leaving.code, dict(leaving.resets)) == (0, {}), leaving.warnings
+    assert (leaving.code, dict(leaving.resets)) == (0, {}), leaving
     assert leaving.took_s <= 30
 
 
@@ -288,6 +288,8 @@ class Leaving(NamedTuple):
     code: int
     took_s: float
     resets: Counter[str]
+    stalled_s: float
+    """For how long the loop of this process came to nothing, at the longest."""
     warnings: str
     """What both instances had to say."""
 
@@ -298,7 +300,7 @@ async def _leaving(directory: Path, seats: int, model: Options, share: float) ->
     ) as it:
         leaving, _ = it.rig.served
         it.rig.away = {1}
-        async with asyncio.TaskGroup() as group:
+        async with _stalls() as stalls, asyncio.TaskGroup() as group:
             for _ in range(seats):
                 group.create_task(it.rig.newcomer().run())
             await _until(lambda: _listening(it.rig) >= share * seats)
@@ -313,9 +315,28 @@ async def _leaving(directory: Path, seats: int, model: Options, share: float) ->
             resets.update(candidate.resets)
         said = [line for x in it.rig.served for line in x.log.read_text().splitlines()]
         warnings = "\n".join(line for line in said if '"info"' not in line)
-        found = Leaving(running, code, took, resets, warnings)
+        found = Leaving(running, code, took, resets, max(stalls), warnings)
         print(found)  # noqa: T201
         return found
+
+
+@contextlib.asynccontextmanager
+async def _stalls() -> AsyncGenerator[list[float]]:
+    """Note by how much this loop's timers come late, each 50 ms."""
+    late = [0.0]
+
+    async def watch() -> None:
+        while True:
+            due = time.monotonic() + 0.05
+            await asyncio.sleep(0.05)
+            late.append(time.monotonic() - due)
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield late
+    finally:
+        watching.cancel()
+        await asyncio.wait((watching,))
 
 
 def _listening(rig: Rig) -> int:
