@@ -63,7 +63,7 @@ class Report(Struct, kw_only=True):
         """Return it for people."""
         counts = (
             f"seed {self.seed}: {self.interviews} interviews, {self.turns} turns,"
-            f" {self.answers} answers, {dict(self.resets)} resets, words by {dict(self.sources)}"
+            f" {self.answers} answers, resets {dict(self.resets)}, words by {dict(self.sources)}"
         )
         recoveries = (
             f"until it went on, {len(self.recoveries)} times:"
@@ -178,7 +178,7 @@ class Rig:
             self._count(candidate, stored)
             faults = faults_of(candidate, stored)
             if self.config.resumable and candidate.resets:
-                faults.append(f"{dict(candidate.resets)} resets of what can be taken up")
+                faults.append(f"resets of what can be taken up: {dict(candidate.resets)}")
             self.report.faults += [f"{candidate.interview_id}: {fault}" for fault in faults]
 
     def _count(self, candidate: Candidate, stored: Sequence[Mapping[str, Any]]) -> None:

@@ -79,7 +79,7 @@ async def test_each_fault_of_the_model(
     for name, candidate in having.items():
         print(  # noqa: T201
             f"{name}: {FAULTS[name].kind}, silent at most {candidate.silence_s:.1f} s,"
-            f" {dict(candidate.resets)} resets, words by {dict(words[name])}"
+            f" resets {dict(candidate.resets)}, words by {dict(words[name])}"
         )
         assert candidate.silence_s < SILENT_S
         assert set(words[name]) == {"bank"} if name in LASTING else words[name]["model"] > 2
