@@ -226,9 +226,9 @@ class _Link(asyncio.Protocol):
         if not self._waiting:
             return
         now, due = self._loop.time(), self._waiting[0].due
-        if due > now:
-            self._look_at(due)
-        elif now > at + STILL_S:  # what came meanwhile may be read behind the timers
+        if now > at + STILL_S:  # what came meanwhile may be read behind the timers
             self._timer = self._loop.call_later(UNREAD_S, self._look, math.inf)  # once, late or not
+        elif due > now:
+            self._look_at(due)
         else:
             self.lose(exceptions.TimeoutError("no reply came in time"))

@@ -255,6 +255,24 @@ async def test_a_process_that_stood_still_blames_nobody(
         assert len({number for (number,) in await asyncio.gather(*under_way)}) == 1
 
 
+async def test_who_stood_still_also_waits_for_what_comes_due_right_behind(
+    valkey: RedisBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wires, "UNREAD_S", 10.0)
+    async with proxied(valkey.url) as proxy:
+        client = connect(proxy.url)
+        await client.wire.send(PING)  # the timer is its, and looks at the next one when it comes
+        await asyncio.sleep(2 * wires.STILL_S)
+        proxy.passing.clear()
+        under_way = asyncio.create_task(client.wire.send(PING))
+        await asyncio.sleep(0)
+        time.sleep(CALL_TIMEOUT_S - wires.STILL_S / 2)  # noqa: ASYNC251  # the process stands still
+        await asyncio.sleep(2 * wires.STILL_S)
+        proxy.passing.set()
+        await under_way
+        await client.aclose()
+
+
 async def test_who_always_comes_late_still_finds_out(
     valkey: RedisBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
