@@ -42,11 +42,13 @@ _log = structlog.get_logger()
 
 
 async def run() -> None:
-    """Gather for ever, or until the system turns out not to; owned by the instance's task group."""
+    """Gather for ever, or until the system turns out not to; owned by the instance's task group.
+
+    It begins at once: what was loaded at the start is gathered before interviews come.
+    """
     now = asyncio.get_running_loop().time
     done, until, able = set[int](), now() + AGAIN_S, False
     while True:
-        await asyncio.sleep(LOOK_S)
         if now() >= until:
             done.clear()
             until = now() + AGAIN_S
@@ -59,6 +61,7 @@ async def run() -> None:
         if errors and not able:
             _log.info("no huge pages", reason=os.strerror(min(errors)))
             return
+        await asyncio.sleep(LOOK_S)
 
 
 def _left(done: set[int]) -> list[int]:

@@ -92,6 +92,11 @@ def test_each_is_gathered_once_and_again_after_a_while(
     assert (gathered, goes_on) == (2 * once, True)
 
 
+def test_it_begins_at_once_before_interviews_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    gathered, _ = _gathered(monkeypatch, 0, len(list(hugepages.pages(MAPS))) * hugepages.EACH_S, {})
+    assert gathered == list(hugepages.pages(MAPS))
+
+
 def test_what_cannot_be_had_now_is_left_and_what_never_can_is_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
