@@ -110,12 +110,13 @@ class Listeners:
         headers = self._keys.headers(f"bench-{len(self._clients)}-{number}")
         try:
             made = await self._api.ask(0, "POST", "/api/interviews", headers, PLAN)
-            path = f"/api/interviews/{made.json()['id']}"
+            path = f"/api/interviews/{made.value('id')}"
             reply = await self._api.ask(0, "POST", f"{path}/tickets", headers, {})
+            ticket = reply.value("ticket")
         except ApiError as error:
             self._shared.wrong[error.kind] += 1
             return
-        self._clients.append(VivaClient(self._shared, path, reply.json()["ticket"]))
+        self._clients.append(VivaClient(self._shared, path, ticket))
 
     async def _join(self, client: Client) -> None:
         """Open a socket and wait until its client has caught up."""

@@ -120,7 +120,7 @@ def _peak(found: Findings) -> Iterator[str]:
 
 def growth_of(found: Findings) -> dict[str, dict[int, float]]:
     """Return the medians by side and number of interviews."""
-    held = f.countable(found.growth)
+    held = [each for each in f.countable(found.growth) if each.carried]
     return {
         name: {
             count: arithmetic.median(

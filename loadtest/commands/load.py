@@ -3,11 +3,13 @@
 import argparse
 import asyncio
 import contextlib
+import math
 import os
 import sys
 import tempfile
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
@@ -37,19 +39,45 @@ def run(args: argparse.Namespace) -> int:
     try:
         if args.scenario in _WORDS:
             return _WORDS[args.scenario](args)
+        _check(args)
         result = asyncio.run(_run(args))
     except (WrongError, ScenarioError, ResultError) as error:
         sys.stderr.write(f"{error}\n")
         return UNUSABLE
-    except (ProcessError, ExceptionGroup) as error:
-        sys.stderr.write(f"the run failed: {_cause(error)}\n")
+    except (ProcessError, OSError, ExceptionGroup) as error:
+        cause = _cause(error)
+        sys.stderr.write(f"the run failed: {str(cause) or type(cause).__name__}\n")
         return UNUSABLE
-    if args.json:
-        write(result, args.json)
-    if args.html:
-        args.html.write_text(page(result), encoding="utf-8")
     sys.stdout.write(told(result))
+    try:
+        if args.json:
+            write(result, args.json)
+        if args.html:
+            args.html.write_text(page(result), encoding="utf-8")
+    except OSError as error:
+        sys.stderr.write(f"the result could not be kept: {error}\n")
+        return UNUSABLE
     return _EXIT[result.verdict]
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Find before a run what would be found behind it."""
+    for path in (args.json, args.html):
+        if path is not None and (path.is_dir() or not path.parent.is_dir()):
+            raise WrongError(f"{path} cannot be written: name a file in a directory that exists.")
+    for url in args.url or ():
+        if not _is_address(url):
+            raise WrongError(f"--url {url} is no address: it looks like http://127.0.0.1:8000.")
+    if args.seconds is not None and not 0 < args.seconds < math.inf:
+        raise WrongError("--seconds takes a number above 0.")
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # its port is no number
+        return False
 
 
 def _list(_: argparse.Namespace) -> int:

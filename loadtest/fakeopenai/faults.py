@@ -1,9 +1,9 @@
 """What goes wrong, as data: which call, and how."""
 
 from collections import Counter
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 Kind = Literal[
     "status", "quota", "slow", "stall", "cut", "no_end", "malformed", "surrogate", "nul", "empty",
@@ -26,9 +26,9 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
 
     kind: Kind
-    every: int = 1
+    every: Annotated[int, Meta(ge=1)] = 1
     """Each so many calls; 1 is all."""
-    count: int | None = None
+    count: Annotated[int, Meta(ge=0)] | None = None
     """At most so often; None is without end."""
     prompt: str = ""
     """Only calls whose prompt holds this; they are counted apart."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import ssl
 import time
 from collections.abc import AsyncGenerator, Sequence
@@ -33,9 +34,16 @@ class Reply(NamedTuple):
     status: int
     body: bytes
 
-    def json(self) -> Any:
-        """Return its body, decoded."""
-        return msgspec.json.decode(self.body)
+    def value(self, key: str) -> Any:
+        """Return one value of its body.
+
+        Raises:
+            ApiError: there is none; a balancer, say, answered with a page of its own.
+        """
+        try:
+            return msgspec.json.decode(self.body)[key]
+        except (msgspec.DecodeError, KeyError, TypeError, IndexError):
+            raise ApiError(f"an answer without {key}", self.status) from None
 
 
 class _Connection(asyncio.Protocol):
@@ -165,6 +173,12 @@ async def connect(base: SplitResult, make: Any) -> Any:
         make,
         base.hostname or "",
         base.port or (443 if secure else 80),
-        ssl=ssl.create_default_context() if secure else None,
+        ssl=_context() if secure else None,
     )
     return protocol
+
+
+@functools.cache
+def _context() -> ssl.SSLContext:
+    """Return one for all connections: to make it takes as long as a hundred handshakes."""
+    return ssl.create_default_context()

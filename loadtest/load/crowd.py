@@ -32,6 +32,14 @@ class Guest(Protocol):
         """Return for how long the interviewer has owed words."""
         ...
 
+    def away(self, now: float) -> float:
+        """Return for how long it has been cut off."""
+        ...
+
+
+AWAY_S = 30.0
+"""Who is cut off for longer when the run ends was locked out, whatever broke the connection."""
+
 
 class Crowd:
     """The shared state of one process. Times are the loop's, which is the machine's monotonic."""
@@ -49,6 +57,7 @@ class Crowd:
         self._loop = asyncio.get_running_loop()
         self.now = time.monotonic  # the loop's own is the same clock, but uvloop reads it rarely
         self._streaming: set[Guest] = set()
+        self._unchecked: set[Guest] = set()
 
     def at(self, when: float, call: Callable[[], object]) -> asyncio.TimerHandle:
         """Call it at ``when``."""
@@ -80,12 +89,22 @@ class Crowd:
     def settle(self) -> None:
         """Begin nothing new, and let everyone leave."""
         self.ending = True
+        now = self.now()
         for guest in tuple(self.guests):
+            away = guest.away(now)
+            if away > AWAY_S:
+                self.tally.error("away", f"not back {away:.0f} s after its connection broke")
             guest.settle()
+
+    def unchecked(self, guest: Guest) -> None:
+        """Count an interview, once, that could not be held against its transcript."""
+        if guest not in self._unchecked:
+            self._unchecked.add(guest)
+            self.tally.wrong("unchecked", "not stored, or not answered, in time")
 
     def close(self) -> None:
         """Send everyone away."""
         for guest in tuple(self.guests):
             if not guest.settled:
-                self.tally.wrong("unchecked", "not stored, or not answered, in time")
+                self.unchecked(guest)
             guest.finish()

@@ -43,6 +43,8 @@ class Interview:
         self.stalls = stalls
         self.finished = False
         """Whether it wants no further connection."""
+        self.away_since = 0.0
+        """Since when it has been cut off; 0 while it is `live`, and before it first was."""
         self.gone: asyncio.Future[int] | None = None
         self.joined: Callable[[], None] = lambda: None
         """Called when it has caught up on a connection."""
@@ -126,6 +128,10 @@ class Interview:
     def silent_since(self, now: float) -> float:
         """Return for how long the interviewer has owed words."""
         return now - self._asked if self._asked and not self.stalls else 0.0
+
+    def away(self, now: float) -> float:
+        """Return for how long it has been cut off, if it would read."""
+        return now - self.away_since if self.away_since and not self.stalls else 0.0
 
     # --- what the socket calls ---
 

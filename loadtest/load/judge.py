@@ -14,10 +14,14 @@ def bounds(
     figures: Mapping[str, float],
     latencies: Mapping[str, Mapping[str, float]],
 ) -> list[Bound]:
-    """Hold each threshold against what there was. What was not measured did not hold."""
+    """Hold each threshold against what there was. What was not measured did not hold.
+
+    What must never happen has one of 0 where the scenario gives it none.
+    """
     judged: list[Bound] = []
-    for at_most, given in ((True, scenario.at_most), (False, scenario.at_least)):
-        for figure, bound in flat(given).items():
+    most = dict.fromkeys(_ALWAYS, 0.0) | flat(scenario.at_most)
+    for at_most, given in ((True, most), (False, flat(scenario.at_least))):
+        for figure, bound in given.items():
             name, _, part = figure.partition(".")
             found = latencies.get(name, {}).get(part) if part else figures.get(figure)
             held = found is not None and (found <= bound if at_most else found >= bound)
@@ -62,7 +66,7 @@ def verdict(reasons: Sequence[str], judged: Sequence[Bound]) -> Verdict:
     return "broken" if wrong else "held"
 
 
-_ALWAYS = frozenset(("gaps", "repeats", "corrupt", "lost", "doubled"))
+_ALWAYS = ("gaps", "repeats", "corrupt", "lost", "doubled")
 
 
 def _worst(values: Sequence[float | None]) -> float | None:

@@ -40,6 +40,9 @@ class Person:
         self._nth = 0
         self._dropped = False
         """Whether its connection was broken on purpose."""
+        self._live = False
+        self.opened = 0.0
+        """When the socket was opened that it has, or waits for."""
 
     async def run(self, due: float) -> None:
         """Have an interview, or one after another until the run ends."""
@@ -51,12 +54,13 @@ class Person:
                 if not again:
                     return
                 await asyncio.sleep(0 if had else AGAIN_S)
-                due = self._crowd.now()
+                if had:  # else it has been waiting for the same interview since
+                    due = self._crowd.now()
         finally:
             self._tally.users -= 1
 
     async def _visit(self, due: float) -> bool:
-        """Have one interview; whether it could be begun."""
+        """Have one interview; whether it could be begun. ``due`` is when it was to be."""
         self._nth += 1
         script = self._scenario.script
         plan = {
@@ -65,32 +69,31 @@ class Person:
             "duration_minutes": script.duration_minutes,
         }
         try:
-            created = await self._ask("create", "POST", "", plan)
+            interview_id = await self._ask("create", "POST", "", plan, wanted="id")
         except ApiError:
             return False
         interview = Interview(self._crowd, self._draw, quiet=self._quiet, stalls=self._stalls)
         self._tally.counts["interviews"] += 1
         self._crowd.guests.add(interview)
         try:
-            await self._attend(interview, f"/{created['id']}", due)
+            await self._attend(interview, f"/{interview_id}", due)
         finally:
             self._crowd.guests.discard(interview)
         if interview.begun and self._draw.random() < self._scenario.transcripts:
-            await self._check(interview, f"/{created['id']}")
+            await self._check(interview, f"/{interview_id}")
         return True
 
     async def _attend(self, interview: Interview, path: str, due: float) -> None:
-        """Stay connected until the interview wants no more."""
-        lost_at = 0.0
+        """Stay connected until the interview wants no more.
+
+        What counts is the time from when it was to be, or from when a connection broke that was
+        `live`: attempts that fail meanwhile begin nothing anew.
+        """
+        interview.joined = lambda: self._joined(interview, due)
         while not interview.finished:
-            began = self._crowd.now()
-
-            def joined(lost_at: float = lost_at, began: float = began) -> None:
-                self._joined(interview, due, lost_at, began)
-
-            interview.joined = joined
             code = await self._connection(interview, path)
-            lost_at = self._crowd.now()
+            if self._live:
+                self._live, interview.away_since = False, self._crowd.now()
             if interview.finished:
                 break
             if code:
@@ -118,8 +121,7 @@ class Person:
         ticket = None
         try:
             if interview.session.resume_token is None:
-                asked = await self._ask("ticket", "POST", f"{path}/tickets", {})
-                ticket = asked["ticket"]
+                ticket = await self._ask("ticket", "POST", f"{path}/tickets", {}, wanted="ticket")
             socket = await self._open(interview, path)
         except (ApiError, HandshakeError, OSError, TimeoutError) as error:
             if not isinstance(error, ApiError) and not self._crowd.excused():
@@ -140,21 +142,22 @@ class Person:
             socket.abort()
 
     async def _open(self, interview: Interview, path: str) -> Socket:
-        urls = self._keys.urls
-        for attempt in range(len(urls) + 1):  # as a balancer does: one that refuses is passed over
-            url = urlsplit(self._draw.choice(urls))
+        urls = self._draw.sample(self._keys.urls, len(self._keys.urls))
+        for left, address in enumerate(urls, 1 - len(urls)):
+            url = urlsplit(address)
             target = f"{url.path.rstrip('/')}/api/interviews{path}/socket"
             name = f"interview.v1.{interview.encoding}"
             socket = Socket(interview, url, target, name)
+            self.opened = self._crowd.now()
             try:
                 async with asyncio.timeout(CONNECT_S):
                     await connect(url, lambda socket=socket: socket)
                     if interview.stalls:
                         socket.shrink()
                     await socket.opened
-            except ConnectionRefusedError:
+            except ConnectionRefusedError:  # is passed over, as by a balancer
                 socket.opened.cancel()
-                if attempt == len(urls):
+                if not left:
                     raise
             except BaseException:
                 socket.opened.cancel()
@@ -169,15 +172,16 @@ class Person:
             self._tally.error("late", f"a socket was not live after {LIVE_S:.0f} s")
             socket.abort()
 
-    def _joined(self, interview: Interview, due: float, lost_at: float, began: float) -> None:
+    def _joined(self, interview: Interview, due: float) -> None:
         now, latencies = self._crowd.now(), self._tally.latencies
-        if not lost_at:
+        if not interview.away_since:
             latencies.record("arrival", now - due)
-        elif not interview.stalls:
-            latencies.record("back", now - lost_at)
-        if lost_at:
+        else:
             self._tally.counts["reconnects"] += 1
-        latencies.record("join", now - began)
+            if not interview.stalls:
+                latencies.record("back", now - interview.away_since)
+        self._live, interview.away_since = True, 0.0
+        latencies.record("join", now - self.opened)
         if interview.stalls and self._crowd.stalling:
             interview.stall(stalled=True)
         drops = self._scenario.users.drops_per_minute
@@ -193,20 +197,23 @@ class Person:
         """Hold the stored transcript against what was seen and accepted."""
         for name in interview.unanswered:
             self._tally.error("unanswered", f"{name} was not answered in time")
-        if not interview.settled:
-            return  # it was counted as unchecked
+        if not interview.settled:  # the server closed its socket before all was stored
+            self._crowd.unchecked(interview)
+            return
         seen = interview.view.turns
         try:
-            reply = await self._ask("transcript", "GET", f"{path}/transcript")
+            turns = await self._ask("transcript", "GET", f"{path}/transcript", wanted="turns")
         except ApiError:
             self._tally.wrong("unchecked", "the transcript could not be read")
             return
         self._tally.counts["transcripts"] += 1
-        for fault in faults(seen, interview.accepted, reply["turns"]):
+        for fault in faults(seen, interview.accepted, turns):
             self._tally.wrong(fault.figure, fault.told)
 
-    async def _ask(self, name: str, method: str, path: str, body: Any = None) -> Any:
-        """Ask the API; where an instance was killed on purpose, ask another one, too."""
+    async def _ask(
+        self, name: str, method: str, path: str, body: Any = None, *, wanted: str
+    ) -> Any:
+        """Ask the API for one value; where an instance was killed on purpose, also another one."""
         began = self._crowd.now()
         place = self._draw.randrange(1_000_000)
         attempt = 0
@@ -215,6 +222,7 @@ class Person:
                 reply = await self._api.ask(
                     place + attempt, method, f"/api/interviews{path}", self._headers, body
                 )
+                found = reply.value(wanted)
             except ApiError as error:
                 attempt += 1
                 if self._crowd.excused() and not error.status and attempt < 3:
@@ -222,4 +230,4 @@ class Person:
                 self._tally.error(f"{name}: {error.kind}", str(error))
                 raise
             self._tally.latencies.record(name, self._crowd.now() - began)
-            return reply.json()
+            return found

@@ -70,10 +70,11 @@ class Rest:
         for place in range(self._rest.interviews):
             try:
                 made = await self._api.ask(place, "POST", "/api/interviews", headers, plan)
+                interview_id = made.value("id")
             except ApiError as error:
                 self._crowd.tally.error(f"create: {error.kind}", str(error))
             else:
-                self._known.append((headers, made.json()["id"]))
+                self._known.append((headers, interview_id))
 
     async def _request(self, name: str, due: float) -> None:
         tally = self._crowd.tally

@@ -131,7 +131,10 @@ class RedisScraper:
 def add(reading: Reading, text: str) -> None:
     """Add what one instance tells to ``reading``."""
     for name, labels, value in _LINE.findall(text):
-        number = float(value)
+        try:
+            number = float(value)
+        except ValueError:
+            continue  # a page of somebody else's
         if name in _SUMS:
             field, unit = _SUMS[name]
             setattr(reading, field, getattr(reading, field) + number / unit)

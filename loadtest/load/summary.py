@@ -33,6 +33,7 @@ def _lines(result: Result) -> Iterator[str]:
     for kind, count in result.errors.items():
         sample = (result.samples.get(kind) or [""])[0]
         yield f"  error   {count:,} of {kind}{f': {sample}' if sample else ''}"
+    yield from _knee(result)
     figures = result.figures
     yield (
         f"  {figures['interviews']:,.0f} interviews, {figures['answers']:,.0f} answers,"
@@ -52,6 +53,23 @@ def _lines(result: Result) -> Iterator[str]:
     for name in _FIGURES:
         if name in figures:
             yield f"  {name} {figures[name]:,.1f}"
+
+
+def _knee(result: Result) -> Iterator[str]:
+    if not result.steps:
+        return
+    unit = "users" if result.scenario.users.count else "arrivals/s"
+    for step in result.steps:
+        why = f" by {', '.join(step.broken)}" if step.broken and step.verdict == "broken" else ""
+        yield f"  step    {number(step.load)} {unit}: {step.verdict}{why}"
+    held = [step.load for step in result.steps if step.verdict == "held"]
+    fell = [step.load for step in result.steps if step.verdict != "held"]
+    if held and fell:
+        yield f"  knee    {number(max(held))} {unit} hold, {number(min(fell))} do not"
+    elif held:
+        yield f"  knee    not reached: {number(max(held))} {unit} hold, more were not tried"
+    else:
+        yield f"  knee    below {number(min(fell))} {unit}: the first step did not hold"
 
 
 def _latency(name: str, found: dict[str, float]) -> str:

@@ -8,7 +8,8 @@ USERS = "[users]\ncount = 1\n"
 SCENARIO = read(
     f"{USERS}[at_most]\nerrors = 0\nadded.p99_ms = 50\n[at_least]\ntokens = 10\n", name="x"
 )
-GOOD = {"errors": 0.0, "tokens": 10.0}
+NEVER = ("gaps", "repeats", "corrupt", "lost", "doubled")
+GOOD = {"errors": 0.0, "tokens": 10.0, **dict.fromkeys(NEVER, 0.0)}
 FAST = {"added": {"p99_ms": 50.0}}
 
 
@@ -17,7 +18,18 @@ def judged(figures: dict[str, float], latencies: dict[str, dict[str, float]]) ->
 
 
 def test_a_bound_holds_up_to_its_value() -> None:
-    assert judged(GOOD, FAST) == {"errors": True, "added.p99_ms": True, "tokens": True}
+    named = {"errors": True, "added.p99_ms": True, "tokens": True}
+    assert judged(GOOD, FAST) == named | dict.fromkeys(NEVER, True)
+
+
+@pytest.mark.parametrize("figure", NEVER)
+def test_what_must_never_happen_needs_no_bound_to_break(figure: str) -> None:
+    scenario = read(USERS, name="x")
+    judged = bounds(scenario, {**GOOD, figure: 1.0}, {})
+    assert [bound.figure for bound in judged if not bound.held] == [figure]
+    assert verdict(["the machine was busy"], judged) == "broken"
+    allowed = read(f"{USERS}[at_most]\n{figure} = 1\n", name="x")
+    assert all(bound.held for bound in bounds(allowed, {**GOOD, figure: 1.0}, {}))
 
 
 @pytest.mark.parametrize(
@@ -27,7 +39,7 @@ def test_a_bound_holds_up_to_its_value() -> None:
         ({**GOOD, "tokens": 9.0}, FAST, "tokens"),
         (GOOD, {"added": {"p99_ms": 50.1}}, "added.p99_ms"),
         (GOOD, {}, "added.p99_ms"),
-        ({"errors": 0.0}, FAST, "tokens"),
+        ({name: GOOD[name] for name in GOOD if name != "tokens"}, FAST, "tokens"),
     ],
 )
 def test_a_bound_breaks_beyond_it_and_where_nothing_was_measured(

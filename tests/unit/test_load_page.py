@@ -161,3 +161,25 @@ async def test_where_nothing_breaks_the_steps_end() -> None:
 async def test_where_the_first_breaks_it_is_shown_as_broken() -> None:
     best, loads = await climbed([False], Knee(start=10, factor=2, steps=9))
     assert (loads, best.verdict) == ([10], "broken")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("held", "told"),
+    [
+        ([True, False, False, True], "knee    125 users hold, 150 do not"),
+        ([True, True, True], "knee    not reached: 400 users hold, more were not tried"),
+        ([False], "knee    below 100 users: the first step did not hold"),
+    ],
+)
+async def test_the_knee_is_told(held: list[bool], told: str) -> None:
+    answers = deque(held)
+
+    async def attempt(scenario: Scenario) -> Result:
+        return result("held" if answers.popleft() else "broken", users=scenario.users.count)
+
+    climb = Knee(start=100, factor=2, steps=3, finer=2)
+    best, steps = await knee.climb(Scenario(users=Users(count=1)), climb, attempt)
+    text = summary(msgspec.structs.replace(best, steps=steps))
+    assert told in text
+    assert text.count("  step  ") == len(held)

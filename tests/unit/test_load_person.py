@@ -1,0 +1,152 @@
+"""A simulated user: what it counts while connections fail, break and come back."""
+
+import asyncio
+from typing import Any
+
+import msgspec
+import pytest
+
+from loadtest.load.api import Api, ApiError, Reply
+from loadtest.load.crowd import AWAY_S, Crowd
+from loadtest.load.interview import Interview
+from loadtest.load.keys import Keys
+from loadtest.load.person import NEVER, Person
+from loadtest.load.scenario import Scenario, Script, Users
+from tests.support.virtual_time import run_virtual
+
+SCENARIO = Scenario(users=Users(count=1, voice=0, quiet=1), script=Script(again=False))
+LOST = 1006
+Connection = tuple[float, bool, float, int]
+"""How long until it is `live`, whether it is, how long it lasts then, and how it ends."""
+
+
+class Answers(Api):
+    """In place of the API: creations fail until the list is empty."""
+
+    def __init__(self, *failures: int) -> None:
+        super().__init__(["http://test"])
+        self.failures = list(failures)
+
+    async def ask(
+        self, place: int, method: str, path: str, headers: bytes, body: Any = None
+    ) -> Reply:
+        del place, method, headers, body
+        await asyncio.sleep(0.5)
+        if self.failures:
+            raise ApiError(path, self.failures.pop())
+        return Reply(201, msgspec.json.encode({"id": "i", "ticket": "t", "turns": []}))
+
+
+def visited(
+    monkeypatch: pytest.MonkeyPatch,
+    *connections: Connection,
+    answers: Api | None = None,
+    scenario: Scenario = SCENARIO,
+    until_s: float = 1000.0,
+) -> Crowd:
+    """Return what a user's crowd counted over these connections, the last of which is over."""
+    left = list(connections)
+    crowds: list[Crowd] = []
+
+    async def connection(person: Person, interview: Interview, path: str) -> int:
+        assert path == "/i"
+        if not left:
+            interview.finish()
+            return NEVER
+        wait_s, live, lasts_s, code = left.pop(0)
+        person.opened = crowds[0].now()
+        await asyncio.sleep(wait_s)
+        if live:
+            interview.joined()
+            await asyncio.sleep(lasts_s)
+        return code
+
+    monkeypatch.setattr(Person, "_connection", connection)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        crowd = Crowd(scenario, loop.time())
+        crowd.now = loop.time
+        crowds.append(crowd)
+        person = Person(crowd, answers or Answers(), Keys(urls=["http://test"], token="t"), 1)
+        visit = asyncio.create_task(person.run(crowd.now()))
+        await asyncio.wait((visit,), timeout=until_s)
+        crowd.settle()
+        if visit.done():
+            visit.result()
+        visit.cancel()
+        await asyncio.gather(visit, return_exceptions=True)
+
+    run_virtual(main())
+    return crowds[0]
+
+
+def seconds(crowd: Crowd, name: str) -> list[float]:
+    return [us / 1e6 for us in crowd.tally.latencies.many(name)]
+
+
+def test_who_is_refused_again_and_again_has_been_waiting_since_the_connection_broke(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    refused = (5.0, False, 0.0, NEVER)
+    crowd = visited(
+        monkeypatch, (1.0, True, 10.0, LOST), refused, refused, refused, (2.0, True, 1.0, LOST)
+    )
+    assert seconds(crowd, "arrival") == [pytest.approx(1.5, abs=0.01)]  # its creation included
+    (back,) = seconds(crowd, "back")
+    assert back > 17
+    assert seconds(crowd, "join") == [1.0, 2.0]
+    assert crowd.tally.counts["reconnects"] == 1
+
+
+def test_who_never_was_in_arrives_when_it_is_let_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = (5.0, False, 0.0, NEVER)
+    crowd = visited(monkeypatch, refused, refused, (1.0, True, 1.0, LOST))
+    (arrival,) = seconds(crowd, "arrival")
+    assert arrival > 11
+    assert seconds(crowd, "back") == []
+    assert crowd.tally.counts["reconnects"] == 0
+
+
+def test_an_interview_that_could_not_be_created_is_late_by_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    staying = msgspec.structs.replace(SCENARIO, script=Script(again=True))
+    crowd = visited(
+        monkeypatch,
+        (1.0, True, 90.0, LOST),
+        answers=Answers(503, 503),
+        scenario=staying,
+        until_s=60,
+    )
+    assert seconds(crowd, "arrival") == [pytest.approx(1.0 + 3 * 0.5 + 2 * 1.0, abs=0.01)]
+
+
+def test_who_is_still_away_when_the_run_ends_was_locked_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def errors(until_s: float) -> int:
+        crowd = visited(
+            monkeypatch, (1.0, True, 10.0, LOST), (500.0, True, 1.0, LOST), until_s=until_s
+        )
+        return crowd.tally.errors["away"]
+
+    assert errors(11.5 + AWAY_S - 1) == 0
+    assert errors(11.5 + AWAY_S + 1) == 1
+
+
+def test_an_interview_that_ends_before_it_is_stored_is_unchecked_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Interview, "settled", False)
+    monkeypatch.setattr(Interview, "begun", True)
+    crowd = visited(monkeypatch, (1.0, True, 1.0, LOST))
+    crowd.close()
+    assert crowd.tally.counts["unchecked"] == 1
+    assert crowd.tally.counts["transcripts"] == 0
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b"{}", b"3", b""])
+def test_a_page_in_place_of_an_answer_is_an_error_of_that_request(body: bytes) -> None:
+    with pytest.raises(ApiError, match="an answer without id: 200"):
+        Reply(200, body).value("id")
