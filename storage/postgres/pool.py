@@ -1,6 +1,7 @@
 """Connections to PostgreSQL: few, checked, every wait bounded, errors translated once."""
 
 import asyncio
+import math
 import os
 import select
 import socket
@@ -43,6 +44,10 @@ TRUSTED_S = 0.5
 to tell: that it was closed, say. Half a busy instance's round trips would be such questions."""
 CALL_TIMEOUT_S = 8.0
 """The longest a unit of work takes once it has its connection: more than any statement may."""
+STILL_S = 0.05
+"""A timer that comes later than this tells that the process stood still."""
+UNREAD_S = 0.2
+"""How long an answer is waited for behind that: it may have come, or the question not have left."""
 REPLICA_PAUSE_S = 5.0
 """How long a replica that failed is left alone."""
 
@@ -239,8 +244,11 @@ async def _check(connection: Connection) -> None:
 
 
 async def _ask(connection: Connection) -> None:
-    with _limited(connection, CHECK_TIMEOUT_S):
+    with _limited(connection, CHECK_TIMEOUT_S) as limit:
         await AsyncConnectionPool.check_connection(connection)
+    if limit.cut:  # the answer came all the same, but nothing else will
+        await connection.close()
+        raise psycopg.OperationalError("cut")
     connection.answered = time.monotonic()
 
 
@@ -252,17 +260,37 @@ def _tells(connection: Connection) -> bool:
 
 
 @contextmanager
-def _limited(connection: Connection, seconds: float) -> Generator[None]:
+def _limited(connection: Connection, seconds: float) -> Generator["_Limit"]:
     """Cut the connection unless the body is through in time.
 
     Cancelling the call instead would first ask the server to cancel it, and a server that hangs
     takes ten seconds over that, too.
     """
-    timer = asyncio.get_running_loop().call_later(seconds, _cut, connection)
+    limit = _Limit(connection, seconds)
     try:
-        yield
+        yield limit
     finally:
-        timer.cancel()
+        limit.timer.cancel()
+
+
+class _Limit:
+    """The time that a connection has to answer, but for what this process stood still itself."""
+
+    __slots__ = ("_connection", "_loop", "cut", "timer")
+
+    def __init__(self, connection: Connection, seconds: float) -> None:
+        self._connection = connection
+        self._loop = asyncio.get_running_loop()
+        self.cut = False
+        due = self._loop.time() + seconds
+        self.timer = self._loop.call_at(due, self._look, due)
+
+    def _look(self, due: float) -> None:
+        if self._loop.time() > due + STILL_S:  # timers come before what lies there unread
+            self.timer = self._loop.call_later(UNREAD_S, self._look, math.inf)  # once, late or not
+            return
+        self.cut = True
+        _cut(self._connection)
 
 
 def _cut(connection: Connection) -> None:

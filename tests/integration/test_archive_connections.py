@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from psycopg_pool import AsyncConnectionPool
 from server.embedded import PostgresServer
 from server.embedded.process import processes_in
 from storage.errors import BackendDownError
+from storage.postgres import pool as pools
 from storage.postgres.archive import Archive
 from storage.postgres.migrate import migrate
 from storage.postgres.pool import (
@@ -184,6 +186,59 @@ async def test_a_server_that_hangs_holds_nobody_up_for_long(server: PostgresServ
         finally:
             for pid in processes:
                 os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_a_process_that_stood_still_amid_a_check_blames_nobody(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, turns: int
+) -> None:
+    monkeypatch.setattr(pools, "TRUSTED_S", 0.0)  # each connection is asked first
+    monkeypatch.setattr(pools, "UNREAD_S", 10.0)  # a busy machine may stand still again
+    database = Database(database_url, size=1)
+
+    async def ask(connection: Connection) -> int:
+        await connection.execute(b"SELECT 1")
+        return connection.info.backend_pid
+
+    await database.open()
+    try:
+        before = await database.read(ask)
+        asked = asyncio.create_task(database.read(ask))
+        for _ in range(turns):  # the question has not left, is on its way, or was answered
+            await asyncio.sleep(0)
+        time.sleep(pools.CHECK_TIMEOUT_S + 0.2)  # noqa: ASYNC251  # just that
+        assert await asked == before
+    finally:
+        await database.close()
+
+
+async def test_a_connection_that_was_cut_as_it_answered_is_not_lent(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pools, "TRUSTED_S", 0.0)
+    check = AsyncConnectionPool.check_connection
+    cut: list[Connection] = []
+
+    async def answered(connection: Connection) -> None:
+        await check(connection)
+        if not cut:
+            cut.append(connection)
+            await asyncio.sleep(pools.CHECK_TIMEOUT_S + 0.1)  # its limit comes right behind
+
+    monkeypatch.setattr(AsyncConnectionPool, "check_connection", staticmethod(answered))
+    database = Database(database_url, size=1)
+    await database.open()
+    try:
+        assert await database.read(_one) == 1
+        assert cut
+    finally:
+        await database.close()
+
+
+async def _one(connection: Connection) -> int:
+    row = await (await connection.execute(b"SELECT 1")).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 async def _wait_up(archive: Archive) -> None:

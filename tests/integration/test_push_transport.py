@@ -89,7 +89,7 @@ async def asking(
     connections: int = 10, keep_alive_s: float = 30.0
 ) -> AsyncGenerator[httpx2.AsyncClient]:
     transport = PushTransport(connections=connections, keep_alive_s=keep_alive_s)
-    timeout = httpx2.Timeout(None, connect=0.5, pool=0.1)
+    timeout = httpx2.Timeout(None, connect=5, pool=0.1)
     async with httpx2.AsyncClient(transport=transport, timeout=timeout) as client:
         yield client
 
