@@ -180,5 +180,5 @@ async def connect(base: SplitResult, make: Any) -> Any:
 
 @functools.cache
 def _context() -> ssl.SSLContext:
-    """Return one for all connections: to make it takes as long as a hundred handshakes."""
+    """Return one for all connections: to make one reads all trusted certificates."""
     return ssl.create_default_context()

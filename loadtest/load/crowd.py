@@ -8,6 +8,9 @@ from typing import Protocol
 from loadtest.load.scenario import Scenario
 from loadtest.load.tally import Tally
 
+AWAY_S = 30.0
+"""Who is cut off for longer when the run ends was locked out, whatever broke the connection."""
+
 
 class Guest(Protocol):
     """Who is in an interview."""
@@ -35,10 +38,6 @@ class Guest(Protocol):
     def away(self, now: float) -> float:
         """Return for how long it has been cut off."""
         ...
-
-
-AWAY_S = 30.0
-"""Who is cut off for longer when the run ends was locked out, whatever broke the connection."""
 
 
 class Crowd:

@@ -12,7 +12,7 @@ from storage.live import Acquired, Restore
 from storage.twin import Twin, TwinServer
 from tests.support.clocks import LoopClock
 from tests.support.interviews import NOW, session
-from tests.support.virtual_time import run_virtual
+from tests.support.virtual_time import run_beside
 
 START = c.InterviewStart(id="c-1", consent=c.Consent(version="1", at=NOW))
 
@@ -104,16 +104,7 @@ class Scene:
                     held.append(self.clock.monotonic())
 
     def run(self, story: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        async def main() -> None:
-            running = asyncio.create_task(self.leases.run())
-            try:
-                await story()
-                assert not running.done()
-            finally:
-                running.cancel()
-                await asyncio.gather(running, return_exceptions=True)
-
-        run_virtual(main())
+        run_beside(self.leases.run, story)
 
 
 async def ended(working: list[asyncio.Task[None]]) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import selectors
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -37,3 +37,21 @@ def run_virtual(main: Coroutine[Any, Any, T]) -> T:
     """Run ``main`` to its end in virtual time."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(main)
+
+
+def run_beside(
+    service: Callable[[], Coroutine[Any, Any, None]],
+    story: Callable[[], Coroutine[Any, Any, None]],
+) -> None:
+    """Run ``story`` while ``service`` works for ever, which it still has to do in the end."""
+
+    async def main() -> None:
+        running = asyncio.create_task(service())
+        try:
+            await story()
+            assert not running.done()
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    run_virtual(main())

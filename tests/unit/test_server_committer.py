@@ -31,7 +31,7 @@ from storage.live import Acquired, Append, Appended, Fenced, Restore
 from storage.twin import Twin, TwinNotifier, TwinServer
 from tests.support.clocks import LoopClock
 from tests.support.interviews import NOW, session
-from tests.support.virtual_time import run_virtual
+from tests.support.virtual_time import run_beside
 
 START = c.InterviewStart(id="c-1", consent=c.Consent(version="1", at=NOW))
 TRIP_S = 0.005
@@ -117,16 +117,7 @@ class Scene:
         return "".join(piece.text for piece in pieces)
 
     def run(self, story: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        async def main() -> None:
-            running = asyncio.create_task(self.committer.run())
-            try:
-                await story()
-                assert not running.done()
-            finally:
-                running.cancel()
-                await asyncio.gather(running, return_exceptions=True)
-
-        run_virtual(main())
+        run_beside(self.committer.run, story)
 
 
 async def _speak(relay: Relay, words: int, every_s: float) -> str:
