@@ -1,7 +1,6 @@
 """`viva chaos`: kill instances under load and count what was lost."""
 
 import argparse
-import asyncio
 import random
 import sys
 import tempfile
@@ -9,6 +8,7 @@ import time
 from pathlib import Path
 
 from loadtest.chaos import Chaos, Config, Report
+from loadtest.commands.ending import TERMINATED, TerminatedError, run_to_end
 from loadtest.processes import ProcessError, services
 from loadtest.sources import speaking
 
@@ -20,7 +20,10 @@ def run(args: argparse.Namespace) -> int:
     """Run it on embedded servers of its own; 0 where nothing was lost, 1 otherwise."""
     seed = args.seed if args.seed is not None else random.SystemRandom().randrange(10**6)
     try:
-        report = asyncio.run(_run(args.kills, seed, args.model))
+        report = run_to_end(_run(args.kills, seed, args.model))
+    except TerminatedError:
+        sys.stderr.write(f"the run with --seed {seed} was ended by SIGTERM\n")
+        return TERMINATED
     except (ProcessError, ExceptionGroup) as error:
         sys.stderr.write(f"the run with --seed {seed} failed: {error}\n")
         return 1

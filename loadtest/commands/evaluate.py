@@ -1,7 +1,6 @@
 """`viva evaluate`: interview simulated candidates, check what happened, write it down."""
 
 import argparse
-import asyncio
 import contextlib
 import os
 import sys
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from loadtest.commands.ending import TERMINATED, TerminatedError, run_to_end
 from loadtest.evaluate.bookings import MODES, TYPES, Booking, Selection
 from loadtest.evaluate.judge import Verdict, judge
 from loadtest.evaluate.page import page
@@ -34,7 +34,10 @@ def run(args: argparse.Namespace) -> int:
     """Run it; 0 where every check is met, 1 where one is not, 2 where it cannot be run."""
     try:
         config = _config(args)
-        verdict, recordings = asyncio.run(_run(config, args.least))
+        verdict, recordings = run_to_end(_run(config, args.least))
+    except TerminatedError:
+        sys.stderr.write(f"the run with --seed {args.seed} was ended by SIGTERM\n")
+        return TERMINATED
     except WrongError as error:
         sys.stderr.write(f"{error}\n")
         return 2
