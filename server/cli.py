@@ -233,6 +233,13 @@ def _load(sub: argparse.ArgumentParser) -> None:
         " (default: servers of its own)",
     )
     sub.add_argument(
+        "--metrics",
+        action="append",
+        metavar="URL",
+        help="an instance's own address, whose /metrics is read; repeat it (default: --url,"
+        " where one instance answers there)",
+    )
+    sub.add_argument(
         "--secret", help="that signs users in there (default: VIVA_JWT_SECRET, which `ps` hides)"
     )
     sub.add_argument("--token", help="a JWT for all, instead of a secret (default: VIVA_TOKEN)")

@@ -65,7 +65,7 @@ class Listeners:
         self._place = place
         self._url = urlsplit(place.url)
         self._api = Api([place.url])
-        self._keys = Keys(urls=[place.url], secret=place.secret)
+        self._keys = Keys(urls=[place.url], secret=place.secret, names="bench-")
         self._shared = Shared()
         self._clients: list[Client] = []
         self._joined = 0
@@ -107,7 +107,7 @@ class Listeners:
         if self._place.dialect == "plain":
             self._clients.append(PlainClient(self._shared))
             return
-        headers = self._keys.headers(f"bench-{len(self._clients)}-{number}")
+        headers = self._keys.headers(f"{len(self._clients)}-{number}")
         try:
             made = await self._api.ask(0, "POST", "/api/interviews", headers, PLAN)
             path = f"/api/interviews/{made.value('id')}"

@@ -1,10 +1,10 @@
 """`viva load`: simulated users in numbers, and what they saw."""
 
 import argparse
-import asyncio
 import contextlib
 import math
 import os
+import secrets
 import sys
 import tempfile
 from collections.abc import AsyncGenerator
@@ -13,7 +13,9 @@ from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
+from loadtest.commands.ending import TERMINATED, TerminatedError, run_to_end
 from loadtest.load import scenario as scenarios
+from loadtest.load.aside import SECONDS, USERS
 from loadtest.load.compare import told as compared
 from loadtest.load.generators import Run
 from loadtest.load.keys import Keys
@@ -23,7 +25,7 @@ from loadtest.load.progress import Progress
 from loadtest.load.result import Result, ResultError, read, write
 from loadtest.load.scenario import Scenario, ScenarioError, changed
 from loadtest.load.summary import told
-from loadtest.load.target import Target, started
+from loadtest.load.target import Target, TargetError, found, started
 from loadtest.processes import ProcessError
 
 HELD, BROKEN, UNUSABLE = 0, 1, 2
@@ -40,8 +42,11 @@ def run(args: argparse.Namespace) -> int:
         if args.scenario in _WORDS:
             return _WORDS[args.scenario](args)
         _check(args)
-        result = asyncio.run(_run(args))
-    except (WrongError, ScenarioError, ResultError) as error:
+        result = run_to_end(_run(args))
+    except TerminatedError:
+        sys.stderr.write("the run was ended by SIGTERM; its servers are stopped\n")
+        return TERMINATED
+    except (WrongError, ScenarioError, ResultError, TargetError) as error:
         sys.stderr.write(f"{error}\n")
         return UNUSABLE
     except (ProcessError, OSError, ExceptionGroup) as error:
@@ -68,6 +73,11 @@ def _check(args: argparse.Namespace) -> None:
     for url in args.url or ():
         if not _is_address(url):
             raise WrongError(f"--url {url} is no address: it looks like http://127.0.0.1:8000.")
+    for url in args.metrics or ():
+        if not args.url:
+            raise WrongError("--metrics goes with --url: of servers of its own a run knows them.")
+        if not _is_address(url):
+            raise WrongError(f"--metrics {url} is no address: it looks like http://127.0.0.1:8000.")
     if args.seconds is not None and not 0 < args.seconds < math.inf:
         raise WrongError("--seconds takes a number above 0.")
 
@@ -105,10 +115,12 @@ def _cause(error: Exception) -> Exception:
 async def _run(args: argparse.Namespace) -> Result:
     scenario = _scenario(args)
     name, progress = Path(args.scenario).stem, Progress()
+    given = {USERS: args.users, SECONDS: args.seconds}
+    options = [option for option, value in given.items() if value is not None]
     async with _target(args, scenario) as target:
 
         async def attempt(tried: Scenario) -> Result:
-            result = await Run(name, tried, target, progress).result()
+            result = await Run(name, tried, target, progress, options).result()
             progress.end()
             return result
 
@@ -122,6 +134,8 @@ def _scenario(args: argparse.Namespace) -> Scenario:
     scenario = scenarios.load(args.scenario)
     if args.users is not None:
         scenario = changed(scenario, "users", count=args.users, per_second=0.0)
+        if scenario.knee is not None:
+            scenario = changed(scenario, "knee", start=float(args.users))
     if args.seed is not None:
         scenario = replace(scenario, seed=args.seed)
     if args.seconds is not None:
@@ -139,7 +153,9 @@ async def _target(args: argparse.Namespace, scenario: Scenario) -> AsyncGenerato
         if scenario.strike is not None:
             raise WrongError(f"{args.scenario} kills an instance, so it starts them itself.")
         urls = [url.rstrip("/") for url in args.url]
-        yield Target(keys=Keys(urls=urls, secret=secret, token=token))
+        names = f"load-{secrets.token_hex(3)}-"
+        keys = Keys(urls=urls, secret=secret, token=token, names=names)
+        yield await found(keys, [url.rstrip("/") for url in args.metrics or ()])
         return
     with tempfile.TemporaryDirectory(prefix="viva-load-") as name:
         async with started(scenario, Path(name)) as target:

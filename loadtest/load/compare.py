@@ -6,10 +6,11 @@ from typing import NamedTuple
 import msgspec
 
 from loadtest.load.figures import COUNTS, LATENCIES, RATES, SERVER
+from loadtest.load.knee import highest
 from loadtest.load.result import Result
 
 _MORE_IS_BETTER = frozenset(
-    (*RATES, "interviews", "turns", "answers", "transcripts", "tokens", "requests")
+    (*RATES, "interviews", "turns", "answers", "transcripts", "tokens", "requests", "knee")
 )
 _PARTS = ("p50_ms", "p95_ms", "p99_ms")
 NOISE = 0.1
@@ -28,6 +29,8 @@ class Row(NamedTuple):
 
 def rows(a: Result, b: Result) -> Iterator[Row]:
     """Give the figures that both have."""
+    if a.steps and b.steps:
+        yield _row("knee", highest(a.steps), highest(b.steps))
     for name in LATENCIES:
         for part in _PARTS:
             if name in a.latencies and name in b.latencies:

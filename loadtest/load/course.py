@@ -2,12 +2,12 @@
 
 import statistics
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from loadtest.load.latencies import Counted, merged, percentile_us, percentiles
 from loadtest.load.result import Point
-from loadtest.load.scenario import Scenario
+from loadtest.load.scenario import Scenario, flat
 from loadtest.load.tally import Tick
 
 _SHOWN = ("p50_ms", "p95_ms", "p99_ms", "max_ms")
@@ -15,7 +15,8 @@ _SUMS = (
     "interviews", "turns", "answers", "transcripts", "reconnects", "tokens", "requests",
     "gaps", "repeats", "corrupt", "lost", "doubled", "unchecked",
 )  # fmt: skip
-_COMING = frozenset(("arrival", "join", "create", "ticket"))
+COMING = frozenset(("arrival", "join", "create", "ticket"))
+"""How users come is measured while they come, too."""
 _DONE = ("interviews", "answers", "reconnects", "requests", "turns")
 """What is counted as one thing done, for the share of errors."""
 
@@ -61,16 +62,28 @@ class Course:
     @property
     def measured(self) -> list[Point]:
         """The seconds that count: behind the ramp, before the end."""
-        return [point for point in self.points if self._counts(point.second)]
+        return [point for point in self.points if self._scenario.measures(point.second)]
+
+    def judged(self) -> list[Point]:
+        """The seconds in which the machine has to be fit: those that a threshold is about."""
+        figures = (*flat(self._scenario.at_most), *flat(self._scenario.at_least))
+        if COMING.isdisjoint(figure.partition(".")[0] for figure in figures):
+            return self.measured
+        return [point for point in self.points if point.second < self._scenario.ends_s]
+
+    def late_ms(self, points: Iterable[Point]) -> float:
+        """Return how late the generator was in some seconds, at its 99th percentile."""
+        parts = [part for point in points for part in self._parts[point.second]]
+        return (percentile_us(parts, "lag", 99) or 0) / 1000
 
     def histograms(self) -> dict[str, Any]:
         """Return the histograms of the measured time, by name."""
         wanted: list[Counted] = []
         for second, parts in enumerate(self._parts):
-            if self._counts(second):
+            if self._scenario.measures(second):
                 wanted += parts
-            else:  # how users come is measured while they come
-                wanted += ({name: part[name] for name in _COMING & part.keys()} for part in parts)
+            else:
+                wanted += ({name: part[name] for name in COMING & part.keys()} for part in parts)
         return merged(wanted) | self._calm()
 
     def complete(self) -> None:
@@ -79,6 +92,12 @@ class Course:
             for name, held in merged(parts).items():
                 told = percentiles(held)
                 point.latencies[name] = {key: told[key] for key in (*_SHOWN, "count")}
+
+    def forget_servers(self) -> None:
+        """Forget what the servers told of themselves: it was not always the same ones."""
+        for point in self.points:
+            point.server_cpu = point.server_memory_mb = None
+            point.server_files = point.server_tasks = None
 
     def figures(self) -> dict[str, float]:
         """Return the figures that are no latencies."""
@@ -157,9 +176,6 @@ class Course:
             if calm is not None and stalled is not None
         ]
         return {"stall_ratio": statistics.median(ratios)} if ratios else {}
-
-    def _counts(self, second: int) -> bool:
-        return self._scenario.begins_s <= second and second + 1 <= self._scenario.ends_s
 
 
 def _mean(values: Iterator[int] | Any) -> float:

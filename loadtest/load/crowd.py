@@ -1,8 +1,9 @@
 """What all users of a generator process share: the clock, the counts, and who is there."""
 
 import asyncio
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from loadtest.load.scenario import Scenario
@@ -10,6 +11,10 @@ from loadtest.load.tally import Tally
 
 AWAY_S = 30.0
 """Who is cut off for longer when the run ends was locked out, whatever broke the connection."""
+AFTER_S = 30.0
+"""So long after an instance was killed a connection may have broken for it."""
+LONG_S = 1.0
+"""What has been waited for since less than this is not counted when the measured time ends."""
 
 
 class Guest(Protocol):
@@ -37,6 +42,10 @@ class Guest(Protocol):
 
     def away(self, now: float) -> float:
         """Return for how long it has been cut off."""
+        ...
+
+    def waits(self) -> Iterator[tuple[str, float]]:
+        """Give what it waits for, by the name of the latency, and since when."""
         ...
 
 
@@ -76,8 +85,12 @@ class Crowd:
 
     def excused(self) -> bool:
         """Whether connections may break now: an instance was killed on purpose."""
+        return self.struck(AFTER_S)
+
+    def struck(self, within_s: float = math.inf) -> bool:
+        """Whether an instance was killed on purpose, ``within_s`` ago at the most."""
         strike = self.scenario.strike
-        return strike is not None and self.now() - self.begin >= strike.at_s
+        return strike is not None and 0 <= self.now() - self.begin - strike.at_s <= within_s
 
     def stall(self, *, stalled: bool) -> None:
         """Have those who stall stop reading, or read on."""
@@ -94,6 +107,21 @@ class Crowd:
             if away > AWAY_S:
                 self.tally.error("away", f"not back {away:.0f} s after its connection broke")
             guest.settle()
+
+    def waits(self) -> None:
+        """Count what has long been waited for with the time that it has taken so far.
+
+        Else what takes longest would be in no figure: it ends when the measured time is over.
+        """
+        for guest in self.guests:
+            for name, since in guest.waits():
+                self.waited(name, since)
+
+    def waited(self, name: str, since: float) -> None:
+        """Count one such wait, unless it has only begun, which says nothing yet."""
+        waited_s = self.now() - since
+        if waited_s >= LONG_S:
+            self.tally.latencies.record(name, waited_s)
 
     def unchecked(self, guest: Guest) -> None:
         """Count an interview, once, that could not be held against its transcript."""

@@ -8,19 +8,20 @@ import signal
 import sys
 import time
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Collection
 
 import msgspec
 
 from loadtest.load import machine
+from loadtest.load.aside import Aside
 from loadtest.load.course import Course
 from loadtest.load.judge import bounds, verdict, void
 from loadtest.load.latencies import percentiles
 from loadtest.load.result import Result
 from loadtest.load.scenario import Scenario
-from loadtest.load.scrape import HISTOGRAMS, Kept, Reading, RedisScraper, Scraper
+from loadtest.load.scrape import HISTOGRAMS, Kept, Reading, RedisScraper, Scraper, changed
 from loadtest.load.tally import Tick
-from loadtest.load.target import Target
+from loadtest.load.target import NAME_THEM, Target
 from loadtest.load.worker import LAST_WORDS_S, Job
 from loadtest.processes import ProcessError, environment
 
@@ -44,15 +45,25 @@ def workers_of(scenario: Scenario) -> int:
 class Run:
     """One run of a scenario."""
 
-    def __init__(self, name: str, scenario: Scenario, target: Target, tell: Progress) -> None:
+    def __init__(
+        self,
+        name: str,
+        scenario: Scenario,
+        target: Target,
+        tell: Progress,
+        options: Collection[str] = (),
+    ) -> None:
         self._name = name
         self._scenario = scenario
         self._target = target
         self._tell = tell
+        self._options = options
         self._course = Course(scenario)
         self._begin = 0.0
         self._cores: dict[str, float] = {}
         self._readings: list[Reading] = []
+        self._no_metrics = target.no_metrics
+        """Why nothing is known of the servers' metrics, where that is so."""
         self._within = 0
         """How many readings there were when the run ended, and transcripts began to be read."""
         self._struck = 0
@@ -122,12 +133,14 @@ class Run:
 
     async def _scrape(self) -> None:
         """Read `/metrics` now and then; each point has what the reading behind it says."""
-        scraper, redis = Scraper(self._target.keys.urls), RedisScraper(self._target.redis_url)
+        scraper, redis = Scraper(self._target.metrics), RedisScraper(self._target.redis_url)
         before, at = await scraper.read(), time.monotonic()
         try:
             while True:
                 await asyncio.sleep(_SCRAPE_S)
                 now, kept = await asyncio.gather(scraper.read(), redis.read())
+                if self._target.foreign and changed(before, now):
+                    self._no_metrics = f"another instance answered than before: {NAME_THEM}"
                 if now.answered:
                     self._note(before, now, kept, time.monotonic() - at)
                 before, at = now, time.monotonic()
@@ -178,6 +191,9 @@ class Run:
 
     def _result(self, began: float, bill: dict[str, int]) -> Result:
         course, scenario = self._course, self._scenario
+        if self._no_metrics:
+            self._readings.clear()
+            course.forget_servers()
         course.complete()
         held = course.histograms()
         latencies = {name: percentiles(one) for name, one in held.items()}
@@ -194,8 +210,14 @@ class Run:
             figures["generator_cpu_us_per_token"] = (
                 1e6 * sum(p.generator_cpu for p in measured) / tokens
             )
-        judged = bounds(scenario, figures, latencies)
-        reasons = list(void(scenario.machine, measured, latencies, _others(cores)))
+        aside = Aside(
+            options=self._options,
+            foreign=self._target.foreign,
+            metrics=self._no_metrics or ("" if self._readings else "/metrics did not answer"),
+        )
+        judged = bounds(scenario, figures, latencies, aside)
+        fit = course.judged()
+        reasons = list(void(scenario.machine, fit, course.late_ms(fit), _others(cores)))
         return Result(
             name=self._name,
             scenario=scenario,

@@ -133,6 +133,17 @@ class Interview:
         """Return for how long it has been cut off, if it would read."""
         return now - self.away_since if self.away_since and not self.stalls else 0.0
 
+    def waits(self) -> Iterator[tuple[str, float]]:
+        """Give what it waits for, by the name of the latency, and since when."""
+        if self.stalls:
+            return
+        for _, due in self._given.values():
+            yield "accepted", due
+        if self._asked:
+            yield "first_words", self._asked
+        if self.away_since:
+            yield "back", self.away_since
+
     # --- what the socket calls ---
 
     def closed(self, code: int) -> None:
@@ -172,7 +183,7 @@ class Interview:
         elif self.view.open is not None and self.view.open.speaker == "interviewer":
             counts["tokens"] += 1
         if self._asked and self.view.open is not None and self.view.open.speaker == "interviewer":
-            self._tally.latencies.record("first_words", self._crowd.now() - self._asked)
+            self._took("first_words", self._asked)
             self._asked = 0.0
 
     def _told(self, message: e.ServerMessage) -> None:
@@ -220,9 +231,14 @@ class Interview:
             return
         command, due = given
         self.accepted[message.command_id] = command
-        self._tally.latencies.record("accepted", self._crowd.now() - due)
+        self._took("accepted", due)
         if isinstance(command, c.AnswerSubmit):
             self._tally.counts["answers"] += 1
+
+    def _took(self, name: str, due: float) -> None:
+        """Record a latency, unless its end waited for the user to read on."""
+        if not self.stalls:
+            self._tally.latencies.record(name, self._crowd.now() - due)
 
     def _reject(self, message: e.Rejected) -> None:
         if message.retryable:

@@ -2,21 +2,25 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from loadtest.load.aside import Aside
 from loadtest.load.result import Bound, Point, Verdict
 from loadtest.load.scenario import Machine, Scenario, flat
 
 WINDOW = 10
 """So many seconds in a row are looked at together: one busy second voids nothing."""
+_NOTHING = Aside()
 
 
 def bounds(
     scenario: Scenario,
     figures: Mapping[str, float],
     latencies: Mapping[str, Mapping[str, float]],
+    aside: Aside = _NOTHING,
 ) -> list[Bound]:
     """Hold each threshold against what there was. What was not measured did not hold.
 
-    What must never happen has one of 0 where the scenario gives it none.
+    What must never happen has one of 0 where the scenario gives it none. ``aside`` gives the reason
+    for which one does not count in this run; it holds then.
     """
     judged: list[Bound] = []
     most = dict.fromkeys(_ALWAYS, 0.0) | flat(scenario.at_most)
@@ -25,8 +29,17 @@ def bounds(
             name, _, part = figure.partition(".")
             found = latencies.get(name, {}).get(part) if part else figures.get(figure)
             held = found is not None and (found <= bound if at_most else found >= bound)
+            if reason := aside(figure, found, at_most=at_most):
+                held = True
             judged.append(
-                Bound(figure=figure, at_most=at_most, bound=bound, found=found, held=held)
+                Bound(
+                    figure=figure,
+                    at_most=at_most,
+                    bound=bound,
+                    found=found,
+                    held=held,
+                    aside=reason,
+                )
             )
     return judged
 
@@ -34,12 +47,13 @@ def bounds(
 def void(
     machine: Machine,
     points: Sequence[Point],
-    latencies: Mapping[str, Mapping[str, float]],
+    late_ms: float = 0.0,
     others: float | None = None,
 ) -> Iterator[str]:
-    """Give the reasons for which a run is void. ``points`` are those of the measured time.
+    """Give the reasons for which a run is void. ``points`` are those that thresholds are about.
 
-    ``others`` is how many cores processes took that are no part of the run, where that is known.
+    ``late_ms`` is how late the generator was at its 99th percentile, ``others`` how many cores
+    processes took that are no part of the run, where that is known.
     """
     busy = _worst([point.busy for point in points])
     if busy is not None and busy > machine.busy:
@@ -51,9 +65,8 @@ def void(
     stolen = _worst([point.stolen for point in points])
     if stolen is not None and stolen > machine.stolen:
         yield f"the machine's host took {stolen:.1%} of its CPU away"
-    lag = latencies.get("lag", {}).get("p99_ms", 0.0)
-    if lag > machine.late_ms:
-        yield f"the generator was {lag:.0f} ms late at p99: give it more workers or less to do"
+    if late_ms > machine.late_ms:
+        yield f"the generator was {late_ms:.0f} ms late at p99: give it more workers or less to do"
 
 
 def verdict(reasons: Sequence[str], judged: Sequence[Bound]) -> Verdict:

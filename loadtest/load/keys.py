@@ -13,10 +13,13 @@ class Keys(Struct, frozen=True, kw_only=True):
     urls: Sequence[str]
     secret: str = ""
     token: str = ""
+    names: str = "load-"
+    """How the names of all users begin. Those of one run have a name of their own for it: users
+    of an earlier one may still be in their interviews, and may create so many an hour."""
 
     def headers(self, user: str, role: str = "candidate") -> bytes:
         """Return the header by which somebody calls the API."""
         text = f"Bearer {self.token}"
         if self.secret:
-            text = bearer(user, role, self.secret)["Authorization"]
+            text = bearer(self.names + user, role, self.secret)["Authorization"]
         return f"Authorization: {text}\r\n".encode()

@@ -1,6 +1,6 @@
 """The knee: how much load a deployment takes before the thresholds break."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from loadtest.load.result import Result, Step
 from loadtest.load.scenario import Knee, Scenario, changed
@@ -18,8 +18,9 @@ def at(scenario: Scenario, load: float) -> Scenario:
 async def climb(scenario: Scenario, knee: Knee, attempt: Attempt) -> tuple[Result, list[Step]]:
     """Return the run at the highest load that held (else the first one), and every step.
 
-    Loads grow by a factor until one does not hold, then the gap is halved. A step in which the
-    machine was too busy did not hold: who has no CPU left is behind the knee.
+    Loads grow by a factor until one does not hold, then the gap is halved. A step that is void is
+    made once more: something else may have used the machine. If it is void again it did not hold,
+    as who has no CPU left is behind the knee.
     """
     steps: list[Step] = []
     best: Result | None = None
@@ -37,17 +38,27 @@ async def _attempts(
     scenario: Scenario, knee: Knee, attempt: Attempt, steps: list[Step]
 ) -> AsyncIterator[tuple[float, Result]]:
     held, broke, load, halved = 0.0, 0.0, knee.start, 0
-    while len(steps) < knee.steps if not broke else held and halved < knee.finer:
+    tried = 0
+    while tried < knee.steps if not broke else held and halved < knee.finer:
         if broke:
             load, halved = (held + broke) / 2, halved + 1
+        tried += 1
         result = await attempt(at(scenario, load))
         steps.append(_step(load, result))
+        if result.verdict == "void":
+            result = await attempt(at(scenario, load))
+            steps.append(_step(load, result))
         yield load, result
         if result.verdict == "held":
             held = load
             load *= knee.factor
         else:
             broke = load
+
+
+def highest(steps: Sequence[Step]) -> float:
+    """Return the highest load that held, 0 where none did."""
+    return max((step.load for step in steps if step.verdict == "held"), default=0.0)
 
 
 def _load(result: Result) -> float:

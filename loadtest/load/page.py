@@ -72,10 +72,12 @@ def _hero(result: Result) -> str:
     )
     when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(result.started_at))
     kind = {"held": "", "broken": " bad", "void": " void"}[result.verdict]
+    aside = any(bound.aside for bound in result.bounds)
+    but = ", but for those set aside" if aside and result.verdict == "held" else ""
     reasons = "".join(f"<li>{escape(reason)}</li>" for reason in result.void)
     return (
         f'<section class="card verdict{kind}"><p class="eyebrow{kind}">{result.verdict.title()}</p>'
-        f'<h1>{_TITLES[result.verdict]}</h1><p class="fine">{escape(result.scenario.about)} · '
+        f'<h1>{_TITLES[result.verdict]}{but}</h1><p class="fine">{escape(result.scenario.about)} · '
         f"{when} · seed {result.scenario.seed} · {escape(result.target)}</p>"
         + (f'<ul class="void">{reasons}</ul>' if reasons else "")
         + f'<dl class="figures">{shown}</dl></section>'
@@ -90,12 +92,14 @@ def _bounds(result: Result) -> str:
             "not measured" if bound.found is None else number(bound.found),
             _mark(bound),
         )
-        for bound in sorted(result.bounds, key=lambda bound: bound.held)
+        for bound in sorted(result.bounds, key=lambda bound: (bound.held, bool(bound.aside)))
     )
     return _section("Thresholds", _table(("Figure", "Allowed", "Found", ""), rows))
 
 
 def _mark(bound: Bound) -> str:
+    if bound.aside:
+        return f'<span class="tag na">set aside</span> <small>{escape(bound.aside)}</small>'
     return (
         '<span class="tag yes">held</span>' if bound.held else '<span class="tag no">broken</span>'
     )

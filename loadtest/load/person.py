@@ -34,7 +34,7 @@ class Person:
         self._keys = keys
         self._number = number
         self._draw = random.Random(f"{crowd.scenario.seed} user {number}")
-        self._headers = keys.headers(f"load-{crowd.scenario.seed}-{number}")
+        self._headers = keys.headers(f"{crowd.scenario.seed}-{number}")
         self._quiet = self._draw.random() < self._scenario.users.quiet
         self._stalls = self._draw.random() < self._scenario.stalls.share
         self._nth = 0
@@ -225,7 +225,7 @@ class Person:
                 found = reply.value(wanted)
             except ApiError as error:
                 attempt += 1
-                if self._crowd.excused() and not error.status and attempt < 3:
+                if self._crowd.struck() and not error.status and attempt < 3:
                     continue
                 self._tally.error(f"{name}: {error.kind}", str(error))
                 raise

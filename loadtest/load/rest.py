@@ -31,11 +31,12 @@ class Rest:
         self._seed = f"{crowd.scenario.seed} rest {worker}"
         self._draw = random.Random(self._seed)
         self._headers = [
-            keys.headers(f"load-{crowd.scenario.seed}-rest-{number}")
+            keys.headers(f"{crowd.scenario.seed}-rest-{number}")
             for number in range(worker, max(self._rest.users, workers), workers)
         ]
         self._known: list[tuple[bytes, str]] = []
-        self._waiting = 0
+        self._waiting: dict[object, float] = {}
+        """When each request that is under way was due."""
 
     async def run(self) -> None:
         """Create what is read, then ask until the run ends, ever more often while users come.
@@ -54,12 +55,16 @@ class Rest:
         async with asyncio.TaskGroup() as group:
             for at in times:
                 due = self._crowd.begin + at
-                if due < ready:
+                if due < ready:  # while users come: what is not measured may begin later
+                    if at >= scenario.begins_s:
+                        self._crowd.tally.error(
+                            "rest: not begun", "creating what is read took long"
+                        )
                     continue
                 pause = due - self._crowd.now()
                 if pause > 0:
                     await asyncio.sleep(pause)
-                if self._waiting < WAITING:
+                if len(self._waiting) < WAITING:
                     group.create_task(self._request(self._draw.choices(names, weights)[0], due))
                 else:
                     self._crowd.tally.error("rest: too many under way")
@@ -79,16 +84,24 @@ class Rest:
     async def _request(self, name: str, due: float) -> None:
         tally = self._crowd.tally
         headers, interview_id = self._draw.choice(self._known)
-        self._waiting += 1
+        request = object()
+        self._waiting[request] = due
         try:
             place = self._draw.randrange(1_000_000)
             await self._api.ask(place, "GET", _PATHS[name].format(id=interview_id), headers)
         except ApiError as error:
             tally.error(f"{name}: {error.kind}", str(error))
+            if error.status:  # a refusal is quick, and would make the others look so
+                return
         else:
             tally.counts["requests"] += 1
-            latency = self._crowd.now() - due
-            tally.latencies.record("rest", latency)
-            tally.latencies.record(f"rest {name}", latency)
         finally:
-            self._waiting -= 1
+            del self._waiting[request]
+        latency = self._crowd.now() - due
+        tally.latencies.record("rest", latency)
+        tally.latencies.record(f"rest {name}", latency)
+
+    def waits(self) -> None:
+        """See `Crowd.waits`."""
+        for due in self._waiting.values():
+            self._crowd.waited("rest", due)

@@ -17,13 +17,17 @@ class ResultError(Exception):
 
 
 class Bound(Struct, frozen=True, kw_only=True):
-    """One threshold and what there was; ``found`` is None where nothing was measured."""
+    """One threshold and what there was; ``found`` is None where nothing was measured.
+
+    ``aside`` says why it does not count in this run, where it does not; it holds then.
+    """
 
     figure: str
     at_most: bool
     bound: float
     found: float | None
     held: bool
+    aside: str = ""
 
 
 class Point(Struct, kw_only=True):

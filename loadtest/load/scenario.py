@@ -162,6 +162,10 @@ class Scenario(_Part, frozen=True, kw_only=True):
         """When nothing new is begun any more."""
         return self.users.ramp_s + self.duration_s
 
+    def measures(self, second: int) -> bool:
+        """Whether the second that begins then lies in what is measured."""
+        return self.begins_s <= second and second + 1 <= self.ends_s
+
 
 def shipped() -> dict[str, str]:
     """Return the scenarios that come with viva, and what each is about."""

@@ -24,6 +24,7 @@ _SUMS = {
     "viva_sockets": ("sockets", 1.0),
     "viva_tasks": ("tasks", 1.0),
     "viva_deltas_total": ("deltas", 1.0),
+    "process_start_time_seconds": ("started", 1.0),
 }
 """What is added up, by its name there: its field here, and what of it makes one."""
 
@@ -43,6 +44,8 @@ class Reading(Struct, kw_only=True):
     deltas: float = 0.0
     reads: float = 0.0
     """What was read of PostgreSQL: no resume of a live interview is to need it."""
+    started: float = 0.0
+    """When the instances that answered were started: other ones, another sum."""
     answered: int = 0
     """How many instances answered."""
     edges: dict[str, dict[str, float]] = {}
@@ -58,6 +61,11 @@ class Reading(Struct, kw_only=True):
         if whole <= 0:
             return None
         return next(float(edge) for edge, count in now.items() if count >= 0.95 * whole)
+
+
+def changed(before: Reading, now: Reading) -> bool:
+    """Whether other processes answered than before, as behind a balancer."""
+    return before.answered == now.answered and before.started != now.started
 
 
 class Scraper:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from loadtest.load.figures import LATENCIES
+from loadtest.load.knee import highest
 from loadtest.load.result import Bound, Result
 
 _HEADS = {
@@ -24,12 +25,16 @@ def told(result: Result) -> str:
 
 
 def _lines(result: Result) -> Iterator[str]:
-    yield f"{result.name}, seed {result.scenario.seed}: {_HEADS[result.verdict]}"
+    aside = _set_aside(result)
+    but = ", but for those set aside" if aside and result.verdict == "held" else ""
+    yield f"{result.name}, seed {result.scenario.seed}: {_HEADS[result.verdict]}{but}"
     for reason in result.void:
         yield f"  void    {reason}"
     for bound in result.bounds:
         if not bound.held:
             yield f"  BROKEN  {sentence(bound)}"
+    for reason, figures in aside.items():
+        yield f"  aside   {', '.join(figures)}: {reason}"
     for kind, count in result.errors.items():
         sample = (result.samples.get(kind) or [""])[0]
         yield f"  error   {count:,} of {kind}{f': {sample}' if sample else ''}"
@@ -55,6 +60,15 @@ def _lines(result: Result) -> Iterator[str]:
             yield f"  {name} {figures[name]:,.1f}"
 
 
+def _set_aside(result: Result) -> dict[str, list[str]]:
+    """Return the thresholds that do not count, by the reason."""
+    found: dict[str, list[str]] = {}
+    for bound in result.bounds:
+        if bound.aside:
+            found.setdefault(bound.aside, []).append(bound.figure)
+    return found
+
+
 def _knee(result: Result) -> Iterator[str]:
     if not result.steps:
         return
@@ -62,12 +76,12 @@ def _knee(result: Result) -> Iterator[str]:
     for step in result.steps:
         why = f" by {', '.join(step.broken)}" if step.broken and step.verdict == "broken" else ""
         yield f"  step    {number(step.load)} {unit}: {step.verdict}{why}"
-    held = [step.load for step in result.steps if step.verdict == "held"]
-    fell = [step.load for step in result.steps if step.verdict != "held"]
+    held = highest(result.steps)
+    fell = [step.load for step in result.steps if step.verdict != "held" and step.load > held]
     if held and fell:
-        yield f"  knee    {number(max(held))} {unit} hold, {number(min(fell))} do not"
+        yield f"  knee    {number(held)} {unit} hold, {number(min(fell))} do not"
     elif held:
-        yield f"  knee    not reached: {number(max(held))} {unit} hold, more were not tried"
+        yield f"  knee    not reached: {number(held)} {unit} hold, more were not tried"
     else:
         yield f"  knee    below {number(min(fell))} {unit}: the first step did not hold"
 

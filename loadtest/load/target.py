@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,10 @@ import aiohttp
 import msgspec
 from msgspec import Struct
 
+from loadtest.load.api import Api, ApiError
 from loadtest.load.keys import Keys
 from loadtest.load.scenario import Provider, Scenario
+from loadtest.load.scrape import Reading, Scraper, changed
 from loadtest.processes import (
     SECRET,
     ProcessError,
@@ -31,18 +33,33 @@ _UNLIMITED = {
 }
 
 BILL_S = 10.0
+TRIES = 4
+NAME_THEM = "name each instance's own with --metrics"
+
+
+class TargetError(Exception):
+    """A deployment cannot be loaded; the message says why, and what to do."""
 
 
 class Target(Struct, kw_only=True):
     """Where the load goes. What is empty belongs to somebody else."""
 
     keys: Keys
+    metrics: Sequence[str] = ()
+    """Addresses of the instances whose `/metrics` is read."""
+    no_metrics: str = ""
+    """Why there are none of these, where that is so."""
     served: list[Served] = []
     provider_url: str = ""
     mark: str = ""
     """What the command lines of the run's own servers hold."""
     pids: Mapping[str, int] = {}
     redis_url: str = ""
+
+    @property
+    def foreign(self) -> bool:
+        """Whether it was there before the run, and stays."""
+        return not self.served
 
     async def bill(self) -> dict[str, Any]:
         """Return what the fake provider delivered, nothing where there is none or it is gone."""
@@ -79,15 +96,67 @@ async def started(scenario: Scenario, directory: Path) -> AsyncGenerator[Target]
         ]
         stack.callback(_end, served)
         await asyncio.gather(*(one.start() for one in served))
-        keys = Keys(urls=[one.url for one in served], secret=SECRET)
+        addresses = [one.url for one in served]
         yield Target(
-            keys=keys,
+            keys=Keys(urls=addresses, secret=SECRET),
+            metrics=addresses,
             served=served,
             provider_url=url,
             mark=str(directory),
             pids=pids,
             redis_url=urls["REDIS_URL"],
         )
+
+
+async def found(keys: Keys, metrics: Sequence[str] = ()) -> Target:
+    """Return a deployment that is there, once it was seen to answer and to let users in.
+
+    ``metrics`` are the addresses of its instances; where none is given, those that take the load
+    are tried, and left alone where more than one instance answers at one.
+
+    Raises:
+        TargetError: it does not answer, or takes nobody in.
+    """
+    for url in keys.urls:
+        await _asked("--url", url, "/health/live")
+        await _asked("--url", url, "/api/me", keys.headers("look"))
+    for url in metrics:
+        if b"viva_" not in await _asked("--metrics", url, "/metrics"):
+            raise TargetError(f"--metrics {url} has no metrics of viva at /metrics.")
+    if metrics:
+        return Target(keys=keys, metrics=metrics)
+    several = await _several(keys.urls)
+    return Target(keys=keys, metrics=() if several else keys.urls, no_metrics=several)
+
+
+async def _several(urls: Sequence[str]) -> str:
+    """Return why the metrics at these addresses are not one instance's each, if they are not."""
+    first = Reading()
+    for attempt in range(TRIES):
+        scraper = Scraper(urls)  # with connections of its own, each of which is balanced anew
+        reading = await scraper.read()
+        scraper.close()
+        if reading.answered < len(urls):
+            return f"/metrics does not answer there: {NAME_THEM}"
+        if attempt and changed(first, reading):
+            return f"more than one instance answers at an address: {NAME_THEM}"
+        first = reading
+    return ""
+
+
+async def _asked(option: str, url: str, path: str, headers: bytes = b"") -> bytes:
+    api = Api([url])
+    try:
+        return (await api.ask(0, "GET", path, headers)).body
+    except ApiError as error:
+        if headers and error.status in (401, 403):
+            raise TargetError(
+                f"{option} {url} lets nobody in ({error.status}): VIVA_JWT_SECRET has to be the"
+                " deployment's own, or --token one that it takes."
+            ) from None
+        raise TargetError(f"{option} {url} does not serve viva: {error}") from None
+    finally:
+        api.close()
 
 
 def _of_provider(provider: Provider, url: str) -> dict[str, str]:

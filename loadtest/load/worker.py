@@ -53,6 +53,9 @@ class Generator:
         self._told = 0
         self._cpu_s = 0.0
         self._silent: set[int] = set()
+        self._rest: Rest | None = None
+        if job.scenario.rest.per_second:
+            self._rest = Rest(self._crowd, self._api, job.keys, job.worker, job.workers)
 
     async def run(self) -> None:
         """Send everyone, and tell each second what they saw."""
@@ -64,9 +67,8 @@ class Generator:
             try:
                 async with asyncio.timeout_at(self._deadline()), asyncio.TaskGroup() as group:
                     group.create_task(self._end())
-                    if scenario.rest.per_second:
-                        work = (self._job.worker, self._job.workers)
-                        group.create_task(Rest(crowd, self._api, self._job.keys, *work).run())
+                    if self._rest is not None:
+                        group.create_task(self._rest.run())
                     await self._send(group)
             except TimeoutError:
                 crowd.tally.error("unfinished", "some users could not be ended in time")
@@ -130,6 +132,11 @@ class Generator:
     async def _tell(self) -> None:
         while True:
             await self._until(self._told + 1)
+            scenario = self._job.scenario
+            if scenario.measures(self._told) and not scenario.measures(self._told + 1):
+                self._crowd.waits()
+                if self._rest is not None:
+                    self._rest.waits()
             self._tick()
             self._watch_silence()
 

@@ -1,6 +1,7 @@
 """`viva load` against real servers: what holds, what breaks, and what is caught on the wire."""
 
 import asyncio
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from loadtest.commands.ending import TERMINATED
 from loadtest.load.result import Result, read
 from tests.e2e.instances import ROOT, SECRET, Instance, clean_environment
 from tests.e2e.tampering import How, Tampering
@@ -57,6 +59,54 @@ async def test_a_run_with_servers_of_its_own_holds(tmp_path: Path) -> None:
     assert result.figures["server_memory_mb"] > 20
     assert result.provider["tokens"] >= result.figures["tokens"] > 0
     assert html.read_text(encoding="utf-8").count("<svg width") >= 6
+
+
+async def test_a_deployment_is_loaded_again_and_again_by_fewer_than_the_scenario_names(
+    start: Callable[..., Instance], tmp_path: Path
+) -> None:
+    instance = start(VIVA_BANK_PACE="60", VIVA_MAX_INTERVIEWS_PER_USER="1")
+    demanding = BRIEF.replace("at_most = { ", "at_most = { added.p99_ms = 50, ").replace(
+        "script = {", "script = { again = false,"
+    )
+    options = ("--url", instance.url, "--users", "2")
+    for _ in range(2):  # users of the first time have had their one interview
+        code, told, result = await viva_load(
+            tmp_path, demanding, *options, environment={"VIVA_JWT_SECRET": SECRET}
+        )
+        assert (code, result.verdict) == (0, "held"), told
+        assert result.figures["interviews"] == 2
+        assert result.figures["server_memory_mb"] > 20
+        aside = {bound.figure for bound in result.bounds if bound.aside}
+        assert aside == {"added.p99_ms", "interviews", "answers", "transcripts", "tokens"}
+        assert "aside   added.p99_ms: no fake provider" in told
+
+
+def _of(directory: Path) -> list[str]:
+    """The processes whose temporary files are in there."""
+    held = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+    return [line.replace(b"\0", b" ").decode() for line in held if str(directory).encode() in line]
+
+
+async def test_a_run_that_is_ended_leaves_nothing_behind(tmp_path: Path) -> None:
+    scenario = tmp_path / "brief.toml"
+    scenario.write_text(CALM + BRIEF.replace("duration_s = 4", "duration_s = 60"))
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "server", "load", str(scenario)),
+        cwd=ROOT,
+        env={**clean_environment(), "TMPDIR": str(tmp_path)},
+        stderr=subprocess.PIPE,
+    )
+    assert process.stderr is not None
+    async with asyncio.timeout(60):
+        while b" users " not in await process.stderr.readline():
+            pass
+        assert len(_of(tmp_path)) > 1
+        process.terminate()
+        told = await process.stderr.read()
+        assert await process.wait() == TERMINATED
+    assert b"ended by SIGTERM" in told
+    assert _of(tmp_path) == []
+    assert os.listdir(tmp_path) == [scenario.name]  # noqa: PTH208 - it may block here
 
 
 @pytest.mark.parametrize(("how", "figure"), [("drop", "gaps"), ("repeat", "repeats")])

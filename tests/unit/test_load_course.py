@@ -1,11 +1,12 @@
 import time
 
+import msgspec
 import pytest
 
 from loadtest.load import machine
 from loadtest.load.course import Course
 from loadtest.load.latencies import Latencies, percentiles
-from loadtest.load.scenario import Scenario, Stalls, Users
+from loadtest.load.scenario import Bounds, Scenario, Stalls, Users
 from loadtest.load.tally import Tick
 
 SCENARIO = Scenario(duration_s=4, users=Users(count=2, ramp_s=2))
@@ -107,3 +108,28 @@ def test_without_rounds_there_is_no_ratio() -> None:
     course.add(tick(0))
     assert "stall_ratio" not in course.figures()
     assert "server_cpu" not in course.figures()
+
+
+@pytest.mark.parametrize(
+    ("at_most", "seconds"),
+    [({"added": {"p99_ms": 50.0}}, [2, 3, 4, 5]), ({"join": {"p95_ms": 9.0}}, [0, 1, 2, 3, 4, 5])],
+)
+def test_the_machine_has_to_be_fit_where_a_threshold_looks(
+    at_most: Bounds, seconds: list[int]
+) -> None:
+    course = Course(msgspec.structs.replace(SCENARIO, at_most=at_most))
+    for second in range(8):
+        course.add(tick(second, latencies=took(lag=0.5 if second == 1 else 0.001)))
+    judged = course.judged()
+    assert [point.second for point in judged] == seconds
+    assert course.late_ms(judged) == pytest.approx(500 if 1 in seconds else 1, rel=0.01)
+
+
+def test_what_other_servers_told_is_forgotten() -> None:
+    course = Course(SCENARIO)
+    for second in range(6):
+        course.add(tick(second, 100))
+        course.at(second).server_cpu, course.at(second).server_memory_mb = 0.5, 90.0
+    assert course.figures()["server_cpu"] == 0.5
+    course.forget_servers()
+    assert course.figures().keys().isdisjoint({"server_cpu", "server_memory_mb", "memory_growth"})

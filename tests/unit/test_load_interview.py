@@ -58,10 +58,10 @@ class Line:
 class Stage:
     """An interview, and the server's part in it."""
 
-    def __init__(self, *, ending: bool = False) -> None:
+    def __init__(self, *, ending: bool = False, stalls: bool = False) -> None:
         self.crowd = Crowd(SCENARIO, time.monotonic())
         self.crowd.ending = ending
-        self.interview = Interview(self.crowd, random.Random(1), quiet=False, stalls=False)
+        self.interview = Interview(self.crowd, random.Random(1), quiet=False, stalls=stalls)
         self.session: ClientSession = self.interview.session
         self.seq = 0
         self.line = Line()
@@ -229,3 +229,38 @@ async def test_a_rejection_is_an_error_unless_it_may_be_sent_again() -> None:
     assert not stage.crowd.tally.errors
     stage.tell(e.Rejected(command_id="start", code="wrong_state", message="m", retryable=False))
     assert stage.crowd.tally.errors == {"rejected wrong_state": 1}
+
+
+def _waited(stage: Stage, after_s: float) -> dict[str, list[float]]:
+    """What is counted as still waited for, in seconds, if the measured time ended then."""
+    stage.crowd.tally.latencies.take()
+    stage.crowd.guests.add(stage.interview)
+    then = time.monotonic() + after_s
+    stage.crowd.now = lambda: then
+    stage.crowd.waits()
+    names = ("accepted", "first_words", "back")
+    many = {name: stage.crowd.tally.latencies.many(name) for name in names}
+    return {name: [round(us / 1e6) for us in values] for name, values in many.items() if values}
+
+
+async def test_what_is_still_waited_for_when_the_measured_time_ends_counts() -> None:
+    assert _waited(Stage(), 40) == {"accepted": [40], "first_words": [40]}
+    stage = Stage()
+    stage.accept("start")
+    stage.interview.away_since = time.monotonic()
+    assert _waited(stage, 12) == {"first_words": [12], "back": [12]}
+
+
+async def test_a_wait_that_has_only_begun_does_not_and_none_of_who_stalls() -> None:
+    assert _waited(Stage(), 0.5) == {}
+    assert _waited(Stage(stalls=True), 40) == {}
+
+
+async def test_who_stalls_has_no_latencies_that_end_with_its_reading() -> None:
+    stage = Stage(stalls=True)
+    stage.accept("start")
+    stage.ask()
+    (submit,) = await stage.says("answer.submit")
+    stage.accept(submit["id"])
+    assert stage.crowd.tally.counts["answers"] == 1
+    assert stage.crowd.tally.latencies.take().keys().isdisjoint({"accepted", "first_words"})

@@ -55,21 +55,21 @@ def points(*busy: float, stolen: float = 0.0) -> list[Point]:
 
 def test_a_busy_machine_voids_a_run_and_a_busy_second_does_not() -> None:
     machine = Machine()
-    assert list(void(machine, points(*[0.5] * 30, 1.0, *[0.5] * 30), {})) == []
-    (reason,) = void(machine, points(*[0.5] * 30, *[0.95] * 10, *[0.5] * 30), {}, others=1.2)
+    assert list(void(machine, points(*[0.5] * 30, 1.0, *[0.5] * 30))) == []
+    (reason,) = void(machine, points(*[0.5] * 30, *[0.95] * 10, *[0.5] * 30), others=1.2)
     assert "95% busy" in reason
     assert "1.2 cores of it" in reason
 
 
 def test_stolen_time_and_a_late_generator_void_it() -> None:
-    (stolen,) = void(Machine(), points(*[0.5] * 10, stolen=0.05), {})
+    (stolen,) = void(Machine(), points(*[0.5] * 10, stolen=0.05))
     assert "took 5.0% of its CPU away" in stolen
-    (late,) = void(Machine(), points(0.5), {"lag": {"p99_ms": 250.0}})
+    (late,) = void(Machine(), points(0.5), 250.0)
     assert "250 ms late" in late
 
 
 def test_what_is_not_known_of_the_machine_voids_nothing() -> None:
-    assert list(void(Machine(), [Point(second=0)], {})) == []
+    assert list(void(Machine(), [Point(second=0)])) == []
 
 
 def bound(figure: str, *, held: bool) -> Bound:

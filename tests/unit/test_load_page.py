@@ -11,7 +11,7 @@ from loadtest.load.compare import differences, rows, told
 from loadtest.load.course import Course
 from loadtest.load.page import page
 from loadtest.load.progress import line
-from loadtest.load.result import Bound, Point, Result, ResultError, Verdict, read, write
+from loadtest.load.result import Bound, Point, Result, ResultError, Step, Verdict, read, write
 from loadtest.load.scenario import Knee, Scenario, Users
 from loadtest.load.summary import told as summary
 from loadtest.load.tally import Tick
@@ -161,6 +161,55 @@ async def test_where_nothing_breaks_the_steps_end() -> None:
 async def test_where_the_first_breaks_it_is_shown_as_broken() -> None:
     best, loads = await climbed([False], Knee(start=10, factor=2, steps=9))
     assert (loads, best.verdict) == ([10], "broken")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("verdicts", "loads", "highest"),
+    [
+        (["held", "void", "held", "broken"], [10, 20, 20, 40], 20),
+        (["held", "void", "void"], [10, 20, 20], 10),
+        (["held", "broken"], [10, 20], 10),
+    ],
+)
+async def test_a_step_that_is_void_is_made_once_more(
+    verdicts: list[Verdict], loads: list[float], highest: float
+) -> None:
+    answers = deque(verdicts)
+
+    async def attempt(scenario: Scenario) -> Result:
+        return result(answers.popleft(), users=scenario.users.count)
+
+    told = Knee(start=10, factor=2, steps=9, finer=0)
+    best, steps = await knee.climb(Scenario(users=Users(count=1)), told, attempt)
+    assert not answers
+    assert [step.load for step in steps] == loads
+    assert knee.highest(steps) == best.scenario.users.count == highest
+    assert f"knee    {highest:g} users hold" in summary(msgspec.structs.replace(best, steps=steps))
+
+
+def test_knees_are_compared() -> None:
+    def found(*held: float) -> Result:
+        steps = [Step(load=load, verdict="held", figures={}, broken=[]) for load in held]
+        return result(steps=steps)
+
+    row = next(iter(rows(found(100, 150), found(100, 150, 225))))
+    assert (row.figure, row.a, row.b, row.told) == ("knee", 150, 225, "better")
+
+
+def test_what_is_set_aside_is_told_with_its_reason() -> None:
+    aside = Bound(
+        figure="added.p99_ms", at_most=True, bound=50, found=None, held=True, aside="<no> stamps"
+    )
+    other = msgspec.structs.replace(aside, figure="added.p50_ms")
+    held = result("held", bounds=[aside, other])
+    text = summary(held)
+    assert "every threshold held, but for those set aside" in text
+    assert "aside   added.p99_ms, added.p50_ms: <no> stamps" in text
+    shown = page(held)
+    assert shown.count("set aside</span> <small>&lt;no&gt; stamps") == 2
+    assert "Every threshold held, but for those set aside" in shown
+    assert "set aside" not in summary(result("held")) + page(result("held"))
 
 
 @pytest.mark.anyio

@@ -7,11 +7,11 @@ import msgspec
 import pytest
 
 from loadtest.load.api import Api, ApiError, Reply
-from loadtest.load.crowd import AWAY_S, Crowd
+from loadtest.load.crowd import AFTER_S, AWAY_S, Crowd
 from loadtest.load.interview import Interview
 from loadtest.load.keys import Keys
 from loadtest.load.person import NEVER, Person
-from loadtest.load.scenario import Scenario, Script, Users
+from loadtest.load.scenario import Scenario, Script, Strike, Users
 from tests.support.virtual_time import run_virtual
 
 SCENARIO = Scenario(users=Users(count=1, voice=0, quiet=1), script=Script(again=False))
@@ -133,6 +133,16 @@ def test_who_is_still_away_when_the_run_ends_was_locked_out(
 
     assert errors(11.5 + AWAY_S - 1) == 0
     assert errors(11.5 + AWAY_S + 1) == 1
+
+
+@pytest.mark.parametrize(("after_s", "errors"), [(AFTER_S - 1, 0), (AFTER_S + 1, 1)])
+def test_a_killed_instance_excuses_what_breaks_for_a_while(
+    monkeypatch: pytest.MonkeyPatch, after_s: float, errors: int
+) -> None:
+    struck = msgspec.structs.replace(SCENARIO, strike=Strike(at_s=5.0))
+    lasting = 5.0 + after_s - 1.5  # from when it is live
+    crowd = visited(monkeypatch, (1.0, True, lasting, LOST), scenario=struck)
+    assert crowd.tally.errors[f"closed {LOST}"] == errors
 
 
 def test_an_interview_that_ends_before_it_is_stored_is_unchecked_once(
