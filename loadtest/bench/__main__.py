@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from loadtest.bench import growth, joins, memory, page, peak, relay, sides
-from loadtest.bench.findings import Findings, Part, merged
+from loadtest.bench.findings import Findings, Part, merged, short
 from loadtest.bench.plan import (
     FULL_GROWTH,
     FULL_IDLE,
@@ -28,7 +28,7 @@ from loadtest.bench.plan import (
     Run,
     shown,
 )
-from loadtest.bench.summary import told, voided
+from loadtest.bench.summary import told
 from loadtest.processes import ProcessError, environment
 
 DONE, VOID, FAILED = 0, 1, 2
@@ -43,17 +43,25 @@ _Measure = Callable[[Run], Awaitable[None]]
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Measure; 0 where enough rounds count, 1 where none does, 2 where something failed."""
+    """Measure; 0 where enough rounds count, 1 where too few do, 2 where something failed."""
     args = parser().parse_args(words)
+    failed = ""
     try:
-        found = _kept(args.of) if args.of else asyncio.run(_run(plan_of(args)))
-    except (ProcessError, TimeoutError, ExceptionGroup) as error:
-        sys.stderr.write(f"the run failed: {error or 'a process was too slow'}\n")
+        if args.of:
+            found = _kept(args.of)
+        else:
+            plan, found = _planned(args)
+            failed = asyncio.run(_run(plan, found))
+    except ProcessError as error:
+        sys.stderr.write(f"{error}\n")
         return FAILED
     sys.stdout.write(told(found))
     if args.json:
         args.json.write_bytes(msgspec.json.format(msgspec.json.encode(found)))
-    if voided(found):
+    if failed:
+        sys.stderr.write(f"the run failed, what was found before is above: {failed}\n")
+        return FAILED
+    if short(found):
         return VOID
     if args.write:
         page.write(found)
@@ -142,7 +150,9 @@ def plan_of(args: argparse.Namespace) -> Plan:
     )
 
 
-async def _run(plan: Plan) -> Findings:
+def _planned(args: argparse.Namespace) -> tuple[Plan, Findings]:
+    """Return what is to be measured, and where it is noted."""
+    plan = plan_of(args)
     missing = {name: lack for name in plan.sides if (lack := sides.missing(name))}
     for name, lack in missing.items():
         _tell(f"{name} is left out: {lack} is not installed (see `make bench`)")
@@ -153,14 +163,27 @@ async def _run(plan: Plan) -> Findings:
         versions=_versions(),
         options=shown(plan),
         missing=missing,
+        asked={name: memory.ROUNDS if name == "memory" else plan.rounds for name in plan.parts},
     )
+    return plan, found
+
+
+async def _run(plan: Plan, found: Findings) -> str:
+    """Measure part by part; returns why it had to end early, or nothing."""
+    try:
+        await _measured(plan, found)
+    except (ProcessError, TimeoutError, OSError, ExceptionGroup) as error:
+        return str(error) or "a process was too slow"
+    return ""
+
+
+async def _measured(plan: Plan, found: Findings) -> None:
     with tempfile.TemporaryDirectory(prefix="viva-bench-") as directory:
         async with sides.ground(Path(directory)) as ground:
             run = Run(plan=plan, ground=ground, found=found, tell=_tell)
             for part in plan.parts:
                 _tell(f"— {part}")
                 await _MEASURES[part](run)
-    return found
 
 
 def _tell(line: str) -> None:

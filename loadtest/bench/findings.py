@@ -82,17 +82,33 @@ class Findings(Struct, kw_only=True):
     parts: list[Part] = []
     missing: dict[str, str] = {}
     wrong: dict[str, int] = {}
+    asked: dict[str, int] = {}
+    """How many rounds of each part are to count."""
 
 
 def merged(runs: Sequence[Findings]) -> Findings:
     """Return runs as one: of each part what the last of them found that measured it."""
-    whole = msgspec.structs.replace(runs[-1])
+    whole = msgspec.structs.replace(runs[-1], asked={})
     for name in MEASURED:
-        found = [part for run in runs if (part := getattr(run, name))]
-        setattr(whole, name, found[-1] if found else [])
+        held = [run for run in runs if getattr(run, name)]
+        setattr(whole, name, getattr(held[-1], name) if held else [])
+        if held:
+            whole.asked[name] = held[-1].asked.get(name, 1)
     for run in reversed(runs):
         whole.wrong = {**run.wrong, **whole.wrong}
     return whole
+
+
+def short(found: Findings) -> dict[str, tuple[int, int]]:
+    """Return the parts of which too few rounds count: how many do, and how many were to."""
+    lacking: dict[str, tuple[int, int]] = {}
+    for name in MEASURED:
+        readings: list[Cost | Join | Held | Part] = getattr(found, name)
+        rounds = [each for each in readings if not isinstance(each, Part)]
+        good, wanted = len(rounds_of(rounds)[0]), found.asked.get(name, 1)
+        if rounds and good < wanted:
+            lacking[name] = good, wanted
+    return lacking
 
 
 class Best(Struct, frozen=True, kw_only=True):

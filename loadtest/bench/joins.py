@@ -36,6 +36,12 @@ async def _side(name: str, number: int, run: Run) -> list[Join]:
     return joins
 
 
+async def _all_there(clients: Crew, count: int) -> str:
+    """Return why a reading says nothing, if it is not true that all came."""
+    there = (await clients.read()).connected
+    return "" if there == count else f"{there} of {count} clients came"
+
+
 async def _join(side: Side, clients: Crew, run: Run, number: int, count: int) -> Join:
     """Measure the sockets alone: interviews and tickets are made before."""
     await clients.open(WARM)
@@ -50,22 +56,25 @@ async def _join(side: Side, clients: Crew, run: Run, number: int, count: int) ->
         await clients.order(Order(do="join", count=some))
         used.append(meter.used())
         left -= some
-    return _made(side, number, "join", count, used)
+    fewer = await _all_there(clients, WARM + count)
+    return _made(side, number, "join", count, used=used, void=fewer)
 
 
 async def _resume(side: Side, clients: Crew, run: Run, number: int, count: int) -> Join:
     await asyncio.sleep(SETTLE_S)
     meter = Meter(side.groups, run.ground.mark)
     await clients.order(Order(do="resume"))
-    return _made(side, number, "resume", count + WARM, [meter.used()])
+    used = [meter.used()]
+    fewer = await _all_there(clients, WARM + count)
+    return _made(side, number, "resume", count + WARM, used=used, void=fewer)
 
 
-def _made(side: Side, number: int, what: str, count: int, used: list[Used]) -> Join:
+def _made(side: Side, number: int, what: str, count: int, *, used: list[Used], void: str) -> Join:
     return Join(
         side=side.name,
         round=number,
         what=what,
         count=count,
         us={who: 1e6 * sum(each.cpu[who] for each in used) / count for who in used[0].cpu},
-        void=next((each.noise.void for each in used if each.noise.void), ""),
+        void=void or next((each.noise.void for each in used if each.noise.void), ""),
     )

@@ -29,7 +29,8 @@ async def _side(name: str, run: Run, *, streaming: bool) -> None:
     async with sides.running(name, speech, run.ground) as side, crew(side.place) as clients:
         there = 0
         for count in counts:
-            await clients.open(count - there)
+            told = await clients.open(count - there)
+            fewer = "" if told.connected == count else f"{told.connected} of {count} clients came"
             if streaming:
                 await clients.speak(count - there)
             there = count
@@ -47,11 +48,12 @@ async def _side(name: str, run: Run, *, streaming: bool) -> None:
                 uss=holds.own,
                 idle_us=None if streaming else silence_us,
                 # Memory is what it is however busy the machine; CPU is not.
-                void="" if streaming else used.noise.void,
+                void=fewer or ("" if streaming else used.noise.void),
             )
             run.found.memory.append(held)
             kind = "streaming" if streaming else "silent"
             run.tell(
                 f"{name:<8}{count:>5} {kind}: {holds.whole / 1e6:.1f} MB, {silence_us:.0f} µs/s"
+                f"  {held.void}".rstrip()
             )
         run.wrong(name, clients.wrong)

@@ -47,6 +47,9 @@ def _lines(found: Findings) -> Iterator[str]:
         yield f"`{name}` was not measured: {lack} was not installed.\n"
     for part in (_relay, _joins, _memory, _growth, _peak, _parts):
         yield from part(found)
+    if found.wrong:
+        told = ", ".join(f"{count:,} of {kind}" for kind, count in sorted(found.wrong.items()))
+        yield f"What went wrong at the clients, all rounds and loads together: {told}.\n"
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:

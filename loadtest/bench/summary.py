@@ -13,18 +13,14 @@ def told(found: Findings) -> str:
     return "\n".join(_lines(found)) + "\n"
 
 
-def voided(found: Findings) -> bool:
-    """Whether some part of the run has no round that counts."""
-    measured = (found.relay, found.joins, found.memory, found.growth, found.peak)
-    return any(part and not f.rounds_of(part)[0] for part in measured)
-
-
 def _lines(found: Findings) -> Iterator[str]:
     yield from _relay(found)
     yield from _joins(found)
     yield from _memory(found)
     yield from _growth(found)
     yield from _peak(found)
+    for name, (good, wanted) in f.short(found).items():
+        yield f"  VOID    {name}: {good} of {wanted} rounds count"
     for part in found.parts:
         beside = f", Redis {part.redis_us:.2f}" if part.redis_us is not None else ""
         yield f"  {part.group:<6} {part.name}: {part.us:.2f} µs{beside}"

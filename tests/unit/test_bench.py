@@ -16,6 +16,7 @@ from loadtest.bench.plan import FULL_IDLE, PARTS, Plan, Run, shown
 from loadtest.bench.rounds import in_rounds
 from loadtest.bench.servers.floor import frame
 from loadtest.bench.sides import NAMES, Ground
+from loadtest.processes import ProcessError
 from server.frames import frame as frame_of_viva
 
 BUSY = "other processes used 1.20 cores"
@@ -147,10 +148,36 @@ def test_one_void_reading_spoils_its_round_for_all() -> None:
 
 def test_where_no_round_counts_there_are_figures_and_a_warning() -> None:
     run = found(relay=[cost("viva", 1, 50.0, void=BUSY), cost("fastapi", 1, 300.0)])
-    assert summary.voided(run)
+    assert f.short(run) == {"relay": (0, 1)}
     told = summary.told(run)
     assert "VOID" in told
     assert "50.0 µs" in told
+
+
+def test_fewer_rounds_than_were_asked_for_are_too_few() -> None:
+    rounds = [cost("viva", 1, 50.0, void=BUSY), cost("viva", 2, 50.0), cost("viva", 3, 50.0)]
+    assert f.short(found(relay=rounds, asked={"relay": 3})) == {"relay": (2, 3)}
+    assert not f.short(found(relay=rounds, asked={"relay": 2, "peak": 2}))
+    assert "relay: 2 of 3 rounds count" in summary.told(found(relay=rounds, asked={"relay": 3}))
+    whole = f.merged([found(relay=rounds, asked={"relay": 3}), found(asked={"parts": 1})])
+    assert f.short(whole) == {"relay": (2, 3)}
+
+
+def test_what_was_found_before_a_failure_is_shown_and_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def failing(_: Plan, into: f.Findings) -> None:
+        into.relay.append(cost("viva", 1, 50.0))
+        raise ProcessError("an instance does not start")
+
+    monkeypatch.setattr(command, "_measured", failing)
+    file = tmp_path / "found.json"
+    words = ["relay", "--rounds", "1", "--write", "--json", str(file)]
+    assert command.main(words) == command.FAILED
+    shown = capsys.readouterr()
+    assert "50.0 µs" in shown.out
+    assert "an instance does not start" in shown.err
+    assert msgspec.json.decode(file.read_bytes(), type=f.Findings).relay
 
 
 def test_each_side_is_taken_at_its_own_best_load() -> None:
@@ -198,7 +225,7 @@ def test_the_summary_has_ratios_both_ways_round() -> None:
     assert "50.0 with 100, 55.0 with 1,000" in told
     assert "one append: 100.00 µs, Redis 20.00" in told
     assert "2 of viva: gap" in told
-    assert not summary.voided(run)
+    assert not f.short(run)
 
 
 def test_the_peak_tells_how_late_words_are_beside_the_floors() -> None:
@@ -230,10 +257,13 @@ def test_only_what_is_between_the_marks_is_written_anew(tmp_path: Path) -> None:
     first = kept.read_text(encoding="utf-8")
     assert "| `fastapi` | 50 | 400 | 0% |  |  | 1 | 2 | 8.00 |" in first
     kept.write_text(first + "\n## Profiles\n\nBy hand.\n", encoding="utf-8")
-    page.write(found(relay=[cost("viva", 1, 51.0), cost("fastapi", 1, 401.0)]), tmp_path)
+    costs = [cost("viva", 1, 51.0), cost("fastapi", 1, 401.0)]
+    page.write(found(relay=costs, wrong={"fastapi: silent": 3}), tmp_path)
     second = kept.read_text(encoding="utf-8")
     assert "401" in second
     assert "400" not in second
+    assert "all rounds and loads together: 3 of fastapi: silent." in second
+    assert "went wrong" not in first
     assert second.endswith("## Profiles\n\nBy hand.\n")
     assert second.startswith("# Performance\n")
 
