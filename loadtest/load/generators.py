@@ -194,6 +194,8 @@ class Run:
         if self._no_metrics:
             self._readings.clear()
             course.forget_servers()
+        elif not self._readings:
+            self._no_metrics = "/metrics did not answer"
         course.complete()
         held = course.histograms()
         latencies = {name: percentiles(one) for name, one in held.items()}
@@ -213,7 +215,7 @@ class Run:
         aside = Aside(
             options=self._options,
             foreign=self._target.foreign,
-            metrics=self._no_metrics or ("" if self._readings else "/metrics did not answer"),
+            metrics=self._no_metrics,
         )
         judged = bounds(scenario, figures, latencies, aside)
         fit = course.judged()
@@ -225,6 +227,7 @@ class Run:
             target="own servers" if self._target.served else ", ".join(self._target.keys.urls),
             verdict=verdict(reasons, judged),
             void=reasons,
+            no_metrics=self._no_metrics,
             bounds=judged,
             figures=figures,
             latencies=latencies,

@@ -185,7 +185,10 @@ def _charts(result: Result) -> str:
         f"{drawn(_within(chart, measured)) if _any(chart) else _NONE}</div>"
         for title, chart in charts.items()
     )
-    return _section("Over time", shown, "What is shaded, users coming and going, does not count.")
+    told = "What is shaded, users coming and going, does not count."
+    if result.no_metrics:
+        told += f" Of the instances there is no CPU or memory: {result.no_metrics}."
+    return _section("Over time", shown, told)
 
 
 _NONE = '<p class="fine">None.</p>'

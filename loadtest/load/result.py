@@ -73,6 +73,8 @@ class Result(Struct, kw_only=True):
     verdict: Verdict
     void: list[str] = field(default_factory=list[str])
     """Why it says nothing about the server."""
+    no_metrics: str = ""
+    """Why nothing is known of the servers' metrics, where that is so."""
     bounds: list[Bound] = field(default_factory=list[Bound])
     figures: dict[str, float] = field(default_factory=dict[str, float])
     latencies: dict[str, dict[str, float]] = field(default_factory=dict[str, dict[str, float]])

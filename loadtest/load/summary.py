@@ -25,6 +25,12 @@ def told(result: Result) -> str:
 
 
 def _lines(result: Result) -> Iterator[str]:
+    yield from _verdict(result)
+    yield from _knee(result)
+    yield from _figures(result)
+
+
+def _verdict(result: Result) -> Iterator[str]:
     aside = _set_aside(result)
     but = ", but for those set aside" if aside and result.verdict == "held" else ""
     yield f"{result.name}, seed {result.scenario.seed}: {_HEADS[result.verdict]}{but}"
@@ -38,7 +44,11 @@ def _lines(result: Result) -> Iterator[str]:
     for kind, count in result.errors.items():
         sample = (result.samples.get(kind) or [""])[0]
         yield f"  error   {count:,} of {kind}{f': {sample}' if sample else ''}"
-    yield from _knee(result)
+    if result.no_metrics:
+        yield f"  no CPU or memory of the instances: {result.no_metrics}"
+
+
+def _figures(result: Result) -> Iterator[str]:
     figures = result.figures
     yield (
         f"  {figures['interviews']:,.0f} interviews, {figures['answers']:,.0f} answers,"

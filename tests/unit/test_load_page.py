@@ -212,6 +212,13 @@ def test_what_is_set_aside_is_told_with_its_reason() -> None:
     assert "set aside" not in summary(result("held")) + page(result("held"))
 
 
+def test_that_nobody_told_of_the_instances_is_said() -> None:
+    silent = result(no_metrics="<several> answer")
+    assert "no CPU or memory of the instances: <several> answer" in summary(silent)
+    assert "no CPU or memory: &lt;several&gt; answer." in page(silent)
+    assert "CPU or memory" not in summary(result()) + page(result())
+
+
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     ("held", "told"),
