@@ -115,8 +115,7 @@ def _cause(error: Exception) -> Exception:
 async def _run(args: argparse.Namespace) -> Result:
     scenario = _scenario(args)
     name, progress = Path(args.scenario).stem, Progress()
-    given = {USERS: args.users, SECONDS: args.seconds}
-    options = [option for option, value in given.items() if value is not None]
+    options = fewer(args)
     async with _target(args, scenario) as target:
 
         async def attempt(tried: Scenario) -> Result:
@@ -128,6 +127,15 @@ async def _run(args: argparse.Namespace) -> Result:
             return await attempt(scenario)
         result, steps = await climb(scenario, scenario.knee, attempt)
         return replace(result, steps=steps)
+
+
+def fewer(args: argparse.Namespace) -> list[str]:
+    """Return the options by which less is asked for than the scenario's thresholds expect."""
+    whole = scenarios.load(args.scenario)
+    asked = ((USERS, args.users, whole.users.count), (SECONDS, args.seconds, whole.duration_s))
+    return [
+        option for option, given, own in asked if given is not None and (not own or given < own)
+    ]
 
 
 def _scenario(args: argparse.Namespace) -> Scenario:

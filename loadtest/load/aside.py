@@ -17,7 +17,7 @@ class Aside(Struct, frozen=True, kw_only=True):
     """In what a run departs from its scenario."""
 
     options: Collection[str] = ()
-    """Those of `--users` and `--seconds` that it was given."""
+    """Those of `--users` and `--seconds` by which it was given less."""
     foreign: bool = False
     """Whether the deployment is somebody else's, not servers of the run's own."""
     metrics: str = ""
@@ -27,9 +27,9 @@ class Aside(Struct, frozen=True, kw_only=True):
         """Return why a threshold does not count, or nothing where it does."""
         if not at_most and figure not in _REQUESTS:  # what so many users do in so much time
             if USERS in self.options:
-                return f"{USERS} asks for other numbers than the scenario's"
+                return f"{USERS} asks for fewer than the scenario does"
             if SECONDS in self.options and figure in COUNTS:
-                return f"{SECONDS} asks for another time than the scenario's"
+                return f"{SECONDS} asks for less time than the scenario does"
         return self._unknown(figure.partition(".")[0]) if self.foreign and found is None else ""
 
     def _unknown(self, name: str) -> str:

@@ -2,7 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from server.cli import main
+from loadtest.commands import load as command
+from loadtest.load.aside import SECONDS, USERS
+from server.cli import main, parser
 
 DISCARD = "http://127.0.0.1:9"
 
@@ -51,3 +53,19 @@ def test_what_cannot_be_done_is_told_and_ends_with_2(
     code, said = ended(capsys, *arguments)
     assert code == 2
     assert told in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options"),
+    [
+        ((), []),
+        (("--users", "199"), [USERS]),
+        (("--users", "200", "--seconds", "60"), []),
+        (("--users", "500", "--seconds", "59.5"), [SECONDS]),
+        (("--seconds", "90"), []),
+    ],
+)
+def test_only_less_than_the_scenario_asks_for_sets_thresholds_aside(
+    arguments: tuple[str, ...], options: list[str]
+) -> None:
+    assert command.fewer(parser().parse_args(["load", "steady", *arguments])) == options
