@@ -11,6 +11,7 @@ _STAMPED = ("added", "calm", "stall_ratio")
 _OWN = ("redis_keys", "keys_growth", "clients_growth")
 _GENERATOR = ("generator_cpu_us_per_token", "yardstick_us")
 _REQUESTS = ("requests", "requests_per_second")
+"""They do not come from users."""
 
 
 class Aside(Struct, frozen=True, kw_only=True):
@@ -25,11 +26,10 @@ class Aside(Struct, frozen=True, kw_only=True):
 
     def __call__(self, figure: str, found: float | None, *, at_most: bool) -> str:
         """Return why a threshold does not count, or nothing where it does."""
-        if not at_most and figure not in _REQUESTS:  # what so many users do in so much time
-            if USERS in self.options:
-                return f"{USERS} asks for fewer than the scenario does"
-            if SECONDS in self.options and figure in COUNTS:
-                return f"{SECONDS} asks for less time than the scenario does"
+        if not at_most and USERS in self.options and figure not in _REQUESTS:
+            return f"{USERS} asks for fewer than the scenario does"
+        if not at_most and SECONDS in self.options and figure in COUNTS:
+            return f"{SECONDS} asks for less time than the scenario does"
         return self._unknown(figure.partition(".")[0]) if self.foreign and found is None else ""
 
     def _unknown(self, name: str) -> str:

@@ -93,7 +93,7 @@ class Scraper:
     async def _text(self, api: Api) -> str:
         try:
             async with asyncio.timeout(PATIENCE_S):
-                return (await api.ask(0, "GET", "/metrics", b"")).body.decode()
+                return (await api.ask(0, "GET", "/metrics", b"")).body.decode(errors="replace")
         except (ApiError, TimeoutError):
             return ""
 

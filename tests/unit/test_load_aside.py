@@ -21,6 +21,7 @@ OTHERS = Aside(foreign=True, metrics="nobody told")
         (Aside(options=[USERS]), "connected", False, USERS),
         (Aside(options=[USERS]), "answers", False, USERS),
         (Aside(options=[SECONDS]), "answers", False, SECONDS),
+        (Aside(options=[SECONDS]), "requests", False, SECONDS),
     ],
 )
 def test_what_cannot_be_known_or_reached_does_not_count(
@@ -45,6 +46,7 @@ def test_what_cannot_be_known_or_reached_does_not_count(
         (OTHERS, "connected", 3.0, False),
         (Aside(options=[USERS, SECONDS]), "errors", 3.0, True),
         (Aside(options=[USERS, SECONDS]), "requests_per_second", 3.0, False),
+        (Aside(options=[USERS]), "requests", 3.0, False),
         (Aside(options=[SECONDS]), "connected", 3.0, False),
         (Aside(options=[SECONDS]), "tokens_per_second", 3.0, False),
     ],
