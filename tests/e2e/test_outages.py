@@ -5,7 +5,7 @@ import contextlib
 import re
 import signal
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,8 +32,8 @@ MODEL = Options(tokens=25, tokens_per_second=40.0)
 LASTING = Options(tokens=60, tokens_per_second=10.0)
 """Turns of 6 s, so that nearly all candidates listen at the same time."""
 STALL_S = 0.5
-"""Where this very process got no CPU for so long, the instances may have lost leases for the same
-reason; a drain that went wrong then says nothing of the server, and is tried again."""
+"""Where the instance, or this very process, got no CPU for so long within a second, leases may have
+lapsed for that; a drain that went wrong then says nothing of the server, and is tried again."""
 
 
 class Scene:
@@ -289,7 +289,7 @@ class Leaving(NamedTuple):
     took_s: float
     resets: Counter[str]
     stalled_s: float
-    """For how long the loop of this process came to nothing, at the longest."""
+    """For how long it, or this process, got no CPU within a second, at the worst."""
     warnings: str
     """What both instances had to say."""
 
@@ -300,7 +300,7 @@ async def _leaving(directory: Path, seats: int, model: Options, share: float) ->
     ) as it:
         leaving, _ = it.rig.served
         it.rig.away = {1}
-        async with _stalls() as stalls, asyncio.TaskGroup() as group:
+        async with _stalls(leaving.pid) as stalls, asyncio.TaskGroup() as group:
             for _ in range(seats):
                 group.create_task(it.rig.newcomer().run())
             await _until(lambda: _listening(it.rig) >= share * seats)
@@ -321,22 +321,34 @@ async def _leaving(directory: Path, seats: int, model: Options, share: float) ->
 
 
 @contextlib.asynccontextmanager
-async def _stalls() -> AsyncGenerator[list[float]]:
-    """Note by how much this loop's timers come late, each 50 ms."""
-    late = [0.0]
+async def _stalls(pid: int) -> AsyncGenerator[list[float]]:
+    """Note each 50 ms for how long this loop, or a process within the last second, got no CPU."""
+    stalls, waited = [0.0], deque([_waited_s(pid)], maxlen=20)
 
     async def watch() -> None:
         while True:
             due = time.monotonic() + 0.05
             await asyncio.sleep(0.05)
-            late.append(time.monotonic() - due)
+            waited.append(_waited_s(pid))
+            stalls.append(max(time.monotonic() - due, waited[-1] - waited[0]))
 
     watching = asyncio.create_task(watch())
     try:
-        yield late
+        yield stalls
     finally:
         watching.cancel()
         await asyncio.wait((watching,))
+
+
+def _waited_s(pid: int) -> float:
+    """For how long a process was ready and had no CPU, since it began; what the system counts.
+
+    Source: the kernel's sched-stats: of a task, the time on a CPU, the time it waited for one.
+    """
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError):  # it is gone, or another system
+        return 0.0
 
 
 def _listening(rig: Rig) -> int:
