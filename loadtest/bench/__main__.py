@@ -29,6 +29,7 @@ from loadtest.bench.plan import (
     shown,
 )
 from loadtest.bench.summary import told
+from loadtest.commands.ending import TerminatedError, run_to_end
 from loadtest.processes import ProcessError, environment
 
 DONE, VOID, FAILED = 0, 1, 2
@@ -45,21 +46,20 @@ _Measure = Callable[[Run], Awaitable[None]]
 def main(words: Sequence[str] | None = None) -> int:
     """Measure; 0 where enough rounds count, 1 where too few do, 2 where something failed."""
     args = parser().parse_args(words)
-    failed = ""
     try:
         if args.of:
             found = _kept(args.of)
         else:
             plan, found = _planned(args)
-            failed = asyncio.run(_run(plan, found))
+            found.failed = _made(plan, found)
     except ProcessError as error:
         sys.stderr.write(f"{error}\n")
         return FAILED
     sys.stdout.write(told(found))
     if args.json:
         args.json.write_bytes(msgspec.json.format(msgspec.json.encode(found)))
-    if failed:
-        sys.stderr.write(f"the run failed, what was found before is above: {failed}\n")
+    if found.failed:
+        sys.stderr.write(f"a run failed, what was found before is above: {found.failed}\n")
         return FAILED
     if short(found):
         return VOID
@@ -168,10 +168,14 @@ def _planned(args: argparse.Namespace) -> tuple[Plan, Findings]:
     return plan, found
 
 
-async def _run(plan: Plan, found: Findings) -> str:
+def _made(plan: Plan, found: Findings) -> str:
     """Measure part by part; returns why it had to end early, or nothing."""
     try:
-        await _measured(plan, found)
+        run_to_end(_measured(plan, found))
+    except TerminatedError:
+        return "SIGTERM came"
+    except KeyboardInterrupt:
+        return "SIGINT came"
     except (ProcessError, TimeoutError, OSError, ExceptionGroup) as error:
         return str(error) or "a process was too slow"
     return ""

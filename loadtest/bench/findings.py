@@ -82,13 +82,16 @@ class Findings(Struct, kw_only=True):
     parts: list[Part] = []
     missing: dict[str, str] = {}
     wrong: dict[str, int] = {}
+    failed: str = ""
+    """Why the run ended before all was measured, where it did."""
     asked: dict[str, int] = {}
     """How many rounds of each part are to count."""
 
 
 def merged(runs: Sequence[Findings]) -> Findings:
     """Return runs as one: of each part what the last of them found that measured it."""
-    whole = msgspec.structs.replace(runs[-1], asked={})
+    failed = "; ".join(run.failed for run in runs if run.failed)
+    whole = msgspec.structs.replace(runs[-1], asked={}, failed=failed)
     for name in MEASURED:
         held = [run for run in runs if getattr(run, name)]
         setattr(whole, name, getattr(held[-1], name) if held else [])

@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
         _check(args)
         result = run_to_end(_run(args))
     except TerminatedError:
-        sys.stderr.write("the run was ended by SIGTERM; its servers are stopped\n")
+        sys.stderr.write("the run was ended by SIGTERM\n")
         return TERMINATED
     except (WrongError, ScenarioError, ResultError, TargetError) as error:
         sys.stderr.write(f"{error}\n")
@@ -119,6 +119,8 @@ async def _run(args: argparse.Namespace) -> Result:
     async with _target(args, scenario) as target:
 
         async def attempt(tried: Scenario) -> Result:
+            if target.foreign:  # users of the step before may have had all that they may
+                target.keys = replace(target.keys, names=_names())
             result = await Run(name, tried, target, progress, options).result()
             progress.end()
             return result
@@ -132,7 +134,8 @@ async def _run(args: argparse.Namespace) -> Result:
 def fewer(args: argparse.Namespace) -> list[str]:
     """Return the options by which less is asked for than the scenario's thresholds expect."""
     whole = scenarios.load(args.scenario)
-    asked = ((USERS, args.users, whole.users.count), (SECONDS, args.seconds, whole.duration_s))
+    users = args.users if whole.knee is None else None  # there they are where it starts
+    asked = ((USERS, users, whole.users.count), (SECONDS, args.seconds, whole.duration_s))
     return [
         option for option, given, own in asked if given is not None and (not own or given < own)
     ]
@@ -151,6 +154,10 @@ def _scenario(args: argparse.Namespace) -> Scenario:
     return scenario
 
 
+def _names() -> str:
+    return f"load-{secrets.token_hex(3)}-"
+
+
 @contextlib.asynccontextmanager
 async def _target(args: argparse.Namespace, scenario: Scenario) -> AsyncGenerator[Target]:
     if args.url:
@@ -161,8 +168,7 @@ async def _target(args: argparse.Namespace, scenario: Scenario) -> AsyncGenerato
         if scenario.strike is not None:
             raise WrongError(f"{args.scenario} kills an instance, so it starts them itself.")
         urls = [url.rstrip("/") for url in args.url]
-        names = f"load-{secrets.token_hex(3)}-"
-        keys = Keys(urls=urls, secret=secret, token=token, names=names)
+        keys = Keys(urls=urls, secret=secret, token=token, names=_names())
         yield await found(keys, [url.rstrip("/") for url in args.metrics or ()])
         return
     with tempfile.TemporaryDirectory(prefix="viva-load-") as name:

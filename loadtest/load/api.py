@@ -128,7 +128,7 @@ class Api:
         try:
             async with asyncio.timeout(TIMEOUT_S), self._connection(base) as connection:
                 reply = await connection.ask(request)
-        except (OSError, TimeoutError) as error:
+        except (OSError, TimeoutError, UnicodeError) as error:  # the last: of an odd host
             raise ApiError(f"{method} {path}", told=type(error).__name__) from None
         if not 200 <= reply.status < 300:
             told = reply.body[:200].decode(errors="replace")

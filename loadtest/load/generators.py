@@ -135,12 +135,15 @@ class Run:
         """Read `/metrics` now and then; each point has what the reading behind it says."""
         scraper, redis = Scraper(self._target.metrics), RedisScraper(self._target.redis_url)
         before, at = await scraper.read(), time.monotonic()
+        whole: Reading | None = None
         try:
             while True:
                 await asyncio.sleep(_SCRAPE_S)
                 now, kept = await asyncio.gather(scraper.read(), redis.read())
-                if self._target.foreign and changed(before, now):
-                    self._no_metrics = f"another instance answered than before: {NAME_THEM}"
+                if self._target.foreign and now.answered == len(self._target.metrics):
+                    if whole is not None and changed(whole, now):
+                        self._no_metrics = f"another instance answered than before: {NAME_THEM}"
+                    whole = now
                 if now.answered:
                     self._note(before, now, kept, time.monotonic() - at)
                 before, at = now, time.monotonic()

@@ -45,6 +45,8 @@ class Interview:
         """Whether it wants no further connection."""
         self.away_since = 0.0
         """Since when it has been cut off; 0 while it is `live`, and before it first was."""
+        self.due = 0.0
+        """Since when it has been waiting to be `live` for the first time; 0 while it has not."""
         self.gone: asyncio.Future[int] | None = None
         self.joined: Callable[[], None] = lambda: None
         """Called when it has caught up on a connection."""
@@ -143,6 +145,8 @@ class Interview:
             yield "first_words", self._asked
         if self.away_since:
             yield "back", self.away_since
+        if self.due:
+            yield "arrival", self.due
 
     # --- what the socket calls ---
 
@@ -286,6 +290,7 @@ class Interview:
             self._give(c.InterviewEnd(id="end"), self._crowd.now())
             return
         self._answers += 1
+        self._asked = 0.0  # its words may have come in a snapshot
         script = self._crowd.scenario.script
         self._steps = answer(script, self._draw, self._answers, voice=self._voice)
         self._began = self._crowd.now()

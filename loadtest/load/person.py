@@ -89,6 +89,7 @@ class Person:
         What counts is the time from when it was to be, or from when a connection broke that was
         `live`: attempts that fail meanwhile begin nothing anew.
         """
+        interview.due = due
         interview.joined = lambda: self._joined(interview, due)
         while not interview.finished:
             code = await self._connection(interview, path)
@@ -180,7 +181,7 @@ class Person:
             self._tally.counts["reconnects"] += 1
             if not interview.stalls:
                 latencies.record("back", now - interview.away_since)
-        self._live, interview.away_since = True, 0.0
+        self._live, interview.away_since, interview.due = True, 0.0, 0.0
         latencies.record("join", now - self.opened)
         if interview.stalls and self._crowd.stalling:
             interview.stall(stalled=True)

@@ -10,6 +10,8 @@ from loadtest.load.keys import Keys
 
 WAITING = 5_000
 """More requests under way than this are not begun, and are errors."""
+READY_S = 5.0
+"""So long behind the ramp it may take to create what is read, before that is an error."""
 _PATHS = {
     "list": "/api/interviews?limit=20",
     "read": "/api/interviews/{id}",
@@ -35,8 +37,8 @@ class Rest:
             for number in range(worker, max(self._rest.users, workers), workers)
         ]
         self._known: list[tuple[bytes, str]] = []
-        self._waiting: dict[object, float] = {}
-        """When each request that is under way was due."""
+        self._waiting: dict[object, tuple[str, float]] = {}
+        """Each request that is under way, and when it was due."""
 
     async def run(self) -> None:
         """Create what is read, then ask until the run ends, ever more often while users come.
@@ -56,7 +58,7 @@ class Rest:
             for at in times:
                 due = self._crowd.begin + at
                 if due < ready:  # while users come: what is not measured may begin later
-                    if at >= scenario.begins_s:
+                    if at >= scenario.begins_s + READY_S:
                         self._crowd.tally.error(
                             "rest: not begun", "creating what is read took long"
                         )
@@ -85,23 +87,26 @@ class Rest:
         tally = self._crowd.tally
         headers, interview_id = self._draw.choice(self._known)
         request = object()
-        self._waiting[request] = due
+        self._waiting[request] = name, due
         try:
             place = self._draw.randrange(1_000_000)
             await self._api.ask(place, "GET", _PATHS[name].format(id=interview_id), headers)
         except ApiError as error:
             tally.error(f"{name}: {error.kind}", str(error))
-            if error.status:  # a refusal is quick, and would make the others look so
-                return
+            self._waited(name, due)  # what fails at once would make the others look quick
         else:
             tally.counts["requests"] += 1
+            latency = self._crowd.now() - due
+            tally.latencies.record("rest", latency)
+            tally.latencies.record(f"rest {name}", latency)
         finally:
             del self._waiting[request]
-        latency = self._crowd.now() - due
-        tally.latencies.record("rest", latency)
-        tally.latencies.record(f"rest {name}", latency)
 
     def waits(self) -> None:
         """See `Crowd.waits`."""
-        for due in self._waiting.values():
-            self._crowd.waited("rest", due)
+        for name, due in self._waiting.values():
+            self._waited(name, due)
+
+    def _waited(self, name: str, due: float) -> None:
+        self._crowd.waited("rest", due)
+        self._crowd.waited(f"rest {name}", due)

@@ -8,7 +8,7 @@ from msgspec import Struct, field
 
 from loadtest.load.scenario import Scenario
 
-VERSION = 1
+VERSION = 2
 Verdict = Literal["held", "broken", "void"]
 
 

@@ -33,7 +33,7 @@ _UNLIMITED = {
 }
 
 BILL_S = 10.0
-TRIES = 4
+TRIES = 8
 NAME_THEM = "name each instance's own with --metrics"
 
 
@@ -124,9 +124,10 @@ async def found(keys: Keys, metrics: Sequence[str] = ()) -> Target:
         if b"viva_" not in await _asked("--metrics", url, "/metrics"):
             raise TargetError(f"--metrics {url} has no metrics of viva at /metrics.")
     if metrics:
-        return Target(keys=keys, metrics=metrics)
-    several = await _several(keys.urls)
-    return Target(keys=keys, metrics=() if several else keys.urls, no_metrics=several)
+        return Target(keys=keys, metrics=list(dict.fromkeys(metrics)))
+    addresses = list(dict.fromkeys(keys.urls))
+    several = await _several(addresses)
+    return Target(keys=keys, metrics=() if several else addresses, no_metrics=several)
 
 
 async def _several(urls: Sequence[str]) -> str:

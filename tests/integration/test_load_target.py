@@ -78,3 +78,22 @@ async def test_metrics_of_something_else_are_told() -> None:
     async with raw_server(other) as server:
         with pytest.raises(TargetError, match="has no metrics of viva"):
             await found(keys(server.url), [server.url.removesuffix("/v1")])
+
+
+async def test_a_page_of_a_proxy_is_taken_for_no_metrics() -> None:
+    async with raw_server(lambda _: Reply([b"<html>"])) as server:
+        target = await found(keys(server.url))
+    assert not target.metrics
+    assert "does not answer" in target.no_metrics
+
+
+async def test_an_address_given_twice_is_asked_once() -> None:
+    async with raw_server(Deployment(7)) as server:
+        url = server.url.removesuffix("/v1")
+        target = await found(Keys(urls=[url, url], secret="a secret of the test, long enough"))
+    assert list(target.metrics) == [url]
+
+
+async def test_an_odd_host_is_told() -> None:
+    with pytest.raises(TargetError, match="does not serve viva"):
+        await found(Keys(urls=["http://a..b"], token="t"))

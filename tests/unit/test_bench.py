@@ -178,6 +178,7 @@ def test_what_was_found_before_a_failure_is_shown_and_kept(
     assert "50.0 µs" in shown.out
     assert "an instance does not start" in shown.err
     assert msgspec.json.decode(file.read_bytes(), type=f.Findings).relay
+    assert command.main(["--of", str(file), "--write"]) == command.FAILED, "it stays a failed one"
 
 
 def test_each_side_is_taken_at_its_own_best_load() -> None:

@@ -89,7 +89,7 @@ def test_shipped_scenarios_can_be_held_by_a_deployment_of_others(name: str) -> N
         "unchecked",
         "snapshots",
     )
-    figures = dict.fromkeys(seen, 0.0) | {"requests_per_second": 1_000.0, "requests": 1e6}
+    figures = dict.fromkeys(seen, 0.0) | {"requests_per_second": 1_000.0, "requests": 1.0}
     users = ("accepted", "join", "back", "rest", "first_words")
     latencies = {name: dict.fromkeys(PERCENTILES, 1.0) for name in users}
     aside = Aside(options=[USERS, SECONDS], foreign=True, metrics="nobody told")

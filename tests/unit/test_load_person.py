@@ -71,6 +71,7 @@ def visited(
         person = Person(crowd, answers or Answers(), Keys(urls=["http://test"], token="t"), 1)
         visit = asyncio.create_task(person.run(crowd.now()))
         await asyncio.wait((visit,), timeout=until_s)
+        crowd.waits()
         crowd.settle()
         if visit.done():
             visit.result()
@@ -106,6 +107,13 @@ def test_who_never_was_in_arrives_when_it_is_let_in(monkeypatch: pytest.MonkeyPa
     assert arrival > 11
     assert seconds(crowd, "back") == []
     assert crowd.tally.counts["reconnects"] == 0
+
+
+def test_who_waits_to_be_let_in_when_the_run_ends_counts_with_its_wait_so_far(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    crowd = visited(monkeypatch, (500.0, False, 0.0, NEVER), until_s=25)
+    assert seconds(crowd, "arrival") == [pytest.approx(25)]
 
 
 def test_an_interview_that_could_not_be_created_is_late_by_that(
