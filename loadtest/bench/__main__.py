@@ -202,7 +202,12 @@ async def _parts(run: Run) -> None:
         env=environment({}),
         stdout=asyncio.subprocess.PIPE,
     )
-    written, _ = await asyncio.wait_for(process.communicate(), PARTS_S)
+    try:
+        written, _ = await asyncio.wait_for(process.communicate(), PARTS_S)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     if process.returncode:
         raise ProcessError("the parts could not be measured")
     run.found.parts = msgspec.json.decode(written, type=list[Part])

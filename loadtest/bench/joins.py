@@ -36,8 +36,8 @@ async def _side(name: str, number: int, run: Run) -> list[Join]:
     return joins
 
 
-async def _all_there(clients: Crew, count: int) -> str:
-    """Return why a reading says nothing, if it is not true that all came."""
+async def _lacking(clients: Crew, count: int) -> str:
+    """Return how many clients came, as a reason; nothing where all did."""
     there = (await clients.read()).connected
     return "" if there == count else f"{there} of {count} clients came"
 
@@ -56,7 +56,7 @@ async def _join(side: Side, clients: Crew, run: Run, number: int, count: int) ->
         await clients.order(Order(do="join", count=some))
         used.append(meter.used())
         left -= some
-    fewer = await _all_there(clients, WARM + count)
+    fewer = await _lacking(clients, WARM + count)
     return _made(side, number, "join", count, used=used, void=fewer)
 
 
@@ -65,7 +65,7 @@ async def _resume(side: Side, clients: Crew, run: Run, number: int, count: int) 
     meter = Meter(side.groups, run.ground.mark)
     await clients.order(Order(do="resume"))
     used = [meter.used()]
-    fewer = await _all_there(clients, WARM + count)
+    fewer = await _lacking(clients, WARM + count)
     return _made(side, number, "resume", count + WARM, used=used, void=fewer)
 
 

@@ -116,12 +116,12 @@ async def _run(args: argparse.Namespace) -> Result:
     scenario = _scenario(args)
     name, progress = Path(args.scenario).stem, Progress()
     options = fewer(args)
-    async with _target(args, scenario) as target:
+    async with target(args, scenario) as aimed:
 
         async def attempt(tried: Scenario) -> Result:
-            if target.foreign:  # users of the step before may have had all that they may
-                target.keys = replace(target.keys, names=_names())
-            result = await Run(name, tried, target, progress, options).result()
+            if aimed.foreign:  # users of the step before may have had all that they may
+                aimed.keys = replace(aimed.keys, names=_names())
+            result = await Run(name, tried, aimed, progress, options).result()
             progress.end()
             return result
 
@@ -159,10 +159,13 @@ def _names() -> str:
 
 
 @contextlib.asynccontextmanager
-async def _target(args: argparse.Namespace, scenario: Scenario) -> AsyncGenerator[Target]:
+async def target(args: argparse.Namespace, scenario: Scenario) -> AsyncGenerator[Target]:
+    """Give what is to be loaded: the deployment that is named, or servers of the run's own."""
     if args.url:
-        secret = args.secret or os.environ.get("VIVA_JWT_SECRET", "")
-        token = args.token or os.environ.get("VIVA_TOKEN", "")
+        secret, token = args.secret or "", args.token or ""
+        if not (secret or token):  # what is said goes before what the shell holds
+            secret = os.environ.get("VIVA_JWT_SECRET", "")
+            token = os.environ.get("VIVA_TOKEN", "")
         if not (secret or token):
             raise WrongError("--url needs VIVA_JWT_SECRET, to sign users in, or a --token.")
         if scenario.strike is not None:

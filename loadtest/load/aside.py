@@ -27,7 +27,7 @@ class Aside(Struct, frozen=True, kw_only=True):
     def __call__(self, figure: str, found: float | None, *, at_most: bool) -> str:
         """Return why a threshold does not count, or nothing where it does."""
         if not at_most and USERS in self.options and figure not in _REQUESTS:
-            return f"{USERS} asks for fewer than the scenario does"
+            return f"{USERS} has not the users that the scenario asks for"
         if not at_most and SECONDS in self.options and figure in COUNTS:
             return f"{SECONDS} asks for less time than the scenario does"
         return self._unknown(figure.partition(".")[0]) if self.foreign and found is None else ""

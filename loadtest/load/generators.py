@@ -140,9 +140,14 @@ class Run:
             while True:
                 await asyncio.sleep(_SCRAPE_S)
                 now, kept = await asyncio.gather(scraper.read(), redis.read())
-                if self._target.foreign and now.answered == len(self._target.metrics):
+                if self._target.foreign and 0 < now.answered < len(self._target.metrics):
+                    continue  # sums of fewer are less, which says nothing
+                if self._target.foreign and now.answered:
                     if whole is not None and changed(whole, now):
-                        self._no_metrics = f"another instance answered than before: {NAME_THEM}"
+                        self._no_metrics = (
+                            "an instance was started anew during the run, or another one answered:"
+                            f" {NAME_THEM}, if they are not"
+                        )
                     whole = now
                 if now.answered:
                     self._note(before, now, kept, time.monotonic() - at)
@@ -218,7 +223,7 @@ class Run:
         aside = Aside(
             options=self._options,
             foreign=self._target.foreign,
-            metrics=self._no_metrics,
+            metrics=self._target.no_metrics,  # what was lost during the run was not measured
         )
         judged = bounds(scenario, figures, latencies, aside)
         fit = course.judged()

@@ -146,7 +146,8 @@ class Interview:
         if self.away_since:
             yield "back", self.away_since
         if self.due:
-            yield "arrival", self.due
+            due, self.due = self.due, 0.0  # its end would count once more
+            yield "arrival", due
 
     # --- what the socket calls ---
 

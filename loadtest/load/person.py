@@ -90,7 +90,7 @@ class Person:
         `live`: attempts that fail meanwhile begin nothing anew.
         """
         interview.due = due
-        interview.joined = lambda: self._joined(interview, due)
+        interview.joined = lambda: self._joined(interview)
         while not interview.finished:
             code = await self._connection(interview, path)
             if self._live:
@@ -173,11 +173,11 @@ class Person:
             self._tally.error("late", f"a socket was not live after {LIVE_S:.0f} s")
             socket.abort()
 
-    def _joined(self, interview: Interview, due: float) -> None:
+    def _joined(self, interview: Interview) -> None:
         now, latencies = self._crowd.now(), self._tally.latencies
-        if not interview.away_since:
-            latencies.record("arrival", now - due)
-        else:
+        if interview.due:
+            latencies.record("arrival", now - interview.due)
+        elif interview.away_since:
             self._tally.counts["reconnects"] += 1
             if not interview.stalls:
                 latencies.record("back", now - interview.away_since)

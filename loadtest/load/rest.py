@@ -11,7 +11,7 @@ from loadtest.load.keys import Keys
 WAITING = 5_000
 """More requests under way than this are not begun, and are errors."""
 READY_S = 5.0
-"""So long behind the ramp it may take to create what is read, before that is an error."""
+"""So long it may take to create what is read; behind that, and the ramp, it is an error."""
 _PATHS = {
     "list": "/api/interviews?limit=20",
     "read": "/api/interviews/{id}",
@@ -58,7 +58,7 @@ class Rest:
             for at in times:
                 due = self._crowd.begin + at
                 if due < ready:  # while users come: what is not measured may begin later
-                    if at >= scenario.begins_s + READY_S:
+                    if at >= max(scenario.begins_s, READY_S):
                         self._crowd.tally.error(
                             "rest: not begun", "creating what is read took long"
                         )

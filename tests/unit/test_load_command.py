@@ -4,6 +4,9 @@ import pytest
 
 from loadtest.commands import load as command
 from loadtest.load.aside import SECONDS, USERS
+from loadtest.load.keys import Keys
+from loadtest.load.scenario import read
+from loadtest.load.target import Target
 from server.cli import main, parser
 
 DISCARD = "http://127.0.0.1:9"
@@ -71,3 +74,31 @@ def test_only_less_than_the_scenario_asks_for_sets_thresholds_aside(
 ) -> None:
     words = arguments if arguments[:1] == ("knee",) else ("steady", *arguments)
     assert command.fewer(parser().parse_args(["load", *words])) == options
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("--token", "t"), ("", "t")),
+        (("--secret", "s"), ("s", "")),
+        ((), ("of the shell", "of the shell")),
+    ],
+)
+@pytest.mark.anyio
+async def test_what_is_said_goes_before_what_the_shell_holds(
+    monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], named: tuple[str, str]
+) -> None:
+    for name in ("VIVA_JWT_SECRET", "VIVA_TOKEN"):
+        monkeypatch.setenv(name, "of the shell")
+    told: list[tuple[str, str]] = []
+
+    async def found(keys: Keys, metrics: object) -> Target:
+        del metrics
+        told.append((keys.secret, keys.token))
+        return Target(keys=keys)
+
+    monkeypatch.setattr(command, "found", found)
+    args = parser().parse_args(["load", "smoke", "--url", DISCARD, *arguments])
+    async with command.target(args, read("[users]\ncount = 1\n", name="x")):
+        pass
+    assert told == [named]
