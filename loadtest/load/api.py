@@ -42,7 +42,7 @@ class Reply(NamedTuple):
         """
         try:
             return msgspec.json.decode(self.body)[key]
-        except (msgspec.DecodeError, KeyError, TypeError, IndexError):
+        except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, IndexError):
             raise ApiError(f"an answer without {key}", self.status) from None
 
 
