@@ -46,7 +46,7 @@ class Interview:
         self.away_since = 0.0
         """Since when it has been cut off; 0 while it is `live`, and before it first was."""
         self.due = 0.0
-        """Since when it has been waiting to be `live` for the first time; 0 while it has not."""
+        """Since when it has been waiting to be `live` for the first time; 0 once it is counted."""
         self.gone: asyncio.Future[int] | None = None
         self.joined: Callable[[], None] = lambda: None
         """Called when it has caught up on a connection."""
