@@ -45,9 +45,10 @@ to tell: that it was closed, say. Half a busy instance's round trips would be su
 CALL_TIMEOUT_S = 8.0
 """The longest a unit of work takes once it has its connection: more than any statement may."""
 STILL_S = 0.05
-"""A timer that comes later than this tells that the process stood still."""
+"""A timer that comes later than this tells that the process stood still. For so long an answer is
+waited for behind one that came in time: it may have stood still until just then."""
 UNREAD_S = 0.2
-"""How long an answer is waited for behind that: it may have come, or the question not have left."""
+"""How long an answer is waited for behind a standstill: the question may not even have left."""
 REPLICA_PAUSE_S = 5.0
 """How long a replica that failed is left alone."""
 
@@ -286,8 +287,9 @@ class _Limit:
         self.timer = self._loop.call_at(due, self._look, due)
 
     def _look(self, due: float) -> None:
-        if self._loop.time() > due + STILL_S:  # timers come before what lies there unread
-            self.timer = self._loop.call_later(UNREAD_S, self._look, math.inf)  # once, late or not
+        if due < math.inf:  # timers come before what lies there unread: look twice, late or not
+            late = self._loop.time() > due + STILL_S
+            self.timer = self._loop.call_later(UNREAD_S if late else STILL_S, self._look, math.inf)
             return
         self.cut = True
         _cut(self._connection)

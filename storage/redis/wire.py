@@ -24,9 +24,10 @@ ATTEMPT_S = 4.0
 """How long an attempt to connect may take: each Sentinel that is gone takes `CONNECT_TIMEOUT_S` of
 it before the next one is asked."""
 STILL_S = 0.05
-"""A timer that comes later than this tells that the process stood still."""
+"""A timer that comes later than this tells that the process stood still. For so long replies are
+waited for behind one that came in time: it may have stood still until just then."""
 UNREAD_S = CALL_TIMEOUT_S / 4
-"""How long replies are waited for behind that: they may have come, and calls may not have left."""
+"""How long replies are waited for behind a standstill: the calls may not even have left."""
 MOST_CALLS = 8_192
 """So many may be under way; Redis is as good as down where more wait."""
 MOST_BYTES = 32 * 1024 * 1024
@@ -227,8 +228,10 @@ class _Link(asyncio.Protocol):
             return
         now, due = self._loop.time(), self._waiting[0].due
         if now > at + STILL_S:  # what came meanwhile may be read behind the timers
-            self._timer = self._loop.call_later(UNREAD_S, self._look, math.inf)  # once, late or not
+            self._timer = self._loop.call_later(UNREAD_S, self._look, math.inf)
         elif due > now:
             self._look_at(due)
-        else:
+        elif at < math.inf:
+            self._timer = self._loop.call_later(STILL_S, self._look, math.inf)
+        else:  # the second look, late or not
             self.lose(exceptions.TimeoutError("no reply came in time"))
