@@ -115,8 +115,10 @@ def _peak(found: Findings) -> Iterator[str]:
 
 
 def growth_of(found: Findings) -> dict[str, dict[int, float]]:
-    """Return the medians by side and number of interviews."""
-    held = [each for each in f.countable(found.growth) if each.carried]
+    """Return the medians by side and number of interviews, of those that no round broke down at."""
+    counted = f.countable(found.growth)
+    broken = {(each.side, each.interviews) for each in counted if not each.carried}
+    held = [each for each in counted if (each.side, each.interviews) not in broken]
     return {
         name: {
             count: arithmetic.median(

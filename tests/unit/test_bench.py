@@ -229,6 +229,16 @@ def test_the_summary_has_ratios_both_ways_round() -> None:
     assert not f.short(run)
 
 
+def test_a_number_of_interviews_that_broke_down_in_one_round_is_none_that_a_side_carries() -> None:
+    run = found(
+        growth=[
+            cost("viva", 1, 50.0, 100), cost("viva", 1, 70.0, 1_000),
+            cost("viva", 2, 60.0, 100), cost("viva", 2, 20.0, 1_000, carried=False),
+        ]
+    )  # fmt: skip
+    assert summary.growth_of(run) == {"viva": {100: 55.0}}
+
+
 def test_the_peak_tells_how_late_words_are_beside_the_floors() -> None:
     def late(side: str, number: int, p99: float, void: str = "") -> Cost:
         made = cost(side, number, 50.0, 300, void=void)
