@@ -40,6 +40,8 @@ class Person:
         self._nth = 0
         self._dropped = False
         """Whether its connection was broken on purpose."""
+        self._drops: asyncio.TimerHandle | None = None
+        """When the connection that it has now will be."""
         self._live = False
         self.opened = 0.0
         """When the socket was opened that it has, or waits for."""
@@ -79,7 +81,8 @@ class Person:
             await self._attend(interview, f"/{interview_id}", due)
         finally:
             self._crowd.guests.discard(interview)
-        if interview.begun and self._draw.random() < self._scenario.transcripts:
+        stored = self._stored(interview)
+        if stored and interview.begun and self._draw.random() < self._scenario.transcripts:
             await self._check(interview, f"/{interview_id}")
         return True
 
@@ -95,6 +98,8 @@ class Person:
             code = await self._connection(interview, path)
             if self._live:
                 self._live, interview.away_since = False, self._crowd.now()
+                if self._drops is not None:
+                    self._drops.cancel()
             if interview.finished:
                 break
             if code:
@@ -187,20 +192,24 @@ class Person:
             interview.stall(stalled=True)
         drops = self._scenario.users.drops_per_minute
         if drops:
-            self._crowd.later(self._draw.expovariate(drops / 60), lambda: self._drop(interview))
+            after_s = self._draw.expovariate(drops / 60)
+            self._drops = self._crowd.later(after_s, lambda: self._drop(interview))
 
     def _drop(self, interview: Interview) -> None:
         if not interview.finished and not self._crowd.ending:
             self._dropped = True
             interview.hang_up()
 
-    async def _check(self, interview: Interview, path: str) -> None:
-        """Hold the stored transcript against what was seen and accepted."""
+    def _stored(self, interview: Interview) -> bool:
+        """Whether all was answered and stored when it ended; what was not is an error."""
         for name in interview.unanswered:
             self._tally.error("unanswered", f"{name} was not answered in time")
-        if not interview.settled:  # the server closed its socket before all was stored
+        if not interview.settled:  # the server closed its socket before
             self._crowd.unchecked(interview)
-            return
+        return interview.settled
+
+    async def _check(self, interview: Interview, path: str) -> None:
+        """Hold the stored transcript against what was seen and accepted."""
         seen = interview.view.turns
         try:
             turns = await self._ask("transcript", "GET", f"{path}/transcript", wanted="turns")

@@ -1,6 +1,7 @@
 """A simulated user: what it counts while connections fail, break and come back."""
 
 import asyncio
+import random
 from typing import Any
 
 import msgspec
@@ -43,8 +44,12 @@ def visited(
     answers: Api | None = None,
     scenario: Scenario = SCENARIO,
     until_s: float = 1000.0,
+    closes: bool = False,
 ) -> Crowd:
-    """Return what a user's crowd counted over these connections, the last of which is over."""
+    """Return what a user's crowd counted over these connections, the last of which is over.
+
+    With ``closes`` it is sent away when the time is over, while its connection still lasts.
+    """
     left = list(connections)
     crowds: list[Crowd] = []
 
@@ -73,6 +78,9 @@ def visited(
         await asyncio.wait((visit,), timeout=until_s)
         crowd.waits()
         crowd.settle()
+        if closes:
+            crowd.close()
+            await asyncio.wait((visit,), timeout=until_s)
         if visit.done():
             visit.result()
         visit.cancel()
@@ -158,13 +166,50 @@ def test_an_interview_that_ends_before_it_is_stored_is_unchecked_once(
 ) -> None:
     monkeypatch.setattr(Interview, "settled", False)
     monkeypatch.setattr(Interview, "begun", True)
-    crowd = visited(monkeypatch, (1.0, True, 1.0, LOST))
-    crowd.close()
+    for crowd in (
+        visited(monkeypatch, (1.0, True, 1.0, LOST)),
+        visited(monkeypatch, (1.0, True, 90.0, LOST), until_s=60, closes=True),
+    ):
+        assert crowd.tally.counts["unchecked"] == 1
+        assert crowd.tally.counts["transcripts"] == 0
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_what_was_not_answered_is_an_error_whoever_reads_a_transcript(
+    monkeypatch: pytest.MonkeyPatch, *, begun: bool
+) -> None:
+    monkeypatch.setattr(Interview, "unanswered", ["answer.submit"])
+    monkeypatch.setattr(Interview, "settled", False)
+    monkeypatch.setattr(Interview, "begun", begun)
+    unread = msgspec.structs.replace(SCENARIO, transcripts=0.0)
+    crowd = visited(monkeypatch, (1.0, True, 1.0, LOST), scenario=unread)
+    assert crowd.tally.errors["unanswered"] == 1
     assert crowd.tally.counts["unchecked"] == 1
-    assert crowd.tally.counts["transcripts"] == 0
 
 
-@pytest.mark.parametrize("body", [b"<html>", b"[]", b"{}", b"3", b"", b'{"id": "caf\xe9"}'])
+def test_a_connection_is_not_excused_by_a_break_that_was_meant_for_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hung_up: list[Interview] = []
+    monkeypatch.setattr(Interview, "hang_up", hung_up.append)
+
+    def drawn(_: random.Random, rate: float) -> float:
+        del rate
+        return 20.0  # s behind each `live`
+
+    monkeypatch.setattr(random.Random, "expovariate", drawn)
+    dropping = msgspec.structs.replace(SCENARIO.users, drops_per_minute=1.0)
+    crowd = visited(
+        monkeypatch,
+        (1.0, True, 10.0, LOST),
+        (1.0, True, 15.0, LOST),
+        scenario=msgspec.structs.replace(SCENARIO, users=dropping),
+    )
+    assert not hung_up
+    assert crowd.tally.errors[f"closed {LOST}"] == 2
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b"{}", b"3", b"", b'{"id": "x\xe9"}'])
 def test_a_page_in_place_of_an_answer_is_an_error_of_that_request(body: bytes) -> None:
     with pytest.raises(ApiError, match="an answer without id: 200"):
         Reply(200, body).value("id")
