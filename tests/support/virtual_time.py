@@ -49,8 +49,10 @@ def run_beside(
         running = asyncio.create_task(service())
         try:
             await story()
-            assert not running.done()
         finally:
+            if running.done():
+                running.result()  # why it died says more than what the story missed
+                raise AssertionError("the service ended")
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
 
