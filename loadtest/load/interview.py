@@ -160,7 +160,12 @@ class Interview:
             self.gone.set_result(code)
 
     def received(self, payload: bytes) -> None:
-        """See `loadtest.load.wire.Owner`. This is the path of every token."""
+        """See `loadtest.load.wire.Owner`. This is the path of every token.
+
+        Who has left hears nothing more: it would not wait until that is stored, too.
+        """
+        if self.finished:
+            return
         try:
             message = self._decode(payload)
         except (msgspec.DecodeError, UnicodeDecodeError):

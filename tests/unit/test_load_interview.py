@@ -216,6 +216,14 @@ async def test_it_leaves_when_what_it_saw_is_stored() -> None:
     assert not stage.line.open
 
 
+async def test_what_comes_behind_its_leaving_need_not_be_stored() -> None:
+    stage = Stage(ending=True)
+    assert stage.interview.finished
+    stage.ask()
+    assert stage.interview.settled
+    assert stage.crowd.tally.counts["turns"] == 0
+
+
 async def test_who_comes_when_the_run_is_over_begins_nothing_and_leaves() -> None:
     stage = Stage(ending=True)
     assert stage.line.of("interview.start") == []
