@@ -1,7 +1,6 @@
 """Connections to PostgreSQL: few, checked, every wait bounded, errors translated once."""
 
 import asyncio
-import math
 import os
 import select
 import socket
@@ -44,11 +43,9 @@ TRUSTED_S = 0.5
 to tell: that it was closed, say. Half a busy instance's round trips would be such questions."""
 CALL_TIMEOUT_S = 8.0
 """The longest a unit of work takes once it has its connection: more than any statement may."""
-STILL_S = 0.05
-"""A timer that comes later than this tells that the process stood still. For so long an answer is
-waited for behind one that came in time: it may have stood still until just then."""
 UNREAD_S = 0.2
-"""How long an answer is waited for behind a standstill: the question may not even have left."""
+"""How long an answer that is overdue is still waited for: it may have come while this process stood
+still or was busy, and lie there unread; the question may not even have left."""
 REPLICA_PAUSE_S = 5.0
 """How long a replica that failed is left alone."""
 
@@ -283,14 +280,12 @@ class _Limit:
         self._connection = connection
         self._loop = asyncio.get_running_loop()
         self.cut = False
-        due = self._loop.time() + seconds
-        self.timer = self._loop.call_at(due, self._look, due)
+        self.timer = self._loop.call_later(seconds, self._look)
 
-    def _look(self, due: float) -> None:
-        if due < math.inf:  # timers come before what lies there unread: look twice, late or not
-            late = self._loop.time() > due + STILL_S
-            self.timer = self._loop.call_later(UNREAD_S if late else STILL_S, self._look, math.inf)
-            return
+    def _look(self) -> None:
+        self.timer = self._loop.call_later(UNREAD_S, self._give_up)  # late or not
+
+    def _give_up(self) -> None:
         self.cut = True
         _cut(self._connection)
 

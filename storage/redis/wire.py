@@ -10,7 +10,6 @@ that a call behind others on the connection waits no longer than on one of its o
 """
 
 import asyncio
-import math
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
@@ -23,11 +22,9 @@ CONNECT_TIMEOUT_S = 0.8
 ATTEMPT_S = 4.0
 """How long an attempt to connect may take: each Sentinel that is gone takes `CONNECT_TIMEOUT_S` of
 it before the next one is asked."""
-STILL_S = 0.05
-"""A timer that comes later than this tells that the process stood still. For so long replies are
-waited for behind one that came in time: it may have stood still until just then."""
 UNREAD_S = CALL_TIMEOUT_S / 4
-"""How long replies are waited for behind a standstill: the calls may not even have left."""
+"""How long a reply that is overdue is still waited for: it may have come while this process stood
+still or was busy, and lie there unread; the call may not even have left."""
 MOST_CALLS = 8_192
 """So many may be under way; Redis is as good as down where more wait."""
 MOST_BYTES = 32 * 1024 * 1024
@@ -165,7 +162,7 @@ class _Link(asyncio.Protocol):
         call = _Call(len(calls), due, self._loop.create_future())
         self._waiting.append(call)
         if self._timer is None:
-            self._look_at(due)
+            self._watch()
         return await call.future
 
     def lose(self, error: Exception) -> None:
@@ -218,20 +215,24 @@ class _Link(asyncio.Protocol):
             self._unsent.clear()
             self._unsent_bytes = 0
 
-    def _look_at(self, due: float) -> None:
-        self._timer = self._loop.call_at(due, self._look, due)
+    def _watch(self) -> bool:
+        """Set the timer for the call that comes due first; False where that is overdue.
 
-    def _look(self, at: float) -> None:
-        """One timer for all: the calls come due in their order."""
+        One timer for all: they come due in their order.
+        """
         self._timer = None
         if not self._waiting:
-            return
-        now, due = self._loop.time(), self._waiting[0].due
-        if now > at + STILL_S:  # what came meanwhile may be read behind the timers
-            self._timer = self._loop.call_later(UNREAD_S, self._look, math.inf)
-        elif due > now:
-            self._look_at(due)
-        elif at < math.inf:
-            self._timer = self._loop.call_later(STILL_S, self._look, math.inf)
-        else:  # the second look, late or not
+            return True
+        due = self._waiting[0].due
+        if due <= self._loop.time():
+            return False
+        self._timer = self._loop.call_at(due, self._look)
+        return True
+
+    def _look(self) -> None:
+        if not self._watch():
+            self._timer = self._loop.call_later(UNREAD_S, self._look_again)
+
+    def _look_again(self) -> None:
+        if not self._watch():  # however late this came
             self.lose(exceptions.TimeoutError("no reply came in time"))

@@ -189,7 +189,7 @@ async def test_a_server_that_hangs_holds_nobody_up_for_long(server: PostgresServ
 
 
 @pytest.mark.parametrize("beyond_s", [0.0, 0.03, 0.2])
-@pytest.mark.parametrize("turns", range(4))
+@pytest.mark.parametrize("turns", range(1, 4))
 async def test_a_process_that_stood_still_amid_a_check_blames_nobody(
     database_url: str, monkeypatch: pytest.MonkeyPatch, turns: int, beyond_s: float
 ) -> None:
@@ -224,7 +224,9 @@ async def test_a_connection_that_was_cut_as_it_answered_is_not_lent(
         await check(connection)
         if not cut:
             cut.append(connection)
-            await asyncio.sleep(pools.CHECK_TIMEOUT_S + 0.1)  # its limit comes right behind
+            await asyncio.sleep(
+                pools.CHECK_TIMEOUT_S + pools.UNREAD_S + 0.1
+            )  # its limit comes right behind
 
     monkeypatch.setattr(AsyncConnectionPool, "check_connection", staticmethod(answered))
     database = Database(database_url, size=1)
