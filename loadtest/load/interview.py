@@ -73,7 +73,7 @@ class Interview:
     @property
     def settled(self) -> bool:
         """Whether everything that was given and seen is stored."""
-        return not self.session.unanswered and self.session.stored.seq >= self._covered
+        return not self.session.unstored and self.session.stored.seq >= self._covered
 
     @property
     def _awaits_answer(self) -> bool:
@@ -221,6 +221,7 @@ class Interview:
                 self._covered = parse_event_id(message.id).seq
             case e.Welcome(recovered=False) if held:
                 self._tally.counts["snapshots"] += 1
+                self._covered = 0  # it may be gone, and its numbers used again
             case e.Live():
                 self._live()
             case e.Error(code=code):

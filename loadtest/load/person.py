@@ -41,7 +41,7 @@ class Person:
         self._dropped = False
         """Whether its connection was broken on purpose."""
         self._drops: asyncio.TimerHandle | None = None
-        """When the connection that it has now will be."""
+        """The timer that breaks the connection that it has now."""
         self._live = False
         self.opened = 0.0
         """When the socket was opened that it has, or waits for."""
@@ -186,7 +186,8 @@ class Person:
             self._tally.counts["reconnects"] += 1
             if not interview.stalls:
                 latencies.record("back", now - interview.away_since)
-        self._live, interview.away_since, interview.due = True, 0.0, 0.0
+        self._live, self._dropped = True, False
+        interview.away_since, interview.due = 0.0, 0.0
         latencies.record("join", now - self.opened)
         if interview.stalls and self._crowd.stalling:
             interview.stall(stalled=True)
@@ -196,6 +197,8 @@ class Person:
             self._drops = self._crowd.later(after_s, lambda: self._drop(interview))
 
     def _drop(self, interview: Interview) -> None:
+        if interview.gone is not None and interview.gone.done():
+            return  # it broke by itself
         if not interview.finished and not self._crowd.ending:
             self._dropped = True
             interview.hang_up()
@@ -204,7 +207,7 @@ class Person:
         """Whether all was answered and stored when it ended; what was not is an error."""
         for name in interview.unanswered:
             self._tally.error("unanswered", f"{name} was not answered in time")
-        if not interview.settled:  # the server closed its socket before
+        if not interview.settled:  # the server closed its socket before, or the time was over
             self._crowd.unchecked(interview)
         return interview.settled
 

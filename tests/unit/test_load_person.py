@@ -13,6 +13,7 @@ from loadtest.load.interview import Interview
 from loadtest.load.keys import Keys
 from loadtest.load.person import NEVER, Person
 from loadtest.load.scenario import Scenario, Script, Strike, Users
+from protocol.closes import Close
 from tests.support.virtual_time import run_virtual
 
 SCENARIO = Scenario(users=Users(count=1, voice=0, quiet=1), script=Script(again=False))
@@ -187,26 +188,41 @@ def test_what_was_not_answered_is_an_error_whoever_reads_a_transcript(
     assert crowd.tally.counts["unchecked"] == 1
 
 
-def test_a_connection_is_not_excused_by_a_break_that_was_meant_for_another(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    hung_up: list[Interview] = []
-    monkeypatch.setattr(Interview, "hang_up", hung_up.append)
+def dropping(monkeypatch: pytest.MonkeyPatch, after_s: float, *, again: bool = False) -> Scenario:
+    """Return a scenario in which each connection is to be broken so long behind its `live`."""
 
     def drawn(_: random.Random, rate: float) -> float:
         del rate
-        return 20.0  # s behind each `live`
+        return after_s
 
     monkeypatch.setattr(random.Random, "expovariate", drawn)
-    dropping = msgspec.structs.replace(SCENARIO.users, drops_per_minute=1.0)
+    users = msgspec.structs.replace(SCENARIO.users, drops_per_minute=1.0)
+    return msgspec.structs.replace(SCENARIO, users=users, script=Script(again=again))
+
+
+def test_a_connection_is_not_excused_by_a_break_that_was_meant_for_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     crowd = visited(
         monkeypatch,
         (1.0, True, 10.0, LOST),
         (1.0, True, 15.0, LOST),
-        scenario=msgspec.structs.replace(SCENARIO, users=dropping),
+        scenario=dropping(monkeypatch, 20.0),
     )
-    assert not hung_up
     assert crowd.tally.errors[f"closed {LOST}"] == 2
+
+
+def test_a_break_that_was_meant_excuses_none_of_the_next_interview(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    crowd = visited(
+        monkeypatch,
+        (1.0, True, 20.5, Close.OVER),  # it is over before it is seen to break
+        (1.0, True, 10.0, LOST),
+        scenario=dropping(monkeypatch, 20.0, again=True),
+        until_s=60,
+    )
+    assert crowd.tally.errors[f"closed {LOST}"] == 1
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b"{}", b"3", b"", b'{"id": "x\xe9"}'])
