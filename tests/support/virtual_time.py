@@ -46,14 +46,16 @@ def run_beside(
     """Run ``story`` while ``service`` works for ever, which it still has to do in the end."""
 
     async def main() -> None:
-        running = asyncio.create_task(service())
+        running, told = asyncio.create_task(service()), asyncio.create_task(story())
         try:
-            await story()
-        finally:
+            await asyncio.wait((running, told), return_when=asyncio.FIRST_COMPLETED)
             if running.done():
-                running.result()  # why it died says more than what the story missed
+                running.result()  # why it died says more than what the story misses
                 raise AssertionError("the service ended")
+            told.result()
+        finally:
+            told.cancel()
             running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+            await asyncio.gather(running, told, return_exceptions=True)
 
     run_virtual(main())
