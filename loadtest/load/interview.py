@@ -72,8 +72,11 @@ class Interview:
 
     @property
     def settled(self) -> bool:
-        """Whether everything that was given and seen is stored."""
-        return not self.session.unstored and self.session.stored.seq >= self._covered
+        """Whether all that was given is answered, and all that was seen as a whole is stored.
+
+        What was accepted in a turn that is still open is stored when the turn is.
+        """
+        return not self.session.unanswered and self.session.stored.seq >= self._covered
 
     @property
     def _awaits_answer(self) -> bool:

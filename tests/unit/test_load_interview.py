@@ -216,17 +216,6 @@ async def test_it_leaves_when_what_it_saw_is_stored() -> None:
     assert not stage.line.open
 
 
-async def test_it_does_not_leave_before_what_it_gave_is_stored() -> None:
-    stage = Stage()
-    stage.tell(e.Notice(code="time_low", message="soon"))
-    stage.accept("start")
-    stage.crowd.ending = True
-    stage.interview.settle()
-    assert not stage.interview.finished
-    stage.tell(e.Stored(id=f"{stage.seq}-{stage.seq}"))
-    assert stage.interview.finished
-
-
 async def test_a_snapshot_may_be_of_less_than_was_seen() -> None:
     stage = Stage()
     stage.ask()
