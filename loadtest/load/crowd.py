@@ -24,7 +24,7 @@ class Guest(Protocol):
 
     @property
     def settled(self) -> bool:
-        """Whether everything that was given and seen is stored."""
+        """Whether all that was given is answered, and all that was seen as a whole is stored."""
         ...
 
     def settle(self) -> None:

@@ -272,7 +272,7 @@ def _limited(connection: Connection, seconds: float) -> Generator["_Limit"]:
 
 
 class _Limit:
-    """The time that a connection has to answer, but for what this process stood still itself."""
+    """The time that a connection has to answer, and a little more for what lies there unread."""
 
     __slots__ = ("_connection", "_loop", "cut", "timer")
 

@@ -38,8 +38,8 @@ _DEMOTED = "READONLY"
 class Wire:
     """Calls over a connection that is made when one is needed, and anew where it was lost.
 
-    ``pool`` is redis-py's: it knows how a connection is set up, and lends none here. ``call_s`` is
-    how long a reply may take.
+    ``pool`` is redis-py's: it knows how a connection is set up, and lends none here. A reply that
+    has not come after ``call_s`` is overdue, and `UNREAD_S` later the connection is given up.
     """
 
     def __init__(self, pool: Any, call_s: float = CALL_TIMEOUT_S) -> None:
