@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from loadtest.awake import awake
 from loadtest.bench import growth, joins, memory, page, peak, relay, sides
 from loadtest.bench.findings import Findings, Part, merged, short
 from loadtest.bench.plan import (
@@ -185,9 +186,10 @@ async def _measured(plan: Plan, found: Findings) -> None:
     with tempfile.TemporaryDirectory(prefix="viva-bench-") as directory:
         async with sides.ground(Path(directory)) as ground:
             run = Run(plan=plan, ground=ground, found=found, tell=_tell)
-            for part in plan.parts:
-                _tell(f"— {part}")
-                await _MEASURES[part](run)
+            with awake() as found.awake:
+                for part in plan.parts:
+                    _tell(f"— {part}")
+                    await _MEASURES[part](run)
 
 
 def _tell(line: str) -> None:

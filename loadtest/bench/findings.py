@@ -84,6 +84,8 @@ class Findings(Struct, kw_only=True):
     wrong: dict[str, int] = {}
     failed: str = ""
     """Why the run ended before all was measured, where it did."""
+    awake: bool = False
+    """Whether idle cores were kept from sleeping."""
     asked: dict[str, int] = {}
     """How many rounds of each part are to count."""
 
@@ -97,6 +99,7 @@ def merged(runs: Sequence[Findings]) -> Findings:
         setattr(whole, name, getattr(held[-1], name) if held else [])
         if held:
             whole.asked[name] = held[-1].asked.get(name, 1)
+    whole.awake = all(run.awake for run in runs)
     for run in reversed(runs):
         whole.wrong = {**run.wrong, **whole.wrong}
     return whole

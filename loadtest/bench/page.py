@@ -41,7 +41,8 @@ def _placed(page: str, text: str) -> str:
 
 def _lines(found: Findings) -> Iterator[str]:
     day = time.strftime("%d %B %Y", time.gmtime(found.started_at)).lstrip("0")
-    yield f"Measured on {day}: {found.machine}. Compare ratios, not times.\n"
+    kept = "; idle cores were kept awake" if found.awake else ""
+    yield f"Measured on {day}: {found.machine}{kept}. Compare ratios, not times.\n"
     yield "Versions: " + ", ".join(f"{name} {v}" for name, v in found.versions.items()) + ".\n"
     for name, lack in found.missing.items():
         yield f"`{name}` was not measured: {lack} was not installed.\n"

@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Callable, Collection
 
 import msgspec
 
+from loadtest.awake import awake
 from loadtest.load import machine
 from loadtest.load.aside import Aside
 from loadtest.load.course import Course
@@ -66,6 +67,7 @@ class Run:
         """Why nothing is known of the servers' metrics, where that is so."""
         self._within = 0
         """How many readings there were when the run ended, and transcripts began to be read."""
+        self._awake = False
         self._struck = 0
         """How many readings there were when an instance was killed."""
 
@@ -75,9 +77,15 @@ class Run:
         Raises:
             ProcessError: a generator process failed.
         """
+        began = time.time()
+        with awake(wanted=self._scenario.machine.awake) as self._awake:
+            await self._load()
+        return self._result(began, await self._target.bill())
+
+    async def _load(self) -> None:
+        """Run the generator processes to their end, and all that watches meanwhile."""
         workers = workers_of(self._scenario)
         self._begin = time.monotonic() + BEGIN_S
-        began = time.time()
         async with asyncio.TaskGroup() as group:
             watching = [
                 group.create_task(each) for each in (self._scrape(), self._measure(), self._watch())
@@ -96,7 +104,6 @@ class Run:
                     generators.create_task(self._generate(job))
             for task in watching:
                 task.cancel()
-        return self._result(began, await self._target.bill())
 
     async def _generate(self, job: Job) -> None:
         """Run one generator process and take in what it tells."""
@@ -227,7 +234,15 @@ class Run:
         )
         judged = bounds(scenario, figures, latencies, aside)
         fit = course.judged()
-        reasons = list(void(scenario.machine, fit, course.late_ms(fit), _others(cores)))
+        reasons = list(
+            void(
+                scenario.machine,
+                fit,
+                course.late_ms(fit),
+                others=_others(cores),
+                awake=self._awake,
+            )
+        )
         return Result(
             name=self._name,
             scenario=scenario,
@@ -244,6 +259,7 @@ class Run:
             samples=course.samples,
             closes=dict(course.closes),
             points=course.points,
+            awake=self._awake,
             cores=cores,
             provider=bill,
         )

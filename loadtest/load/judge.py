@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from loadtest.awake import DEVICE
 from loadtest.load.aside import Aside
 from loadtest.load.result import Bound, Point, Verdict
 from loadtest.load.scenario import Machine, Scenario, flat
@@ -48,12 +49,15 @@ def void(
     machine: Machine,
     points: Sequence[Point],
     late_ms: float = 0.0,
+    *,
     others: float | None = None,
+    awake: bool = True,
 ) -> Iterator[str]:
     """Give the reasons for which a run is void. ``points`` are those that thresholds are about.
 
     ``late_ms`` is how late the generator was at its 99th percentile, ``others`` how many cores
-    processes took that are no part of the run, where that is known.
+    processes took that are no part of the run, where that is known, ``awake`` whether idle cores
+    were kept from sleeping.
     """
     busy = _worst([point.busy for point in points])
     if busy is not None and busy > machine.busy:
@@ -64,7 +68,10 @@ def void(
         )
     stolen = _worst([point.stolen for point in points])
     if stolen is not None and stolen > machine.stolen:
-        yield f"the machine's host took {stolen:.1%} of its CPU away"
+        asleep = (
+            "" if awake else f" while idle cores slept: who may write {DEVICE} keeps them awake"
+        )
+        yield f"the machine's host took {stolen:.1%} of its CPU away{asleep}"
     if late_ms > machine.late_ms:
         yield f"the generator was {late_ms:.0f} ms late at p99: give it more workers or less to do"
 

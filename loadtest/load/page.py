@@ -74,11 +74,12 @@ def _hero(result: Result) -> str:
     kind = {"held": "", "broken": " bad", "void": " void"}[result.verdict]
     aside = any(bound.aside for bound in result.bounds)
     but = ", but for those set aside" if aside and result.verdict == "held" else ""
+    awake = " · idle cores kept awake" if result.awake else ""
     reasons = "".join(f"<li>{escape(reason)}</li>" for reason in result.void)
     return (
         f'<section class="card verdict{kind}"><p class="eyebrow{kind}">{result.verdict.title()}</p>'
         f'<h1>{_TITLES[result.verdict]}{but}</h1><p class="fine">{escape(result.scenario.about)} · '
-        f"{when} · seed {result.scenario.seed} · {escape(result.target)}</p>"
+        f"{when} · seed {result.scenario.seed} · {escape(result.target)}{awake}</p>"
         + (f'<ul class="void">{reasons}</ul>' if reasons else "")
         + f'<dl class="figures">{shown}</dl></section>'
     )

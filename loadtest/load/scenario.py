@@ -115,6 +115,8 @@ class Machine(_Part, frozen=True, kw_only=True):
     stolen: Share = 0.02
     late_ms: Positive = 100.0
     """A generator that is later than this at its 99th percentile measures itself."""
+    awake: bool = True
+    """Whether idle cores are kept from sleeping for the time of the run, where that is allowed."""
 
 
 class Knee(_Part, frozen=True, kw_only=True):

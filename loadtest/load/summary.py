@@ -64,7 +64,7 @@ def _figures(result: Result) -> Iterator[str]:
         if name in result.latencies:
             yield f"  {_latency(name, result.latencies[name])}"
     cores = ", ".join(f"{name} {used:.2f}" for name, used in sorted(result.cores.items()))
-    yield f"  cores   {cores}"
+    yield f"  cores   {cores}{'; idle ones were kept awake' if result.awake else ''}"
     for name in _FIGURES:
         if name in figures:
             yield f"  {name} {figures[name]:,.1f}"

@@ -115,6 +115,8 @@ def test_what_cannot_be_compared_is_named() -> None:
     found = list(differences(result(), result("void", users=9, void=["busy"])))
     assert found == ["the scenarios differ in users", "B is void: busy"]
     assert list(differences(result(), result())) == []
+    (slept,) = differences(result(), result(awake=True))
+    assert slept == "idle cores were kept from sleeping in B alone"
 
 
 def test_progress_is_one_line() -> None:
