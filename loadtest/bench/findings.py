@@ -85,7 +85,7 @@ class Findings(Struct, kw_only=True):
     failed: str = ""
     """Why the run ended before all was measured, where it did."""
     awake: bool = False
-    """Whether idle cores were kept from sleeping."""
+    """Whether idle cores were kept awake, for all that was measured."""
     asked: dict[str, int] = {}
     """How many rounds of each part are to count."""
 
@@ -94,12 +94,14 @@ def merged(runs: Sequence[Findings]) -> Findings:
     """Return runs as one: of each part what the last of them found that measured it."""
     failed = "; ".join(run.failed for run in runs if run.failed)
     whole = msgspec.structs.replace(runs[-1], asked={}, failed=failed)
+    sources: list[Findings] = []
     for name in MEASURED:
         held = [run for run in runs if getattr(run, name)]
         setattr(whole, name, getattr(held[-1], name) if held else [])
         if held:
             whole.asked[name] = held[-1].asked.get(name, 1)
-    whole.awake = all(run.awake for run in runs)
+            sources.append(held[-1])
+    whole.awake = bool(sources) and all(run.awake for run in sources)
     for run in reversed(runs):
         whole.wrong = {**run.wrong, **whole.wrong}
     return whole

@@ -24,6 +24,8 @@ def _lines(found: Findings) -> Iterator[str]:
     for part in found.parts:
         beside = f", Redis {part.redis_us:.2f}" if part.redis_us is not None else ""
         yield f"  {part.group:<6} {part.name}: {part.us:.2f} µs{beside}"
+    if found.awake:
+        yield "  idle cores were kept awake"
     for kind, count in found.wrong.items():
         yield f"  WRONG   {count} of {kind}"
 

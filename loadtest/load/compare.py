@@ -46,8 +46,8 @@ def differences(a: Result, b: Result) -> Iterator[str]:
     differing = [name for name, part in one.items() if part != other[name]]
     if differing:
         yield f"the scenarios differ in {', '.join(differing)}"
-    if a.awake != b.awake:
-        yield f"idle cores were kept from sleeping in {'A' if a.awake else 'B'} alone"
+    if {a.awake, b.awake} == {True, False}:
+        yield f"{'A' if a.awake else 'B'} alone kept idle cores awake"
     for which, result in (("A", a), ("B", b)):
         for reason in result.void:
             yield f"{which} is void: {reason}"

@@ -68,9 +68,8 @@ def void(
         )
     stolen = _worst([point.stolen for point in points])
     if stolen is not None and stolen > machine.stolen:
-        asleep = (
-            "" if awake else f" while idle cores slept: who may write {DEVICE} keeps them awake"
-        )
+        refused = machine.awake and not awake
+        asleep = f"; this run could not keep idle cores awake ({DEVICE})" if refused else ""
         yield f"the machine's host took {stolen:.1%} of its CPU away{asleep}"
     if late_ms > machine.late_ms:
         yield f"the generator was {late_ms:.0f} ms late at p99: give it more workers or less to do"

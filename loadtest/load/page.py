@@ -74,7 +74,7 @@ def _hero(result: Result) -> str:
     kind = {"held": "", "broken": " bad", "void": " void"}[result.verdict]
     aside = any(bound.aside for bound in result.bounds)
     but = ", but for those set aside" if aside and result.verdict == "held" else ""
-    awake = " · idle cores kept awake" if result.awake else ""
+    awake = " · idle cores here kept awake" if result.awake else ""
     reasons = "".join(f"<li>{escape(reason)}</li>" for reason in result.void)
     return (
         f'<section class="card verdict{kind}"><p class="eyebrow{kind}">{result.verdict.title()}</p>'

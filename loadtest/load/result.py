@@ -84,8 +84,8 @@ class Result(Struct, kw_only=True):
     samples: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     closes: dict[str, int] = field(default_factory=dict[str, int])
     points: list[Point] = field(default_factory=list[Point])
-    awake: bool = False
-    """Whether the cores of the generator's machine were kept from sleeping."""
+    awake: bool | None = None
+    """Whether the run kept idle cores of the generator's machine awake; None: not known."""
     cores: dict[str, float] = field(default_factory=dict[str, float])
     """Cores in use on average in the measured time: of each kind of process, and of all."""
     provider: dict[str, Any] = field(default_factory=dict[str, Any])

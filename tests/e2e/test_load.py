@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from loadtest.awake import awake
 from loadtest.commands.ending import TERMINATED
 from loadtest.load.result import Result, read
 from tests.e2e.instances import ROOT, SECRET, Instance, clean_environment
@@ -16,7 +17,7 @@ from tests.e2e.tampering import How, Tampering
 
 pytestmark = pytest.mark.anyio
 
-CALM = "machine = { busy = 1.0, stolen = 1.0, late_ms = 100_000 }\n"
+CALM = "machine = { busy = 1.0, stolen = 1.0, late_ms = 100_000, awake = false }\n"
 """Other tests run beside this one: how busy they make the machine does not matter here."""
 BRIEF = """
 duration_s = 4
@@ -31,11 +32,15 @@ at_least = { interviews = 4, answers = 3, transcripts = 3, tokens = 45, requests
 
 
 async def viva_load(
-    directory: Path, text: str, *options: str, environment: Mapping[str, str] | None = None
+    directory: Path,
+    text: str,
+    *options: str,
+    environment: Mapping[str, str] | None = None,
+    calm: str = CALM,
 ) -> tuple[int, str, Result]:
     """Run it; its exit code, what it told, and its result."""
     scenario, result = directory / "brief.toml", directory / "result.json"
-    scenario.write_text(CALM + text)
+    scenario.write_text(calm + text)
     command = ("load", str(scenario), "--json", str(result), *options)
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "server", *command),
@@ -53,8 +58,11 @@ async def viva_load(
 
 async def test_a_run_with_servers_of_its_own_holds(tmp_path: Path) -> None:
     html = tmp_path / "page.html"
-    code, told, result = await viva_load(tmp_path, BRIEF, "--html", str(html))
+    calm = CALM.replace("awake = false", "awake = true")
+    code, told, result = await viva_load(tmp_path, BRIEF, "--html", str(html), calm=calm)
     assert (code, result.verdict) == (0, "held"), told
+    with awake() as able:
+        assert result.awake is able
     assert result.latencies["added"]["count"] > 50
     assert result.figures["server_memory_mb"] > 20
     assert result.provider["tokens"] >= result.figures["tokens"] > 0
@@ -75,6 +83,7 @@ async def test_a_deployment_is_loaded_again_and_again_by_fewer_than_the_scenario
         )
         assert (code, result.verdict) == (0, "held"), told
         assert result.figures["interviews"] == 2
+        assert result.awake is False
         assert result.figures["server_memory_mb"] > 20
         aside = {bound.figure for bound in result.bounds if bound.aside}
         assert aside == {"added.p99_ms", "interviews", "answers", "transcripts", "tokens"}

@@ -163,6 +163,16 @@ def test_fewer_rounds_than_were_asked_for_are_too_few() -> None:
     assert f.short(whole) == {"relay": (2, 3)}
 
 
+def test_cores_count_as_kept_awake_where_they_were_for_all_that_is_shown() -> None:
+    kept, slept = (found(relay=[cost("viva", 1, 50.0)], awake=awake) for awake in (True, False))
+    assert f.merged([slept, kept]).awake
+    assert not f.merged([kept, slept]).awake
+    assert f.merged([found(), kept]).awake
+    assert not f.merged([found()]).awake
+    assert "kept awake" in summary.told(kept)
+    assert "kept awake" not in summary.told(slept)
+
+
 def test_what_was_found_before_a_failure_is_shown_and_kept(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -115,8 +115,16 @@ def test_what_cannot_be_compared_is_named() -> None:
     found = list(differences(result(), result("void", users=9, void=["busy"])))
     assert found == ["the scenarios differ in users", "B is void: busy"]
     assert list(differences(result(), result())) == []
-    (slept,) = differences(result(), result(awake=True))
-    assert slept == "idle cores were kept from sleeping in B alone"
+    kept, slept, old = (result(awake=awake) for awake in (True, False, None))
+    assert list(differences(slept, kept)) == ["B alone kept idle cores awake"]
+    assert list(differences(kept, slept)) == ["A alone kept idle cores awake"]
+    assert list(differences(kept, old)) == []
+
+
+def test_idle_cores_that_were_kept_awake_are_told_of() -> None:
+    for made in (page, summary):
+        told_of = {awake: "kept awake" in made(result(awake=awake)) for awake in (True, False)}
+        assert told_of == {True: True, False: False}
 
 
 def test_progress_is_one_line() -> None:
