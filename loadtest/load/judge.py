@@ -9,6 +9,8 @@ from loadtest.load.scenario import Machine, Scenario, flat
 
 WINDOW = 10
 """So many seconds in a row are looked at together: one busy second voids nothing."""
+ALWAYS = ("gaps", "repeats", "corrupt", "lost", "doubled")
+"""What must never happen, whatever a scenario says of it and however busy the machine is."""
 _NOTHING = Aside()
 
 
@@ -24,7 +26,7 @@ def bounds(
     for which one does not count in this run; it holds then.
     """
     judged: list[Bound] = []
-    most = dict.fromkeys(_ALWAYS, 0.0) | flat(scenario.at_most)
+    most = dict.fromkeys(ALWAYS, 0.0) | flat(scenario.at_most)
     for at_most, given in ((True, most), (False, flat(scenario.at_least))):
         for figure, bound in given.items():
             name, _, part = figure.partition(".")
@@ -78,14 +80,11 @@ def void(
 def verdict(reasons: Sequence[str], judged: Sequence[Bound]) -> Verdict:
     """Return what a run comes to; correctness that broke is broken on a busy machine, too."""
     wrong = [bound for bound in judged if not bound.held]
-    if any(bound.figure in _ALWAYS for bound in wrong):
+    if any(bound.figure in ALWAYS for bound in wrong):
         return "broken"
     if reasons:
         return "void"
     return "broken" if wrong else "held"
-
-
-_ALWAYS = ("gaps", "repeats", "corrupt", "lost", "doubled")
 
 
 def _worst(values: Sequence[float | None]) -> float | None:

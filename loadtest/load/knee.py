@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
+from loadtest.load.judge import ALWAYS
 from loadtest.load.result import Result, Step
 from loadtest.load.scenario import Knee, Scenario, changed
 
@@ -19,17 +20,18 @@ async def climb(scenario: Scenario, knee: Knee, attempt: Attempt) -> tuple[Resul
     """Return the run at the highest load that held (else the first one), and every step.
 
     Loads grow by a factor until one does not hold, then the gap is halved. A step that is void is
-    made once more: something else may have used the machine. If it is void again it did not hold,
-    as who has no CPU left is behind the knee.
+    made once more: something else may have used the machine. If it is void again the knee is looked
+    for below it, as who has no CPU left is behind the knee. What must never happen ends the climb,
+    and the run in which it did is the one that is returned: there is no load at which it may.
     """
     steps: list[Step] = []
     best: Result | None = None
-    first: Result | None = None
+    chosen: Result | None = None
     async for load, result in _attempts(scenario, knee, attempt, steps):
-        first = first or result
         if result.verdict == "held" and (best is None or load > _load(best)):
-            best = result
-    chosen = best or first
+            chosen = best = result
+        elif chosen is None or never(steps[-1]):
+            chosen = result
     assert chosen is not None  # noqa: S101 - a knee has one step at least
     return chosen, steps
 
@@ -49,6 +51,8 @@ async def _attempts(
             result = await attempt(at(scenario, load))
             steps.append(_step(load, result))
         yield load, result
+        if never(steps[-1]):
+            return
         if result.verdict == "held":
             held = load
             load *= knee.factor
@@ -59,6 +63,17 @@ async def _attempts(
 def highest(steps: Sequence[Step]) -> float:
     """Return the highest load that held, 0 where none did."""
     return max((step.load for step in steps if step.verdict == "held"), default=0.0)
+
+
+def unknown(steps: Sequence[Step]) -> list[float]:
+    """Return the loads of which nothing is known: each run of theirs was void."""
+    known = {step.load for step in steps if step.verdict != "void"}
+    return sorted({step.load for step in steps} - known)
+
+
+def never(step: Step) -> list[str]:
+    """Return what must never happen, and did in this step."""
+    return [figure for figure in step.broken if figure in ALWAYS]
 
 
 def _load(result: Result) -> float:

@@ -7,6 +7,7 @@ from importlib.resources import files
 
 from loadtest.load.charts import Chart, Values, drawn
 from loadtest.load.figures import COUNTS, LATENCIES, RATES, SERVER
+from loadtest.load.knee import highest, never
 from loadtest.load.result import Bound, Result
 from loadtest.load.summary import number
 
@@ -119,8 +120,16 @@ def _steps(result: Result) -> str:
         )
         for step in sorted(result.steps, key=lambda step: step.load)
     )
-    told = "The highest load that held is the run that this page shows."
-    return _section("Steps", _table(("Load", "", *names, "Broken"), rows), told)
+    return _section("Steps", _table(("Load", "", *names, "Broken"), rows), _shown(result))
+
+
+def _shown(result: Result) -> str:
+    """Return which of the steps the page is about."""
+    if never(result.steps[-1]):
+        return "What must never happen ended the search: this page shows the run in which it did."
+    if highest(result.steps):
+        return "The highest load that held is the run that this page shows."
+    return "No load held: this page shows the first."
 
 
 def _charts(result: Result) -> str:

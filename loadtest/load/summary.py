@@ -1,10 +1,10 @@
 """A result in a few lines, for people at a terminal."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from loadtest.load.figures import LATENCIES
-from loadtest.load.knee import highest
-from loadtest.load.result import Bound, Result
+from loadtest.load.knee import highest, never, unknown
+from loadtest.load.result import Bound, Result, Step
 
 _HEADS = {
     "held": "every threshold held",
@@ -17,6 +17,8 @@ _FIGURES = (
     "server_memory_mb",
     "yardstick_us",
 )
+_FELL = "the first step did not hold"
+_VOID = "the run was void"
 
 
 def told(result: Result) -> str:
@@ -86,14 +88,28 @@ def _knee(result: Result) -> Iterator[str]:
     for step in result.steps:
         why = f" by {', '.join(step.broken)}" if step.broken and step.verdict == "broken" else ""
         yield f"  step    {number(step.load)} {unit}: {step.verdict}{why}"
-    held = highest(result.steps)
-    fell = [step.load for step in result.steps if step.verdict != "held" and step.load > held]
-    if held and fell:
-        yield f"  knee    {number(held)} {unit} hold, {number(min(fell))} do not"
-    elif held:
-        yield f"  knee    not reached: {number(held)} {unit} hold, more were not tried"
-    else:
-        yield f"  knee    below {number(min(fell))} {unit}: the first step did not hold"
+    yield f"  knee    {_between(result.steps, unit)}"
+
+
+def _between(steps: Sequence[Step], unit: str) -> str:
+    """Return between which loads the knee lies, as far as the steps tell."""
+    held, last = highest(steps), steps[-1]
+    if wrong := never(last):
+        seen = f"{number(last.load)} {unit}"
+        return f"not found: what must never happen did with {seen}: {', '.join(wrong)}"
+    void = unknown(steps)
+    if not held:
+        first = f"{number(last.load)} {unit}"
+        return f"not known: all was void with {first}" if void else f"below {first}: {_FELL}"
+    fell = [step.load for step in steps if step.verdict == "broken" and step.load > held]
+    if not (fell or void):
+        return f"not reached: {number(held)} {unit} hold, more were not tried"
+    told = f"{number(held)} {unit} hold"
+    if fell:
+        told += f", {number(min(fell))} do not"
+    if void:
+        told += f"; of {', '.join(map(number, void))} nothing is known: {_VOID}"
+    return told
 
 
 def _latency(name: str, found: dict[str, float]) -> str:

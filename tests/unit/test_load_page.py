@@ -198,6 +198,55 @@ async def test_a_step_that_is_void_is_made_once_more(
     assert f"knee    {highest:g} users hold" in summary(msgspec.structs.replace(best, steps=steps))
 
 
+@pytest.mark.anyio
+async def test_what_must_never_happen_ends_the_climb_and_is_what_it_comes_to() -> None:
+    answers: deque[tuple[Verdict, str]] = deque(
+        [("held", ""), ("broken", "errors"), ("broken", "gaps"), ("held", "")]
+    )
+
+    async def attempt(scenario: Scenario) -> Result:
+        verdict, figure = answers.popleft()
+        bound = Bound(figure=figure, at_most=True, bound=0, found=1, held=False)
+        users = scenario.users.count
+        return result(verdict, users=users, bounds=[bound] if figure else [])
+
+    told = Knee(start=100, factor=2, steps=9, finer=2)
+    worst, steps = await knee.climb(Scenario(users=Users(count=1)), told, attempt)
+    assert [step.load for step in steps] == [100, 200, 150]
+    assert (worst.verdict, worst.scenario.users.count) == ("broken", 150)
+    climbed = msgspec.structs.replace(worst, steps=steps)
+    assert "knee    not found: what must never happen did with 150 users: gaps" in summary(climbed)
+    assert "this page shows the run in which it did" in page(climbed)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("verdicts", "told"),
+    [
+        (
+            ["held", "void", "void"],
+            "knee    100 users hold; of 200 nothing is known: the run was void",
+        ),
+        (["held", "void", "void", "broken"], "knee    100 users hold, 150 do not; of 200 nothing"),
+        (["void", "void"], "knee    not known: all was void with 100 users"),
+    ],
+)
+async def test_of_a_load_that_was_void_twice_nothing_is_known(
+    verdicts: list[Verdict], told: str
+) -> None:
+    answers = deque(verdicts)
+
+    async def attempt(scenario: Scenario) -> Result:
+        return result(answers.popleft(), users=scenario.users.count)
+
+    climb = Knee(start=100, factor=2, steps=3, finer=len(verdicts) - 3 if "held" in verdicts else 0)
+    best, steps = await knee.climb(Scenario(users=Users(count=1)), climb, attempt)
+    assert not answers
+    text = summary(msgspec.structs.replace(best, steps=steps))
+    assert told in text
+    assert text.count("do not") == verdicts.count("broken")
+
+
 def test_knees_are_compared() -> None:
     def found(*held: float) -> Result:
         steps = [Step(load=load, verdict="held", figures={}, broken=[]) for load in held]
