@@ -2,12 +2,11 @@
 
 import asyncio
 import contextlib
-import itertools
+import math
 import os
 import signal
 import sys
 import time
-from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Collection
 
 import msgspec
@@ -15,12 +14,14 @@ import msgspec
 from loadtest.awake import awake
 from loadtest.load import machine
 from loadtest.load.aside import Aside
+from loadtest.load.cores import ANEW_S, Spent, others
 from loadtest.load.course import Course
 from loadtest.load.judge import bounds, verdict, void
 from loadtest.load.latencies import percentiles
+from loadtest.load.readings import Noted, Readings
 from loadtest.load.result import Result
 from loadtest.load.scenario import Scenario
-from loadtest.load.scrape import HISTOGRAMS, Kept, Reading, RedisScraper, Scraper, changed
+from loadtest.load.scrape import Kept, Reading, RedisScraper, Scraper, changed
 from loadtest.load.tally import Tick
 from loadtest.load.target import NAME_THEM, Target
 from loadtest.load.worker import LAST_WORDS_S, Job
@@ -62,14 +63,10 @@ class Run:
         self._course = Course(scenario)
         self._begin = 0.0
         self._cores: dict[str, float] = {}
-        self._readings: list[Reading] = []
+        self._readings = Readings(scenario)
         self._no_metrics = target.no_metrics
         """Why nothing is known of the servers' metrics, where that is so."""
-        self._within = 0
-        """How many readings there were when the run ended, and transcripts began to be read."""
         self._awake = False
-        self._struck = 0
-        """How many readings there were when an instance was killed."""
 
     async def result(self) -> Result:
         """Run it.
@@ -122,8 +119,11 @@ class Run:
                         return
             raise ProcessError(f"a generator process ended by itself ({await process.wait()})")
 
+    def _second(self) -> float:
+        return time.monotonic() - self._begin
+
     async def _until(self, second: float) -> None:
-        await asyncio.sleep(max(0.0, self._begin + second - time.monotonic()))
+        await asyncio.sleep(max(0.0, second - self._second()))
 
     async def _watch(self) -> None:
         """Note the machine's CPU each second, and tell how far it is."""
@@ -146,8 +146,10 @@ class Run:
         try:
             while True:
                 await asyncio.sleep(_SCRAPE_S)
+                asked_s = self._second()
                 now, kept = await asyncio.gather(scraper.read(), redis.read())
-                if self._target.foreign and 0 < now.answered < len(self._target.metrics):
+                told_s = self._second()
+                if 0 < now.answered < self._there():
                     continue  # sums of fewer are less, which says nothing
                 if self._target.foreign and now.answered:
                     if whole is not None and changed(whole, now):
@@ -156,20 +158,23 @@ class Run:
                             f" {NAME_THEM}, if they are not"
                         )
                     whole = now
-                if now.answered:
-                    self._note(before, now, kept, time.monotonic() - at)
+                if now.answered and told_s >= 0:
+                    self._readings.note(Noted(asked_s, told_s, now))
+                    self._show(int(told_s), before, now, kept, time.monotonic() - at)
                 before, at = now, time.monotonic()
         finally:
             scraper.close()
             await redis.close()
 
-    def _note(self, before: Reading, now: Reading, kept: Kept, passed_s: float) -> None:
-        second = int(time.monotonic() - self._begin)
-        if second < 0:
-            return
-        self._readings.append(now)
-        if second <= self._scenario.ends_s:
-            self._within = len(self._readings)
+    def _there(self) -> int:
+        """Return how many instances are to answer."""
+        target = self._target
+        return len(target.metrics) if target.foreign else sum(one.running for one in target.served)
+
+    def _show(
+        self, second: int, before: Reading, now: Reading, kept: Kept, passed_s: float
+    ) -> None:
+        """Write into the points what a reading says."""
         for place in range(max(0, second - int(_SCRAPE_S) + 1), second + 1):
             point = self._course.at(place)
             point.server_memory_mb, point.server_files = now.memory_mb, now.files
@@ -181,40 +186,57 @@ class Run:
 
     async def _measure(self) -> None:
         """Take the CPU of the run's own processes, by name, over the measured time."""
-        await self._until(self._scenario.begins_s)
-        names = machine.processes_of(self._target.mark) if self._target.mark else {}
-        names |= {pid: name for name, pid in self._target.pids.items()}
-        names |= {one.pid: "instances" for one in self._target.served if one.pid}
-        before, began = {pid: machine.cpu_of(pid) for pid in names}, time.monotonic()
-        await self._until(self._scenario.ends_s)
+        begins_s, ends_s = self._scenario.begins_s, self._scenario.ends_s
+        await self._until(begins_s)
+        spent, began = Spent(self._own, machine.cpu_of), time.monotonic()
+        seconds = math.ceil(ends_s - begins_s)
+        for number in range(1, seconds + 1):  # what ends meanwhile takes its CPU with it
+            await self._until(min(begins_s + number, ends_s))
+            spent.read(anew=number % ANEW_S == 0 or number == seconds)
         passed_s = time.monotonic() - began
-        used: defaultdict[str, float] = defaultdict(float)
-        for pid, name in names.items():
-            used[name] += max(0.0, machine.cpu_of(pid) - before[pid])
-        self._cores = {name: seconds / passed_s for name, seconds in used.items()}
+        self._cores = {name: used / passed_s for name, used in spent.seconds.items()}
+
+    def _own(self) -> dict[int, str]:
+        """Return the run's own processes and their names; generators tell of themselves."""
+        target = self._target
+        names = machine.processes_of(target.mark) if target.mark else {}
+        names |= {pid: name for name, pid in target.pids.items()}
+        names |= {one.pid: "instances" for one in target.served if one.running}
+        return {**names, os.getpid(): "viva load"}
 
     async def _strike(self) -> None:
         """Kill an instance, and start it again where that is asked for."""
         strike = self._scenario.strike
         assert strike is not None  # noqa: S101 - it was looked at
         await self._until(strike.at_s)
+        survivors = await self._survivors()
+        self._readings.strike(self._second(), survivors)
         self._target.served[0].kill()
-        self._struck = len(self._readings)
         if strike.again_s:
             await asyncio.sleep(strike.again_s)
             await self._target.served[0].start()
 
+    async def _survivors(self) -> Noted | None:
+        """Read those that a strike leaves; None where one of them does not answer."""
+        urls, asked_s = self._target.metrics[1:], self._second()
+        scraper = Scraper(urls)
+        try:
+            reading = await scraper.read()
+        finally:
+            scraper.close()
+        return Noted(asked_s, self._second(), reading) if reading.answered == len(urls) else None
+
     def _result(self, began: float, bill: dict[str, int]) -> Result:
         course, scenario = self._course, self._scenario
         if self._no_metrics:
-            self._readings.clear()
+            self._readings.forget()
             course.forget_servers()
         elif not self._readings:
             self._no_metrics = "/metrics did not answer"
         course.complete()
         held = course.histograms()
         latencies = {name: percentiles(one) for name, one in held.items()}
-        figures = course.figures() | self._told_by_servers()
+        figures = course.figures() | self._readings.figures()
         measured = course.measured
         cores = self._cores | {
             "generator": sum(p.generator_cpu for p in measured) / max(1, len(measured)),
@@ -222,6 +244,8 @@ class Run:
         busy = [point.busy for point in measured if point.busy is not None]
         if busy:
             cores["machine"] = sum(busy) / len(busy) * (os.cpu_count() or 1)
+        stolen = [point.stolen for point in measured if point.stolen is not None]
+        taken = sum(stolen) / max(1, len(stolen)) * (os.cpu_count() or 1)
         tokens = sum(point.counts.get("tokens", 0) for point in measured)
         if tokens:
             figures["generator_cpu_us_per_token"] = (
@@ -239,7 +263,7 @@ class Run:
                 scenario.machine,
                 fit,
                 course.late_ms(fit),
-                others=_others(cores),
+                others=others(cores, taken),
                 awake=self._awake,
             )
         )
@@ -263,28 +287,6 @@ class Run:
             cores=cores,
             provider=bill,
         )
-
-    def _told_by_servers(self) -> dict[str, float]:
-        """Return what the servers' own histograms tell: 95th percentiles by bucket, and counts."""
-        if len(self._readings) < 2:
-            return {}
-        first, last = self._readings[0], self._readings[-1]
-        found: dict[str, float] = {}
-        for name, histogram in HISTOGRAMS.items():
-            p95 = last.p95_since(first, histogram)
-            if p95 is not None:
-                found[f"{name}_p95_ms"] = p95 * 1000
-        # Of an instance that was killed the count is gone, which takes nothing back.
-        pairs = itertools.pairwise(self._readings[self._struck : self._within])
-        found["database_reads"] = sum(max(0.0, now.reads - then.reads) for then, now in pairs)
-        return found
-
-
-def _others(cores: dict[str, float]) -> float | None:
-    """Return the cores that are none of the run's, where it knows of all that are."""
-    if "machine" not in cores or "instances" not in cores:
-        return None
-    return max(0.0, 2 * cores["machine"] - sum(cores.values()))
 
 
 @contextlib.asynccontextmanager

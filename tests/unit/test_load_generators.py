@@ -1,0 +1,115 @@
+"""A run without processes: what it makes of the readings of its instances."""
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import pytest
+
+from loadtest.load import generators
+from loadtest.load.generators import Run
+from loadtest.load.keys import Keys
+from loadtest.load.result import Result
+from loadtest.load.scenario import Machine, Scenario, Server, Strike, Users
+from loadtest.load.scrape import Reading
+from loadtest.load.target import Target
+from loadtest.processes import Served
+
+pytestmark = pytest.mark.anyio
+
+READ_S = 0.02
+SCENARIO = Scenario(
+    duration_s=0.5,
+    users=Users(count=1, ramp_s=0.1),
+    server=Server(instances=2),
+    machine=Machine(awake=False),
+)
+Told = Callable[[Sequence[str]], Reading]
+
+
+class One:
+    """In place of an instance."""
+
+    pid = 0
+
+    def __init__(self) -> None:
+        self.running = True
+
+    def kill(self) -> None:
+        self.running = False
+
+
+async def ran(
+    monkeypatch: pytest.MonkeyPatch, served: Sequence[One], told: Told, scenario: Scenario
+) -> Result:
+    """Run where the instances tell what ``told`` makes of the addresses that are asked."""
+
+    class Scraped:
+        def __init__(self, urls: Sequence[str]) -> None:
+            self._urls = urls
+
+        async def read(self) -> Reading:
+            return told(self._urls)
+
+        def close(self) -> None:
+            pass
+
+    async def generate(run: Run, _: object) -> None:
+        await asyncio.sleep(run._scenario.ends_s + 0.1)  # type: ignore[reportPrivateUsage]
+
+    monkeypatch.setattr(generators, "Scraper", Scraped)
+    monkeypatch.setattr(generators, "BEGIN_S", 0.0)
+    monkeypatch.setattr(generators, "_SCRAPE_S", READ_S)
+    monkeypatch.setattr(Run, "_generate", generate)
+    target = Target(
+        keys=Keys(urls=["http://a", "http://b"], token="t"),
+        metrics=["http://a", "http://b"],
+        served=[cast("Served", one) for one in served],
+    )
+    return await Run("mine", scenario, target, lambda *_: None).result()
+
+
+async def test_a_strike_counts_from_what_the_survivors_told_right_before_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    served = [One(), One()]
+
+    def told(urls: Sequence[str]) -> Reading:
+        if not served[0].running:  # resumed at once, before anybody could ask
+            return Reading(answered=1, reads=25.0)
+        return Reading(answered=len(urls), reads=1_000.0 if len(urls) == 2 else 5.0)
+
+    struck = Scenario(
+        duration_s=0.5, users=SCENARIO.users, server=SCENARIO.server, strike=Strike(at_s=0.2)
+    )
+    result = await ran(monkeypatch, served, told, struck)
+    assert not served[0].running
+    assert result.figures["database_reads"] == 20
+
+
+async def test_a_reading_that_lacks_an_instance_that_runs_says_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[int] = []
+
+    def told(urls: Sequence[str]) -> Reading:
+        asked.append(len(urls))
+        answered = 1 + len(asked) % 2  # every second time one of them is too slow
+        return Reading(answered=answered, reads=10.0 * answered)
+
+    result = await ran(monkeypatch, [One(), One()], told, SCENARIO)
+    assert len(asked) > 5
+    assert result.figures["database_reads"] == 0
+
+
+async def test_the_process_that_runs_it_is_one_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def told(urls: Sequence[str]) -> Reading:
+        return Reading(answered=len(urls))
+
+    used = iter([3.0, 3.05])
+    monkeypatch.setattr(generators.machine, "cpu_of", lambda pid: next(used) * (pid == os.getpid()))
+    result = await ran(monkeypatch, [], told, SCENARIO)
+    assert result.cores["viva load"] == pytest.approx(0.1, rel=0.5)
