@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from loadtest.load.scenario import Scenario
+from loadtest.load.scenario import Provider, Scenario
 from loadtest.load.tally import Tally
 
 AWAY_S = 30.0
@@ -17,7 +17,15 @@ LONG_S = 1.0
 """What has been waited for since less than this is not counted when the measured time ends."""
 
 
-class Guest(Protocol):
+class Waiting(Protocol):
+    """Who may be waiting for something."""
+
+    def waits(self) -> Iterator[tuple[str, float]]:
+        """Give what it waits for, by the name of the latency, and since when."""
+        ...
+
+
+class Guest(Waiting, Protocol):
     """Who is in an interview."""
 
     finished: bool
@@ -44,10 +52,6 @@ class Guest(Protocol):
         """Return for how long it has been cut off."""
         ...
 
-    def waits(self) -> Iterator[tuple[str, float]]:
-        """Give what it waits for, by the name of the latency, and since when."""
-        ...
-
 
 class Crowd:
     """The shared state of one process. Times are the loop's, which is the machine's monotonic."""
@@ -62,8 +66,12 @@ class Crowd:
         self.stalling = False
         """Whether those who stall do so now."""
         self.guests: set[Guest] = set()
+        self.coming: set[Waiting] = set()
+        """Users, who may be waiting for an interview to be created."""
         self._loop = asyncio.get_running_loop()
         self.now = time.monotonic  # the loop's own is the same clock, and dearer
+        self.pace_s = _pace_s(scenario.provider)
+        """How far tokens are apart, 0 where nobody knows when the next one is due."""
         self._streaming: set[Guest] = set()
         self._unchecked: set[Guest] = set()
 
@@ -113,9 +121,13 @@ class Crowd:
 
         Else what takes longest would be in no figure: it ends when the measured time is over.
         """
-        for guest in self.guests:
-            for name, since in guest.waits():
-                self.waited(name, since)
+        for waiting in (*self.guests, *self.coming):
+            self.waited_all(waiting)
+
+    def waited_all(self, waiting: Waiting) -> None:
+        """Count all that one waits for."""
+        for name, since in waiting.waits():
+            self.waited(name, since)
 
     def waited(self, name: str, since: float) -> None:
         """Count one such wait, unless it has only begun, which says nothing yet."""
@@ -135,3 +147,9 @@ class Crowd:
             if not guest.settled:
                 self.unchecked(guest)
             guest.finish()
+
+
+def _pace_s(provider: Provider) -> float:
+    """Return how far a provider's tokens are apart; one with faults may be silent by itself."""
+    known = provider.source == "fake" and not provider.faults
+    return 1 / provider.tokens_per_second if known else 0.0

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -38,6 +39,8 @@ class Person:
         self._quiet = self._draw.random() < self._scenario.users.quiet
         self._stalls = self._draw.random() < self._scenario.stalls.share
         self._nth = 0
+        self._due = 0.0
+        """Since when it has been waiting for an interview; 0 while it has one, or once counted."""
         self._dropped = False
         """Whether its connection was broken on purpose."""
         self._drops: asyncio.TimerHandle | None = None
@@ -50,19 +53,29 @@ class Person:
         """Have an interview, or one after another until the run ends."""
         again = bool(self._scenario.users.count) and self._scenario.script.again
         self._tally.users += 1
+        self._due = due
+        self._crowd.coming.add(self)
         try:
             while not self._crowd.ending:
-                had = await self._visit(due)
+                had = await self._visit()
                 if not again:
                     return
                 await asyncio.sleep(0 if had else AGAIN_S)
                 if had:  # else it has been waiting for the same interview since
-                    due = self._crowd.now()
+                    self._due = self._crowd.now()
         finally:
             self._tally.users -= 1
+            self._crowd.coming.discard(self)
+            self._crowd.waited_all(self)
 
-    async def _visit(self, due: float) -> bool:
-        """Have one interview; whether it could be begun. ``due`` is when it was to be."""
+    def waits(self) -> Iterator[tuple[str, float]]:
+        """See `Crowd.waits`."""
+        if self._due:
+            due, self._due = self._due, 0.0  # its end would count once more
+            yield "arrival", due
+
+    async def _visit(self) -> bool:
+        """Have one interview; whether it could be begun."""
         self._nth += 1
         script = self._scenario.script
         plan = {
@@ -78,7 +91,7 @@ class Person:
         self._tally.counts["interviews"] += 1
         self._crowd.guests.add(interview)
         try:
-            await self._attend(interview, f"/{interview_id}", due)
+            await self._attend(interview, f"/{interview_id}")
         finally:
             self._crowd.guests.discard(interview)
         stored = self._stored(interview)
@@ -86,13 +99,13 @@ class Person:
             await self._check(interview, f"/{interview_id}")
         return True
 
-    async def _attend(self, interview: Interview, path: str, due: float) -> None:
+    async def _attend(self, interview: Interview, path: str) -> None:
         """Stay connected until the interview wants no more.
 
         What counts is the time from when it was to be, or from when a connection broke that was
         `live`: attempts that fail meanwhile begin nothing anew.
         """
-        interview.due = due
+        interview.due, self._due = self._due, 0.0
         interview.joined = lambda: self._joined(interview)
         while not interview.finished:
             code = await self._connection(interview, path)
@@ -108,6 +121,9 @@ class Person:
             if not isinstance(decided, Reconnect):
                 if code != Close.OVER:
                     self._tally.error(f"closed {code}", "and is not to come back")
+                if interview.due:  # it never was let in
+                    self._crowd.waited("arrival", interview.due)
+                    interview.due = 0.0
                 interview.finish()
                 break
             await asyncio.sleep(self._pause(interview, code, decided.after_s))
@@ -130,8 +146,10 @@ class Person:
                 ticket = await self._ask("ticket", "POST", f"{path}/tickets", {}, wanted="ticket")
             socket = await self._open(interview, path)
         except (ApiError, HandshakeError, OSError, TimeoutError) as error:
-            if not isinstance(error, ApiError) and not self._crowd.excused():
-                self._tally.error("connect", f"{type(error).__name__}: {error}")
+            if not isinstance(error, ApiError):
+                self._not_joined(interview)
+                if not self._crowd.excused():
+                    self._tally.error("connect", f"{type(error).__name__}: {error}")
             return NEVER
         if interview.finished:  # the run ended meanwhile
             socket.abort()
@@ -146,6 +164,8 @@ class Person:
             late.cancel()
             self._tally.connected -= 1
             socket.abort()
+            if not self._live:
+                self._not_joined(interview)
 
     async def _open(self, interview: Interview, path: str) -> Socket:
         urls = self._draw.sample(self._keys.urls, len(self._keys.urls))
@@ -177,6 +197,11 @@ class Person:
         if not interview.session.live and not interview.stalls:
             self._tally.error("late", f"a socket was not live after {LIVE_S:.0f} s")
             socket.abort()
+
+    def _not_joined(self, interview: Interview) -> None:
+        """Count the time of a socket that never was `live`, or those that are would look quick."""
+        if not interview.stalls:
+            self._crowd.waited("join", self.opened)
 
     def _joined(self, interview: Interview) -> None:
         now, latencies = self._crowd.now(), self._tally.latencies
@@ -241,6 +266,7 @@ class Person:
                 if self._crowd.struck() and not error.status and attempt < 3:
                     continue
                 self._tally.error(f"{name}: {error.kind}", str(error))
+                self._crowd.waited(name, began)
                 raise
             self._tally.latencies.record(name, self._crowd.now() - began)
             return found

@@ -11,7 +11,7 @@ from loadtest.load.api import Api, ApiError, Reply
 from loadtest.load.crowd import AFTER_S, AWAY_S, Crowd
 from loadtest.load.interview import Interview
 from loadtest.load.keys import Keys
-from loadtest.load.person import NEVER, Person
+from loadtest.load.person import LIVE_S, NEVER, Person
 from loadtest.load.scenario import Scenario, Script, Strike, Users
 from protocol.closes import Close
 from tests.support.virtual_time import run_virtual
@@ -25,15 +25,16 @@ Connection = tuple[float, bool, float, int]
 class Answers(Api):
     """In place of the API: creations fail until the list is empty."""
 
-    def __init__(self, *failures: int) -> None:
+    def __init__(self, *failures: int, takes_s: float = 0.5) -> None:
         super().__init__(["http://test"])
         self.failures = list(failures)
+        self.takes_s = takes_s
 
     async def ask(
         self, place: int, method: str, path: str, headers: bytes, body: Any = None
     ) -> Reply:
         del place, method, headers, body
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(self.takes_s)
         if self.failures:
             raise ApiError(path, self.failures.pop())
         return Reply(201, msgspec.json.encode({"id": "i", "ticket": "t", "turns": []}))
@@ -46,10 +47,12 @@ def visited(
     scenario: Scenario = SCENARIO,
     until_s: float = 1000.0,
     closes: bool = False,
+    connects: bool = False,
 ) -> Crowd:
     """Return what a user's crowd counted over these connections, the last of which is over.
 
-    With ``closes`` it is sent away when the time is over, while its connection still lasts.
+    With ``closes`` it is sent away when the time is over, while its connection still lasts; with
+    ``connects`` it opens its own.
     """
     left = list(connections)
     crowds: list[Crowd] = []
@@ -67,7 +70,8 @@ def visited(
             await asyncio.sleep(lasts_s)
         return code
 
-    monkeypatch.setattr(Person, "_connection", connection)
+    if not connects:
+        monkeypatch.setattr(Person, "_connection", connection)
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
@@ -137,6 +141,105 @@ def test_an_interview_that_could_not_be_created_is_late_by_that(
         until_s=60,
     )
     assert seconds(crowd, "arrival") == [pytest.approx(1.0 + 3 * 0.5 + 2 * 1.0, abs=0.01)]
+
+
+def test_who_could_create_nothing_and_will_not_try_again_has_waited_in_vain(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    crowd = visited(monkeypatch, answers=Answers(503, takes_s=7.0), until_s=60)
+    assert seconds(crowd, "arrival") == [pytest.approx(7.0)]
+    assert seconds(crowd, "create") == [pytest.approx(7.0)]
+
+
+def test_who_can_still_create_nothing_when_the_run_ends_counts_once_with_its_wait_so_far(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    staying = msgspec.structs.replace(SCENARIO, script=Script(again=True))
+    failing = Answers(*[503] * 99)
+    crowd = visited(monkeypatch, answers=failing, scenario=staying, until_s=25, closes=True)
+    assert seconds(crowd, "arrival") == [pytest.approx(25)]
+    assert seconds(crowd, "create") == [], "each of them failed at once"
+
+
+def test_an_interview_that_is_created_when_the_time_is_over_is_late_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    crowd = visited(
+        monkeypatch, (1.0, True, 9.0, LOST), answers=Answers(takes_s=30.0), until_s=25, closes=True
+    )
+    assert seconds(crowd, "arrival") == [pytest.approx(25)]
+
+
+def test_who_is_not_to_come_back_and_never_was_in_has_waited_in_vain(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    crowd = visited(monkeypatch, (40.0, False, 0.0, Close.FORBIDDEN), until_s=60, closes=True)
+    assert seconds(crowd, "arrival") == [pytest.approx(40.5)]
+    crowd = visited(monkeypatch, (2.0, True, 9.0, Close.FORBIDDEN), until_s=60, closes=True)
+    assert seconds(crowd, "arrival") == [pytest.approx(2.5)]
+
+
+class NoTickets(Answers):
+    """Creates interviews alone."""
+
+    async def ask(
+        self, place: int, method: str, path: str, headers: bytes, body: Any = None
+    ) -> Reply:
+        if path.endswith("/tickets"):
+            self.failures.append(503)
+        return await super().ask(place, method, path, headers, body)
+
+
+def test_a_ticket_that_fails_has_taken_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    crowd = visited(monkeypatch, answers=NoTickets(takes_s=5.0), until_s=10.1, connects=True)
+    assert seconds(crowd, "ticket") == [pytest.approx(5.0)]
+    assert seconds(crowd, "join") == []
+
+
+def test_a_socket_that_cannot_be_opened_has_taken_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def failing(person: Person, *_: object) -> None:
+        person.opened = asyncio.get_running_loop().time()
+        await asyncio.sleep(9.0)
+        raise TimeoutError
+
+    monkeypatch.setattr(Person, "_open", failing)
+    crowd = visited(monkeypatch, until_s=0.5 + 0.5 + 9.0 + 0.1, connects=True)
+    assert seconds(crowd, "join") == [pytest.approx(9.0)]
+
+
+class Silent:
+    """In place of a socket on which nobody speaks."""
+
+    open = True
+
+    def __init__(self, interview: Interview) -> None:
+        self._interview = interview
+
+    def send(self, payload: bytes) -> None:
+        pass
+
+    def close(self) -> None:
+        self.abort()
+
+    def abort(self) -> None:
+        self.open = False
+        self._interview.closed(LOST)
+
+
+@pytest.mark.parametrize(("closed_after_s", "waited_s"), [(3.0, 3.0), (999.0, LIVE_S), (0.5, None)])
+def test_a_socket_that_is_never_live_has_taken_so_long(
+    monkeypatch: pytest.MonkeyPatch, closed_after_s: float, waited_s: float | None
+) -> None:
+    async def opened(person: Person, interview: Interview, _: str) -> Silent:
+        loop = asyncio.get_running_loop()
+        person.opened = loop.time()
+        loop.call_later(closed_after_s, interview.closed, LOST)
+        return Silent(interview)
+
+    monkeypatch.setattr(Person, "_open", opened)
+    until_s = 0.5 + 0.5 + min(closed_after_s, LIVE_S) + 0.01
+    crowd = visited(monkeypatch, until_s=until_s, connects=True)
+    assert seconds(crowd, "join") == ([] if waited_s is None else [pytest.approx(waited_s)])
 
 
 def test_who_is_still_away_when_the_run_ends_was_locked_out(
