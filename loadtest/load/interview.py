@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from loadtest.load.crowd import Crowd
+from loadtest.load.crowd import LONG_S, Crowd
 from loadtest.load.speech import Step, answer
 from loadtest.load.view import StreamView
 from loadtest.load.wire import Socket
@@ -66,6 +66,9 @@ class Interview:
         self._beat: asyncio.TimerHandle | None = None
         self._asked = 0.0
         """Since when the interviewer's words are awaited; 0 while they are not."""
+        self._heard = 0
+        """When tokens that tell their age were heard last, or could be again, in microseconds; 0
+        where the words that come are none of these."""
         self._covered = 0
         """What PostgreSQL has to hold before the transcript is read."""
         self._repeats = 0
@@ -151,6 +154,21 @@ class Interview:
         if self.due:
             due, self.due = self.due, 0.0  # its end would count once more
             yield "arrival", due
+        yield from (("added", due) for due in self._overdue())
+
+    def _overdue(self) -> Iterator[float]:
+        """Give when each token was due that has not come since the last one was heard.
+
+        Else the words of a stream that stands still would be in no figure.
+        """
+        opened, pace_s = self.view.open, self._crowd.pace_s
+        if not (self._heard and pace_s and self.session.live and self.view.begun):
+            return
+        if opened is not None and opened.speaker == "interviewer":
+            due = self._heard / 1e6 + pace_s
+            while due <= self._crowd.now() - LONG_S:
+                yield due
+                due += pace_s
 
     # --- what the socket calls ---
 
@@ -177,11 +195,14 @@ class Interview:
         if type(message) is e.TurnDelta:
             now = now_us()
             try:
-                self.view.hear(message)
+                new = self.view.hear(message)
             except GapError:
                 self._told(message)
-            else:
+                return
+            if new:
                 self._words(message.text, now)
+            else:
+                self._count_repeats()
             return
         self._told(message)
 
@@ -189,11 +210,13 @@ class Interview:
         """Count a piece of the interviewer's words, and how long its tokens were under way."""
         counts = self._tally.counts
         if MARK in text:
+            self._heard = now
             ages = ages_us(text, now)
             counts["tokens"] += len(ages)
             if self._added is not None and self.session.live:  # not what was missed while away
                 self._added += ages
         elif self.view.open is not None and self.view.open.speaker == "interviewer":
+            self._heard = 0
             counts["tokens"] += 1
         if self._asked and self.view.open is not None and self.view.open.speaker == "interviewer":
             self._took("first_words", self._asked)
@@ -235,9 +258,9 @@ class Interview:
         self._leave()
 
     def _count_repeats(self) -> None:
-        if self.view.repeats > self._repeats:
-            self._repeats = self.view.repeats
-            self._tally.wrong("repeats", f"an event up to {self.view.head} came again")
+        more, self._repeats = self.view.repeats - self._repeats, self.view.repeats
+        if more:
+            self._tally.wrong("repeats", f"an event up to {self.view.head} came again", more)
 
     def _accept(self, message: e.Accepted) -> None:
         given = self._given.pop(message.command_id, None)
@@ -265,6 +288,8 @@ class Interview:
 
     def _live(self) -> None:
         self.joined()
+        if self._heard:
+            self._heard = now_us()  # what was missed while away is not waited for
         heartbeat_s = self.session.heartbeat_s
         self._pulse(self._draw.random() * heartbeat_s)
         opened = self.view.open

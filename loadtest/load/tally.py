@@ -39,17 +39,17 @@ class Tally(Struct, kw_only=True):
     streaming: int = 0
     users: int = 0
 
-    def error(self, kind: str, told: str = "") -> None:
+    def error(self, kind: str, told: str = "", count: int = 1) -> None:
         """Count an error; the first of a kind are kept in full."""
-        self.errors[kind] += 1
+        self.errors[kind] += count
         kept = self.samples.setdefault(kind, [])
         if told and len(kept) < SAMPLES:
             kept.append(told[:300])
 
-    def wrong(self, figure: str, told: str) -> None:
+    def wrong(self, figure: str, told: str, count: int = 1) -> None:
         """Count what must never happen: it is a figure of its own, and an error."""
-        self.counts[figure] += 1
-        self.error(figure, told)
+        self.counts[figure] += count
+        self.error(figure, told, count)
 
     def tick(self, second: int, cpu_s: float, *, over: bool = False) -> Tick:
         """Return what was counted and begin anew."""

@@ -19,8 +19,13 @@ class StreamView(View):
         self._words: list[str] = []
         self._length = 0
 
-    def hear(self, delta: e.TurnDelta) -> None:
-        """Take a piece of the open turn.
+    @property
+    def begun(self) -> bool:
+        """Whether there are words of the open turn."""
+        return self.open is not None and bool(self._length or self.open.text)
+
+    def hear(self, delta: e.TurnDelta) -> bool:
+        """Take a piece of the open turn; False where it was taken before.
 
         Raises:
             GapError: it does not continue what was there.
@@ -28,7 +33,7 @@ class StreamView(View):
         event_id = trusted_event_id(delta.id)
         if event_id.seq <= self.head.seq:
             self.repeats += 1
-            return
+            return False
         if (delta.first or event_id.seq) != self.head.seq + 1:
             raise GapError(f"expected {self.head.seq + 1}, got {delta.first or event_id.seq}")
         held = self.open
@@ -38,12 +43,12 @@ class StreamView(View):
         self._words.append(delta.text)
         self._length += len(delta.text)
         self.head = event_id
+        return True
 
     def apply(self, event: e.DurableEvent) -> bool:
         """See `View.apply`."""
         if isinstance(event, e.TurnDelta):
-            self.hear(event)
-            return True
+            return self.hear(event)
         self._join()
         applied = super().apply(event)
         self.repeats += not applied

@@ -8,9 +8,10 @@ from typing import cast
 import msgspec
 import pytest
 
+from loadtest.fakeopenai.faults import Fault
 from loadtest.load.crowd import Crowd
 from loadtest.load.interview import Interview
-from loadtest.load.scenario import Scenario, Script, Users
+from loadtest.load.scenario import Provider, Scenario, Script, Users
 from loadtest.load.wire import Socket
 from loadtest.stamps import stamp
 from protocol import events as e
@@ -24,6 +25,7 @@ SCENARIO = Scenario(
     users=Users(count=1, voice=0, msgpack=0),
     script=Script(think_s=0, words=1, words_per_second=1e6, answers=2),
 )
+SPEAKER = Provider(tokens_per_second=10)
 SNAPSHOT = e.Snapshot(
     status="created",
     mode="practice",
@@ -58,8 +60,11 @@ class Line:
 class Stage:
     """An interview, and the server's part in it."""
 
-    def __init__(self, *, ending: bool = False, stalls: bool = False) -> None:
-        self.crowd = Crowd(SCENARIO, time.monotonic())
+    def __init__(
+        self, *, ending: bool = False, stalls: bool = False, provider: Provider = SPEAKER
+    ) -> None:
+        scenario = msgspec.structs.replace(SCENARIO, provider=provider)
+        self.crowd = Crowd(scenario, time.monotonic())
         self.crowd.ending = ending
         self.interview = Interview(self.crowd, random.Random(1), quiet=False, stalls=stalls)
         self.session: ClientSession = self.interview.session
@@ -164,6 +169,20 @@ async def test_a_repeated_event_is_counted() -> None:
     assert stage.crowd.tally.counts["repeats"] == 1
 
 
+async def test_words_that_come_again_are_counted_at_once_each_and_are_no_tokens() -> None:
+    stage = Stage()
+    stage.tell(e.TurnStarted(turn=1, attempt=1, speaker="interviewer", kind="question", at=1))
+    text = stamp()
+    stage.tell(e.TurnDelta(turn=1, attempt=1, offset=0, text=text))
+    for count in (1, 2, 3):
+        stage.seq -= 1
+        stage.tell(e.TurnDelta(turn=1, attempt=1, offset=0, text=text))
+        counts = stage.crowd.tally.counts
+        assert (counts["repeats"], counts["tokens"]) == (count, 1)
+    assert len(stage.crowd.added) == 1
+    assert stage.crowd.tally.errors["repeats"] == 3
+
+
 def _completed(text: str) -> e.TurnCompleted:
     return e.TurnCompleted(
         turn=1,
@@ -255,7 +274,7 @@ def _waited(stage: Stage, after_s: float) -> dict[str, list[float]]:
     then = time.monotonic() + after_s
     stage.crowd.now = lambda: then
     stage.crowd.waits()
-    names = ("accepted", "first_words", "back")
+    names = ("accepted", "first_words", "back", "added")
     many = {name: stage.crowd.tally.latencies.many(name) for name in names}
     return {name: [round(us / 1e6) for us in values] for name, values in many.items() if values}
 
@@ -271,6 +290,57 @@ async def test_what_is_still_waited_for_when_the_measured_time_ends_counts() -> 
 async def test_a_wait_that_has_only_begun_does_not_and_none_of_who_stalls() -> None:
     assert _waited(Stage(), 0.5) == {}
     assert _waited(Stage(stalls=True), 40) == {}
+
+
+def _speaking(stage: Stage, text: str) -> Stage:
+    """Have the interviewer begin to speak."""
+    stage.accept("start")
+    stage.tell(e.TurnStarted(turn=1, attempt=1, speaker="interviewer", kind="question", at=1))
+    if text:
+        stage.tell(e.TurnDelta(turn=1, attempt=1, offset=0, text=text))
+    stage.crowd.tally.latencies.take()
+    return stage
+
+
+async def test_tokens_of_a_stream_that_stands_still_are_waited_for_one_by_one() -> None:
+    stage = _speaking(Stage(), stamp())
+    waited = _waited(stage, 3.05)["added"]
+    assert len(waited) == 20, "all that were due over a second ago, at ten a second"
+    assert (waited[0], waited[-1]) == (3, 1)
+    assert _waited(_speaking(Stage(), stamp()), 0.9) == {}
+
+
+@pytest.mark.parametrize(
+    "provider",
+    [
+        Provider(source="bank"),
+        Provider(tokens_per_second=10, faults=(Fault(kind="stall", tokens=5),)),
+    ],
+)
+async def test_of_who_may_be_silent_by_itself_no_token_is_due(provider: Provider) -> None:
+    assert _waited(_speaking(Stage(provider=provider), stamp()), 9) == {}
+
+
+async def test_no_token_is_due_where_none_came_or_none_tells_its_age() -> None:
+    assert "added" not in _waited(_speaking(Stage(), ""), 9)
+    assert _waited(_speaking(Stage(), "Why?"), 9) == {}
+    assert _waited(_speaking(Stage(stalls=True), stamp()), 9) == {}
+    answering = Stage()
+    answering.accept("start")
+    answering.ask()
+    assert "added" not in _waited(answering, 9)
+
+
+async def test_what_is_due_while_away_is_not_waited_for() -> None:
+    stage = _speaking(Stage(), stamp())
+    stage.interview.closed(1006)
+    stage.session.connection_closed(1006, 0.0)
+    assert "added" not in _waited(stage, 9)
+    stage = _speaking(Stage(), stamp())
+    long_ago = int((time.monotonic() - 60) * 1e6)
+    stage.interview._heard = long_ago  # type: ignore[reportPrivateUsage]
+    stage.connect(recovered=True)
+    assert len(_waited(stage, 2.05)["added"]) == 10
 
 
 async def test_who_stalls_has_no_latencies_that_end_with_its_reading() -> None:
