@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from loadtest.load.crowd import LONG_S, Crowd
+from loadtest.load.crowd import Crowd
 from loadtest.load.speech import Step, answer
 from loadtest.load.view import StreamView
 from loadtest.load.wire import Socket
@@ -165,8 +165,8 @@ class Interview:
         if not (self._heard and pace_s and self.session.live and self.view.begun):
             return
         if opened is not None and opened.speaker == "interviewer":
-            due = self._heard / 1e6 + pace_s
-            while due <= self._crowd.now() - LONG_S:
+            due, now = self._heard / 1e6 + pace_s, self._crowd.now()
+            while due <= now:
                 yield due
                 due += pace_s
 

@@ -183,9 +183,18 @@ async def test_words_that_come_again_are_counted_at_once_each_and_are_no_tokens(
     assert stage.crowd.tally.errors["repeats"] == 3
 
 
-def _completed(text: str) -> e.TurnCompleted:
+async def test_repeats_count_as_many_as_there_were() -> None:
+    stage = Stage()
+    stage.ask()
+    stage.interview.view.repeats += 2
+    stage.seq -= 1
+    stage.tell(e.Notice(code="time_low", message="soon"))
+    assert stage.crowd.tally.counts["repeats"] == stage.crowd.tally.errors["repeats"] == 3
+
+
+def _completed(text: str, turn: int = 1) -> e.TurnCompleted:
     return e.TurnCompleted(
-        turn=1,
+        turn=turn,
         attempt=1,
         length=len(text),
         sha256=sha256(text),
@@ -329,6 +338,18 @@ async def test_no_token_is_due_where_none_came_or_none_tells_its_age() -> None:
     answering.accept("start")
     answering.ask()
     assert "added" not in _waited(answering, 9)
+
+
+@pytest.mark.parametrize("words", ["", "Why not?"])
+async def test_no_token_of_the_turn_before_is_due(words: str) -> None:
+    stage = Stage()
+    stage.accept("start")
+    stage.ask()
+    stage.tell(_completed("", turn=2))
+    stage.tell(e.TurnStarted(turn=3, attempt=1, speaker="interviewer", kind="question", at=1))
+    if words:
+        stage.tell(e.TurnDelta(turn=3, attempt=1, offset=0, text=words))
+    assert "added" not in _waited(stage, 9)
 
 
 async def test_what_is_due_while_away_is_not_waited_for() -> None:
