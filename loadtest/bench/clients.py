@@ -127,6 +127,7 @@ class VivaClient(Client):
         self._caught_up: asyncio.Future[None] | None = None
         self._beat: asyncio.TimerHandle | None = None
         self._answers = 0
+        self._repeats = 0
 
     async def attach(self, socket: Socket) -> None:
         """See `Client.attach`."""
@@ -151,16 +152,23 @@ class VivaClient(Client):
         message = _decode(payload)
         if type(message) is e.TurnDelta:
             try:
-                self._view.hear(message)
+                new = self._view.hear(message)
             except GapError:
                 self._shared.wrong["gap"] += 1
                 return
             opened = self._view.open
-            if opened is not None and opened.speaker == "interviewer":
+            if not new:
+                self._count_repeats()
+            elif opened is not None and opened.speaker == "interviewer":
                 self.heard = True
                 self._count(message.text)
             return
         self._take(message)
+
+    def _count_repeats(self) -> None:
+        more, self._repeats = self._view.repeats - self._repeats, self._view.repeats
+        if more:
+            self._shared.wrong["repeat"] += more
 
     def _take(self, message: e.ServerMessage) -> None:
         taken = self._session.take(message)
@@ -168,6 +176,7 @@ class VivaClient(Client):
             self._post(frame)
         if taken.misled is not None:
             self._shared.wrong["misled"] += 1
+        self._count_repeats()
         match message:
             case e.Live():
                 self.live = True
