@@ -154,18 +154,30 @@ async def running(name: str, speech: Speech, ground: Ground) -> AsyncGenerator[S
 async def _viva(provider_url: str, ground: Ground) -> AsyncGenerator[Side]:
     settings = {**ground.urls, **_VIVA, "OPENAI_BASE_URL": provider_url}
     served = Served(settings, ground.directory / "viva.log")
+    async with _forgotten(ground.urls["REDIS_URL"]):
+        try:
+            await served.start()
+            yield Side(
+                name="viva",
+                pid=served.pid,
+                place=Place(dialect="viva", url=served.url, secret=SECRET),
+                provider_url=provider_url,
+                mark=ground.mark,
+            )
+        finally:
+            served.kill()
+
+
+@contextlib.asynccontextmanager
+async def _forgotten(url: str) -> AsyncGenerator[None]:
+    """Flush behind the body; what it failed of is told, whatever Redis says then."""
     try:
-        await served.start()
-        yield Side(
-            name="viva",
-            pid=served.pid,
-            place=Place(dialect="viva", url=served.url, secret=SECRET),
-            provider_url=provider_url,
-            mark=ground.mark,
-        )
-    finally:
-        served.kill()
-        await flush(ground.urls["REDIS_URL"])
+        yield
+    except BaseException:
+        with contextlib.suppress(redis.RedisError, OSError):
+            await flush(url)
+        raise
+    await flush(url)
 
 
 def backends(mark: str) -> dict[str, tuple[int, ...]]:
