@@ -9,6 +9,8 @@ from pathlib import Path
 DEVICE = Path("/dev/cpu_dma_latency")
 IDLE = Path("/sys/devices/system/cpu/cpu0/cpuidle/state0/name")
 """What an idle core does that may lose no time; there is none where the system has no choice."""
+REFUSED = f"this run could not keep idle cores awake ({DEVICE})"
+"""What may be why much was stolen."""
 _NO_TIME = struct.pack("=i", 0)
 
 

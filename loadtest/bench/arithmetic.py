@@ -4,6 +4,8 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from loadtest.awake import REFUSED
+
 MOST_FOREIGN_CORES = 0.2
 """With more of other people's work on the machine, a round says nothing."""
 MOST_STOLEN = 0.05
@@ -16,6 +18,8 @@ class Noise(NamedTuple):
 
     foreign_cores: float
     stolen: float
+    awake: bool = True
+    """Whether idle cores were kept awake, as was to be tried."""
 
     @property
     def void(self) -> str:
@@ -23,7 +27,8 @@ class Noise(NamedTuple):
         if self.foreign_cores > MOST_FOREIGN_CORES:
             return f"other processes used {self.foreign_cores:.2f} cores"
         if self.stolen > MOST_STOLEN:
-            return f"other guests took {self.stolen:.0%} of the machine"
+            asleep = "" if self.awake else f"; {REFUSED}"
+            return f"other guests took {self.stolen:.0%} of the machine{asleep}"
         return ""
 
 
@@ -53,10 +58,12 @@ def median(values: Iterable[float]) -> float | None:
     return statistics.median(held) if held else None
 
 
-def spread(values: Iterable[float]) -> float:
-    """Return how far the values lie apart, as a share of their median."""
+def spread(values: Iterable[float]) -> float | None:
+    """Return how far the values lie apart, as a share of their median; None of fewer than two."""
     held = list(values)
-    middle = statistics.median(held) if held else 0.0
+    if len(held) < 2:
+        return None
+    middle = statistics.median(held)
     return (max(held) - min(held)) / middle if middle else 0.0
 
 

@@ -67,11 +67,15 @@ Groups = Callable[[], Mapping[str, Iterable[int]]]
 
 
 class Meter:
-    """Reads the CPU of named groups of processes, and of all that belong to the run."""
+    """Reads the CPU of named groups of processes, and of all that belong to the run.
 
-    def __init__(self, groups: Groups, mark: str) -> None:
+    ``awake`` is whether idle cores are kept from sleeping meanwhile.
+    """
+
+    def __init__(self, groups: Groups, mark: str, *, awake: bool = True) -> None:
         self._groups = groups
         self._mark = mark
+        self._awake = awake
         self._cpu = {pid: machine.cpu_of(pid) for pids in groups().values() for pid in pids}
         self._begin = time.monotonic()
         self._family = {pid: machine.cpu_of(pid) for pid in family(mark)}
@@ -92,7 +96,7 @@ class Meter:
         return Used(
             seconds=seconds,
             cpu=cpu,
-            noise=Noise(foreign, stolen),
+            noise=Noise(foreign, stolen, self._awake),
         )
 
     def _since(self) -> dict[str, float]:

@@ -5,7 +5,7 @@ import asyncio
 from loadtest.bench import sides
 from loadtest.bench.crew import Crew, crew
 from loadtest.bench.findings import Join
-from loadtest.bench.gauge import Meter, Used
+from loadtest.bench.gauge import Used
 from loadtest.bench.listeners import CHUNK, Order
 from loadtest.bench.plan import Run
 from loadtest.bench.rounds import in_rounds
@@ -52,7 +52,7 @@ async def _join(side: Side, clients: Crew, run: Run, number: int, count: int) ->
         some = min(left, CHUNK)
         await clients.order(Order(do="prepare", count=some))
         await asyncio.sleep(SETTLE_S)
-        meter = Meter(side.groups, run.ground.mark)
+        meter = run.meter(side)
         await clients.order(Order(do="join", count=some))
         used.append(meter.used())
         left -= some
@@ -62,7 +62,7 @@ async def _join(side: Side, clients: Crew, run: Run, number: int, count: int) ->
 
 async def _resume(side: Side, clients: Crew, run: Run, number: int, count: int) -> Join:
     await asyncio.sleep(SETTLE_S)
-    meter = Meter(side.groups, run.ground.mark)
+    meter = run.meter(side)
     await clients.order(Order(do="resume"))
     used = [meter.used()]
     fewer = await _lacking(clients, WARM + count)

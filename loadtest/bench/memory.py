@@ -5,7 +5,6 @@ import asyncio
 from loadtest.bench import gauge, sides
 from loadtest.bench.crew import crew
 from loadtest.bench.findings import SERVER, Held
-from loadtest.bench.gauge import Meter
 from loadtest.bench.plan import Run
 from loadtest.bench.sides import Speech
 
@@ -35,7 +34,7 @@ async def _side(name: str, run: Run, *, streaming: bool) -> None:
                 await clients.speak(count - there)
             there = count
             await asyncio.sleep(SETTLE_S)
-            meter = Meter(side.groups, run.ground.mark)
+            meter = run.meter(side)
             await asyncio.sleep(run.plan.seconds)
             used, holds = meter.used(), gauge.memory(side.pid)
             silence_us = 1e6 * used.cpu[SERVER] / used.seconds / count

@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from msgspec import Struct
 
 from loadtest.bench.findings import Findings
-from loadtest.bench.sides import Ground
+from loadtest.bench.gauge import Meter
+from loadtest.bench.sides import Ground, Side
 
 Tell = Callable[[str], None]
 """Told of each reading, as a line."""
@@ -59,6 +60,10 @@ class Run(Struct, frozen=True, kw_only=True):
     ground: Ground
     found: Findings
     tell: Tell
+
+    def meter(self, side: Side) -> Meter:
+        """Return a meter of a side, which begins now."""
+        return Meter(side.groups, self.ground.mark, awake=self.found.awake)
 
     def wrong(self, side: str, counts: Mapping[str, int]) -> None:
         """Note what went wrong at a side's clients."""

@@ -5,7 +5,6 @@ import asyncio
 from loadtest.bench import arithmetic, sides
 from loadtest.bench.crew import crew
 from loadtest.bench.findings import Cost
-from loadtest.bench.gauge import Meter
 from loadtest.bench.plan import Run
 from loadtest.bench.rounds import in_rounds
 from loadtest.bench.sides import Speech
@@ -39,7 +38,7 @@ async def load(name: str, number: int, run: Run, *, there: int, streams: int) ->
         await clients.open(there)
         await clients.speak(streams)
         await asyncio.sleep(SETTLE_S)
-        meter = Meter(side.groups, run.ground.mark)
+        meter = run.meter(side)
         await clients.read()
         await asyncio.sleep(run.plan.seconds)
         told, used = await clients.read(), meter.used()

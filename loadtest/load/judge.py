@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from loadtest.awake import DEVICE
+from loadtest.awake import REFUSED
 from loadtest.load.aside import Aside
 from loadtest.load.result import Bound, Point, Verdict
 from loadtest.load.scenario import Machine, Scenario, flat
@@ -71,7 +71,7 @@ def void(
     stolen = _worst([point.stolen for point in points])
     if stolen is not None and stolen > machine.stolen:
         refused = machine.awake and not awake
-        asleep = f"; this run could not keep idle cores awake ({DEVICE})" if refused else ""
+        asleep = f"; {REFUSED}" if refused else ""
         yield f"the machine's host took {stolen:.1%} of its CPU away{asleep}"
     if late_ms > machine.late_ms:
         yield f"the generator was {late_ms:.0f} ms late at p99: give it more workers or less to do"
