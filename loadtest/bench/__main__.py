@@ -17,7 +17,7 @@ import msgspec
 
 from loadtest.awake import awake
 from loadtest.bench import growth, joins, memory, page, peak, relay, sides
-from loadtest.bench.findings import Findings, Part, merged, short
+from loadtest.bench.findings import Findings, Part, broken, merged, short
 from loadtest.bench.plan import (
     FULL_GROWTH,
     FULL_IDLE,
@@ -45,9 +45,13 @@ _Measure = Callable[[Run], Awaitable[None]]
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Measure; 0 where enough rounds count, 1 where too few do, 2 where something failed."""
+    """Measure; 0 where enough rounds count, 1 where too few do, 2 where something failed.
+
+    What viva must never do makes it a failure, too.
+    """
     args = parser().parse_args(words)
     try:
+        _check(args)
         if args.of:
             found = _kept(args.of)
         else:
@@ -57,16 +61,35 @@ def main(words: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return FAILED
     sys.stdout.write(told(found))
-    if args.json:
-        args.json.write_bytes(msgspec.json.format(msgspec.json.encode(found)))
+    try:
+        if args.json:
+            args.json.write_bytes(msgspec.json.format(msgspec.json.encode(found)))
+    except OSError as error:
+        sys.stderr.write(f"what was found could not be kept: {error}\n")
+        return FAILED
+    for kind, count in broken(found).items():
+        sys.stderr.write(f"what must never happen did: {count} of {kind}\n")
     if found.failed:
         sys.stderr.write(f"a run failed, what was found before is above: {found.failed}\n")
+        return FAILED
+    if broken(found):
         return FAILED
     if short(found):
         return VOID
     if args.write:
         page.write(found)
     return DONE
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Find before a run what would be found behind it.
+
+    Raises:
+        ProcessError: what is found could not be kept.
+    """
+    path: Path | None = args.json
+    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+        raise ProcessError(f"{path} cannot be written: name a file in a directory that exists.")
 
 
 def _kept(files: Sequence[Path]) -> Findings:
@@ -87,11 +110,11 @@ def parser() -> argparse.ArgumentParser:
     defaults = Plan()
     parser.add_argument("parts", nargs="*", type=_part, metavar="PART", help=_PARTS)
     parser.add_argument("--sides", type=_words, default=sides.NAMES, help="floor,viva,…")
-    parser.add_argument("--rounds", type=int, default=defaults.rounds)
+    parser.add_argument("--rounds", type=_one_or_more, default=defaults.rounds)
     parser.add_argument("--spare", type=int, default=defaults.spare, help="rounds for void ones")
     parser.add_argument("--seconds", type=_seconds, default=defaults.seconds, help=_SECONDS)
     parser.add_argument("--streams", type=_numbers, default=defaults.loads, help="50,75,…")
-    parser.add_argument("--joins", type=int, default=defaults.joins)
+    parser.add_argument("--joins", type=_one_or_more, default=defaults.joins)
     parser.add_argument("--idle", type=_numbers, help="counts of silent interviews")
     parser.add_argument("--streaming", type=_numbers, help="counts of streaming ones, for memory")
     parser.add_argument("--growth", type=_numbers, help="counts of interviews")
@@ -119,6 +142,13 @@ def _seconds(text: str) -> float:
     if not 0 < seconds <= LONGEST_S:
         raise argparse.ArgumentTypeError(f"a reading takes at most {LONGEST_S:g} s")
     return seconds
+
+
+def _one_or_more(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("it takes a number of at least 1")
+    return number
 
 
 def _numbers(text: str) -> tuple[int, ...]:
@@ -177,8 +207,12 @@ def _made(plan: Plan, found: Findings) -> str:
         return "SIGTERM came"
     except KeyboardInterrupt:
         return "SIGINT came"
-    except (ProcessError, TimeoutError, OSError, ExceptionGroup) as error:
+    except ProcessError as error:
+        return str(error)
+    except TimeoutError as error:
         return str(error) or "a process was too slow"
+    except Exception as error:  # noqa: BLE001  # whatever it is, what was found before is kept
+        return f"{type(error).__name__}: {error}"
     return ""
 
 

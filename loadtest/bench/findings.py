@@ -1,5 +1,6 @@
 """What a run found, as it is written to a file; and the figures that are made of it."""
 
+import math
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -8,6 +9,9 @@ from msgspec import Struct
 from loadtest.bench import arithmetic
 
 SERVER = "server"
+NEVER = ("viva: gap", "viva: misled", "viva: repeat")
+"""What must never go wrong: what a server costs that loses words, or says them twice, is nothing
+that anybody asks."""
 
 
 class Cost(Struct, frozen=True, kw_only=True):
@@ -119,13 +123,19 @@ def short(found: Findings) -> dict[str, tuple[int, int]]:
     return lacking
 
 
+def broken(found: Findings) -> dict[str, int]:
+    """Return what went wrong that must never happen, and how often."""
+    return {kind: found.wrong[kind] for kind in NEVER if found.wrong.get(kind)}
+
+
 class Best(Struct, frozen=True, kw_only=True):
     """A side at the load at which a token costs it least."""
 
     side: str
     streams: int
     us: dict[str, float]
-    spread: float
+    spread: float | None
+    """None where there is one round alone."""
     delay_ms: Sequence[float]
     by_round: dict[int, float]
 
@@ -152,8 +162,10 @@ def best(costs: Sequence[Cost], side: str) -> Best | None:
     loads: dict[int, list[Cost]] = {}
     for cost in ours:
         loads.setdefault(cost.streams, []).append(cost)
-    # A load that broke down in one round is none that the side can carry.
-    kept = {load: held for load, held in loads.items() if all(each.carried for each in held)}
+    # A load that broke down in one round is none that the side can carry, nor is a higher one:
+    # it was not tried in that round, and would be taken for one of others, which were easier.
+    limit = min((each.streams for each in ours if not each.carried), default=math.inf)
+    kept = {load: held for load, held in loads.items() if load < limit}
     middles = {
         load: found
         for load, held in kept.items()

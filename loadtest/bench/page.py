@@ -101,7 +101,7 @@ def _relay_row(one: f.Best, ours: f.Best | None) -> tuple[str, ...]:
         f"`{one.side}`",
         str(one.streams),
         number(one.us[SERVER]),
-        f"{one.spread:.0%}",
+        f"{one.spread:.0%}" if one.spread is not None else "",
         *beside,
         *delays,
         f"{against:.2f}" if against is not None else "",

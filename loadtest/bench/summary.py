@@ -46,10 +46,8 @@ def _relay(found: Findings) -> Iterator[str]:
     bests = {name: one for name in NAMES if (one := f.best(found.relay, name)) is not None}
     for name, one in bests.items():
         beside = "".join(f", {who} {us:.1f}" for who, us in one.us.items() if who != SERVER)
-        yield (
-            f"  {name:<8}{one.us[SERVER]:7.1f} µs at {one.streams} streams"
-            f" (± {one.spread / 2:.0%}){beside}"
-        )
+        apart = f" (± {one.spread / 2:.0%})" if one.spread is not None else ""
+        yield f"  {name:<8}{one.us[SERVER]:7.1f} µs at {one.streams} streams{apart}{beside}"
     ours = bests.get("viva")
     for name, one in bests.items():
         if ours is not None and name != "viva":

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -6,54 +7,21 @@ from xml.etree import ElementTree as ET
 import msgspec
 import pytest
 
-from loadtest.bench import __main__ as command
+from loadtest.awake import REFUSED
 from loadtest.bench import arithmetic, drawing, gauge, page, summary
 from loadtest.bench import findings as f
 from loadtest.bench.arithmetic import Noise
-from loadtest.bench.findings import Cost, Findings, Held, Join, Part
+from loadtest.bench.findings import Cost, Join, Part
 from loadtest.bench.gauge import Meter
-from loadtest.bench.plan import FULL_IDLE, PARTS, Plan, Run, shown
+from loadtest.bench.listeners import Place
+from loadtest.bench.plan import Plan, Run
 from loadtest.bench.rounds import in_rounds
 from loadtest.bench.servers.floor import frame
-from loadtest.bench.sides import NAMES, Ground
-from loadtest.processes import ProcessError
+from loadtest.bench.sides import Ground, Side
 from server.frames import frame as frame_of_viva
+from tests.support.bench import cost, found, held
 
 BUSY = "other processes used 1.20 cores"
-
-
-def cost(
-    side: str, number: int, us: float, streams: int = 50, *, carried: bool = True, void: str = ""
-) -> Cost:
-    return Cost(
-        side=side,
-        round=number,
-        streams=streams,
-        interviews=streams,
-        connected=streams,
-        tokens=1_000,
-        seconds=1.0,
-        us={"server": us, "redis": us / 2} if side == "viva" else {"server": us},
-        delay_ms=[1.0, 2.0],
-        carried=carried,
-        void=void,
-    )
-
-
-def held(count: int, rss: int, *, number: int = 1, streaming: bool = False) -> Held:
-    return Held(side="viva", round=number, streaming=streaming, count=count, rss=rss, uss=rss // 2)
-
-
-def found(**parts: object) -> Findings:
-    made = Findings(
-        started_at=1_795_000_000.0,
-        machine="2 cores",
-        versions={"Python": "3.11"},
-        options=shown(Plan()),
-    )
-    for name, value in parts.items():
-        setattr(made, name, value)
-    return made
 
 
 # --- arithmetic ---
@@ -79,7 +47,7 @@ def test_a_ratio_is_the_median_of_the_rounds_and_not_that_of_the_medians() -> No
 
 def test_the_spread_is_a_share_of_the_median() -> None:
     assert arithmetic.spread([90.0, 100.0, 110.0]) == pytest.approx(0.2)
-    assert arithmetic.spread([]) == 0.0
+    assert arithmetic.spread([90.0]) is arithmetic.spread([]) is None
 
 
 @pytest.mark.parametrize(
@@ -88,6 +56,8 @@ def test_the_spread_is_a_share_of_the_median() -> None:
         (Noise(0.1, 0.0), ""),
         (Noise(1.2, 0.0), BUSY),
         (Noise(0.0, 0.2), "other guests took 20% of the machine"),
+        (Noise(0.0, 0.2, awake=False), f"other guests took 20% of the machine; {REFUSED}"),
+        (Noise(0.0, 0.0, awake=False), ""),
     ],
 )
 def test_a_busy_machine_makes_a_reading_void(noise: Noise, why: str) -> None:
@@ -173,24 +143,6 @@ def test_cores_count_as_kept_awake_where_they_were_for_all_that_is_shown() -> No
     assert "kept awake" not in summary.told(slept)
 
 
-def test_what_was_found_before_a_failure_is_shown_and_kept(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def failing(_: Plan, into: f.Findings) -> None:
-        into.relay.append(cost("viva", 1, 50.0))
-        raise ProcessError("an instance does not start")
-
-    monkeypatch.setattr(command, "_measured", failing)
-    file = tmp_path / "found.json"
-    words = ["relay", "--rounds", "1", "--write", "--json", str(file)]
-    assert command.main(words) == command.FAILED
-    shown = capsys.readouterr()
-    assert "50.0 µs" in shown.out
-    assert "an instance does not start" in shown.err
-    assert msgspec.json.decode(file.read_bytes(), type=f.Findings).relay
-    assert command.main(["--of", str(file), "--write"]) == command.FAILED, "it stays a failed one"
-
-
 def test_each_side_is_taken_at_its_own_best_load() -> None:
     costs = [
         *(cost("viva", number, us, 25) for number, us in ((1, 90.0), (2, 80.0))),
@@ -206,6 +158,27 @@ def test_each_side_is_taken_at_its_own_best_load() -> None:
     assert peer.streams == 25  # what broke down in one round is no load that it carries
     assert f.ratio(ours, peer) == pytest.approx((50 / 300 + 60 / 320) / 2)
     assert f.best(costs, "pipecat") is None
+
+
+def test_a_load_that_broke_down_rules_out_those_that_were_not_tried_behind_it() -> None:
+    costs = [
+        *(cost("viva", 1, 90.0, 25), cost("viva", 1, 60.0, 50), cost("viva", 1, 40.0, 75)),
+        *(cost("viva", 2, 80.0, 25), cost("viva", 2, 70.0, 50, carried=False)),
+        *(cost("viva", 3, 70.0, 25), cost("viva", 3, 50.0, 50), cost("viva", 3, 30.0, 75)),
+    ]
+    chosen = f.best(costs, "viva")
+    assert chosen is not None
+    assert (chosen.streams, len(chosen.by_round)) == (25, 3)
+    busy = [msgspec.structs.replace(each, void=BUSY * (each.round == 2)) for each in costs]
+    freed = f.best(busy, "viva")
+    assert freed is not None
+    assert (freed.streams, len(freed.by_round)) == (75, 2)
+
+
+def test_one_round_has_no_spread() -> None:
+    rounds = [cost("viva", 1, 50.0), cost("viva", 2, 60.0)]
+    assert "±" in summary.told(found(relay=rounds))
+    assert "±" not in summary.told(found(relay=rounds[:1]))
 
 
 def test_memory_is_a_slope_so_that_what_a_server_holds_anyhow_does_not_count() -> None:
@@ -276,7 +249,7 @@ def test_only_what_is_between_the_marks_is_written_anew(tmp_path: Path) -> None:
     kept = tmp_path / "performance.md"
     page.write(run, tmp_path)
     first = kept.read_text(encoding="utf-8")
-    assert "| `fastapi` | 50 | 400 | 0% |  |  | 1 | 2 | 8.00 |" in first
+    assert "| `fastapi` | 50 | 400 |  |  |  | 1 | 2 | 8.00 |" in first
     kept.write_text(first + "\n## Profiles\n\nBy hand.\n", encoding="utf-8")
     costs = [cost("viva", 1, 51.0), cost("fastapi", 1, 401.0)]
     page.write(found(relay=costs, wrong={"fastapi: silent": 3}), tmp_path)
@@ -310,58 +283,6 @@ def test_a_bar_is_as_long_as_its_share() -> None:
     bars = [e for e in root.iter("{http://www.w3.org/2000/svg}rect") if e.get("height") == "20"]
     widths = [float(e.get("width", "")) for e in bars]
     assert widths[1] + widths[2] == pytest.approx(2 * widths[0], rel=0.01)
-
-
-def test_runs_made_one_by_one_are_shown_as_one(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    runs = (
-        found(relay=[cost("viva", 1, 50.0)], parts=[Part(group="redis", name="old", us=9.0)]),
-        found(parts=[Part(group="redis", name="new", us=8.0)], wrong={"viva: gap": 1}),
-    )
-    words: list[str] = []
-    for number, run in enumerate(runs):
-        file = tmp_path / f"{number}.json"
-        file.write_bytes(msgspec.json.encode(run))
-        words += ["--of", str(file)]
-    assert command.main(words) == command.DONE
-    told = capsys.readouterr().out
-    assert "50.0 µs" in told
-    assert "new" in told
-    assert "old" not in told
-    assert "1 of viva: gap" in told
-
-
-def test_a_result_that_is_none_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = tmp_path / "result.json"
-    file.write_text("{}")
-    assert command.main(["--of", str(file)]) == command.FAILED
-    assert "cannot be read" in capsys.readouterr().err
-
-
-# --- the command line ---
-
-
-def test_without_a_word_everything_is_measured() -> None:
-    plan = command.plan_of(command.parser().parse_args([]))
-    assert (plan.parts, plan.sides) == (PARTS, NAMES)
-    assert plan.idle == Plan().idle
-
-
-def test_what_is_asked_for_goes_before_what_is_full() -> None:
-    words = ["relay", "memory", "--sides", "viva,floor", "--full", "--streaming", "5,10"]
-    plan = command.plan_of(command.parser().parse_args(words))
-    assert plan.parts == ["relay", "memory"]
-    assert plan.sides == ("viva", "floor")
-    assert (plan.idle, plan.streaming) == (FULL_IDLE, (5, 10))
-
-
-@pytest.mark.parametrize("words", [["relays"], ["--sides", "viva,node"], ["--streams", "many"]])
-def test_a_word_that_means_nothing_is_refused(words: list[str]) -> None:
-    with pytest.raises(SystemExit):
-        command.parser().parse_args(words)
 
 
 # --- readings ---
@@ -401,6 +322,15 @@ def test_a_meter_counts_what_a_process_of_the_run_used_as_its_own() -> None:
         process.kill()
         process.communicate()
     assert gauge.memory(process.pid) == (0, 0)
+
+
+@pytest.mark.parametrize("awake", [True, False])
+def test_a_reading_knows_whether_idle_cores_are_kept_awake(*, awake: bool) -> None:
+    ground = Ground(directory=Path("/none"), urls={})
+    run = Run(plan=Plan(), ground=ground, found=found(awake=awake), tell=lambda _: None)
+    place = Place(dialect="plain", url="http://test")
+    side = Side(name="floor", pid=os.getpid(), place=place, provider_url="http://test")
+    assert run.meter(side).used().noise.awake is awake
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 65_535])

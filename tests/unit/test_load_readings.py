@@ -20,7 +20,9 @@ def noted(at_s: float, told: Reading, took_s: float = 0.1) -> Noted:
     return Noted(at_s, at_s + took_s, told)
 
 
-def figures(*held: Noted, struck_s: float = 0.0, survivors: Noted | None = None) -> dict[str, float]:
+def figures(
+    *held: Noted, struck_s: float = 0.0, survivors: Noted | None = None
+) -> dict[str, float]:
     readings = Readings(SCENARIO)
     for one in held:
         if struck_s and one.told_s > struck_s:
