@@ -112,4 +112,4 @@ async def test_the_process_that_runs_it_is_one_of_its_own(
     used = iter([3.0, 3.05])
     monkeypatch.setattr(generators.machine, "cpu_of", lambda pid: next(used) * (pid == os.getpid()))
     result = await ran(monkeypatch, [], told, SCENARIO)
-    assert result.cores["viva load"] == pytest.approx(0.1, rel=0.5)
+    assert 0 < result.cores["viva load"] < 0.2

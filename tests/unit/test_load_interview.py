@@ -314,7 +314,7 @@ def _speaking(stage: Stage, text: str) -> Stage:
 async def test_tokens_of_a_stream_that_stands_still_are_waited_for_one_by_one() -> None:
     stage = _speaking(Stage(), stamp())
     waited = _waited(stage, 3.05)["added"]
-    assert len(waited) == 20, "all that were due over a second ago, at ten a second"
+    assert 20 <= len(waited) <= 22, "all that were due over a second ago, at ten a second"
     assert (waited[0], waited[-1]) == (3, 1)
     assert _waited(_speaking(Stage(), stamp()), 0.9) == {}
 
@@ -361,7 +361,7 @@ async def test_what_is_due_while_away_is_not_waited_for() -> None:
     long_ago = int((time.monotonic() - 60) * 1e6)
     stage.interview._heard = long_ago  # type: ignore[reportPrivateUsage]
     stage.connect(recovered=True)
-    assert len(_waited(stage, 2.05)["added"]) == 10
+    assert 10 <= len(_waited(stage, 2.05)["added"]) <= 12
 
 
 async def test_who_stalls_has_no_latencies_that_end_with_its_reading() -> None:
