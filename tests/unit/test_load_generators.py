@@ -8,6 +8,7 @@ from typing import cast
 import pytest
 
 from loadtest.load import generators
+from loadtest.load.course import Course
 from loadtest.load.generators import Run
 from loadtest.load.keys import Keys
 from loadtest.load.result import Result
@@ -40,6 +41,10 @@ class One:
         self.running = False
 
 
+def _tell(scenario: Scenario, course: Course) -> None:
+    del scenario, course
+
+
 async def ran(
     monkeypatch: pytest.MonkeyPatch, served: Sequence[One], told: Told, scenario: Scenario
 ) -> Result:
@@ -67,7 +72,7 @@ async def ran(
         metrics=["http://a", "http://b"],
         served=[cast("Served", one) for one in served],
     )
-    return await Run("mine", scenario, target, lambda *_: None).result()
+    return await Run("mine", scenario, target, _tell).result()
 
 
 async def test_a_strike_counts_from_what_the_survivors_told_right_before_it(
@@ -110,6 +115,11 @@ async def test_the_process_that_runs_it_is_one_of_its_own(
         return Reading(answered=len(urls))
 
     used = iter([3.0, 3.05])
-    monkeypatch.setattr(generators.machine, "cpu_of", lambda pid: next(used) * (pid == os.getpid()))
+
+    def cpu_of(pid: int) -> float:
+        assert pid == os.getpid()
+        return next(used)
+
+    monkeypatch.setattr(generators.machine, "cpu_of", cpu_of)
     result = await ran(monkeypatch, [], told, SCENARIO)
     assert 0 < result.cores["viva load"] < 0.2
