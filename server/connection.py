@@ -174,7 +174,7 @@ class Connection:
         self._cursor = Cursor(shared.store, topic, admission.position)
         session = admission.session
         if session.over:
-            self._outlet.over()
+            self._outlet.over(reported=session.report is not None)
         elif session.open is not None and session.open.speaker == "interviewer":
             shared.followers.run(self.interview_id)  # in case its lease has lapsed
         elif session.open is not None:

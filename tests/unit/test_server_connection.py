@@ -7,13 +7,20 @@ from typing import Any, cast
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from protocol.closes import Close
 from protocol.codec import encode
-from protocol.commands import AnswerSubmit, DurableCommand, Hello, SpeechPartial
-from protocol.events import Welcome
+from protocol.commands import AnswerSubmit, DurableCommand, Hello, Ping, SpeechPartial
+from protocol.events import ReportView, Welcome
 from protocol.ids import ORIGIN
-from protocol.limits import HEARTBEAT_MS, HEARTBEATS_MISSED, LIMITS, OVERRATE_CLOSE_S
+from protocol.limits import (
+    HEARTBEAT_MS,
+    HEARTBEATS_MISSED,
+    LIMITS,
+    OVER_LINGER_S,
+    OVERRATE_CLOSE_S,
+)
 from protocol.scalars import Role
 from server.connection import COMMANDS_WAITING, EARLY_BYTES, Backends, Connection
 from server.hub import TICK_S, Hub
@@ -65,6 +72,7 @@ class FakeDoor:
     def __init__(self, role: Role) -> None:
         self.role: Role = role
         self.hangs = False
+        self.session: dict[str, Any] = {}
 
     def identify(self, interview_id: str, hello: Hello) -> str:
         assert hello.credential
@@ -88,7 +96,7 @@ class FakeDoor:
             seat=Seat(self.role, self.role, 1),
             position=ORIGIN,
             stored=ORIGIN,
-            session=session(grant),
+            session=replace(session(grant), **self.session),
             welcome=welcome,
         )
 
@@ -388,5 +396,23 @@ def test_nothing_is_decided_of_what_comes_with_a_message_that_costs_the_socket()
         scene.wire.say(AnswerSubmit(id="a", text="x"))
         assert await scene.within(serving, 0.001) == Close.UNDECODABLE
         assert scene.sessions.asked == []
+
+    scene.run(story)
+
+
+@pytest.mark.parametrize("reported", [False, True])
+def test_who_comes_when_all_is_over_waits_for_the_report(reported: bool) -> None:  # noqa: FBT001
+    scene = Scene()
+    report = ReportView(report_id="r") if reported else None
+    scene.door.session = {"status": "completed", "report": report}
+
+    async def story() -> None:
+        serving = await scene.open()
+        if not reported:
+            for _ in range(2):
+                await asyncio.sleep(OVER_LINGER_S / 2 - 1)
+                assert not serving.done()
+                scene.wire.say(Ping(nonce="there"))
+        assert await scene.within(serving, 5) is Close.OVER
 
     scene.run(story)
