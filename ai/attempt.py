@@ -96,6 +96,13 @@ class ModelAttempt:
         """
         if self._progress.said >= self._model.settings.max_characters:
             return
+        try:
+            await self._speak(listener)
+        finally:
+            if not self._progress.said:
+                self._drop()  # no word told anybody of it
+
+    async def _speak(self, listener: Listener) -> None:
         retry = 0
         while True:
             held = await self._held()

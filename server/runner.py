@@ -126,9 +126,10 @@ class TurnRunner:
         acquired = await self._store.acquire(interview_id, self._clock.nonce())
         if not isinstance(acquired, Acquired):
             return
-        number, fence, taken = acquired.state.session.turn, acquired.fence, Taken(acquired.state)
-        del acquired
-        with self._leases.hold(interview_id, number, fence, asked) as lease:
+        state, fence, taken = acquired.state, acquired.fence, Taken(acquired.state)
+        with self._leases.hold(interview_id, state.session.turn, fence, asked) as lease:
+            lease.handle = state.handle if state.ordinal else ""
+            del acquired, state  # what was taken is let go at the first words
             over = await self._ended_here(taken, lease)
         if over and self._group is not None:
             self._group.create_task(self._forget(lease))  # bounded, and nobody waits for it
@@ -143,7 +144,8 @@ class TurnRunner:
         except asyncio.CancelledError:
             if lease.interview_id in self._stopped:
                 return True
-            await self._release(lease)
+            if not await self._gave_back(lease) and await self._over(lease):
+                return True
             raise
         return True
 
@@ -161,9 +163,12 @@ class TurnRunner:
         except Exception as error:  # noqa: BLE001  # an errand for one turn may not end the others
             _log.warning("turn not forgotten", error=type(error).__name__)
 
-    async def _release(self, lease: Lease) -> None:
+    async def _gave_back(self, lease: Lease) -> bool:
+        """Give a lease back; False where it was another's, or nobody's, already."""
         try:
-            await self._store.release(lease.interview_id, lease.fence)
-            self._meter.turn_ended("released")
+            held = await self._store.release(lease.interview_id, lease.fence)
         except StorageError as error:
             _log.warning("release failed", error=type(error).__name__)
+            return True
+        self._meter.turn_ended("released" if held else "fenced")
+        return held

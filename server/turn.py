@@ -15,7 +15,7 @@ from server.clock import Clock, backoff
 from server.committer import Committer, FencedError, Relay
 from server.leases import Lease
 from server.sessions import Sessions
-from storage.errors import BackendDownError, OutOfMemoryError
+from storage.errors import BackendDownError, ErasedError, MissingError, OutOfMemoryError
 from storage.live import ANY_ORDINAL, Fenced, State
 
 END_PATIENCE_S = 10.0
@@ -136,7 +136,10 @@ class TurnWork:
 
     async def over(self, lease: Lease) -> bool:
         """Whether the turn that this instance was fenced out of has ended, not just moved."""
-        session = (await self._sessions.load(lease.interview_id)).session
+        try:
+            session = (await self._sessions.load(lease.interview_id)).session
+        except (MissingError, ErasedError):
+            return True  # with its interview
         return session.open is None or session.open.turn != lease.turn
 
     def _continues(self, state: State) -> bool:

@@ -476,6 +476,23 @@ def test_a_stored_response_that_stays_silent_is_given_up_and_erased() -> None:
     assert [call.position for call in heard.model.calls] == [None, None]
 
 
+@pytest.mark.parametrize("texts", [(), ("Tell",)])
+def test_a_stored_response_that_no_word_tells_of_is_erased_with_its_turn(
+    texts: tuple[str, ...],
+) -> None:
+    async def run() -> None:
+        slow = ScriptedCall([*_stored(texts, end=False), 60.0])
+        model = ScriptedModel(slow, stored=True)
+        speaker = interviewer(model, Rows(), settings=BACKGROUND)
+        speaking = asyncio.create_task(listen(speaker))
+        await asyncio.sleep(1)
+        speaking.cancel()  # a barge-in, or a lease that lapsed
+        await asyncio.wait((speaking,))
+        assert model.forgotten == ([] if texts else ["resp_1"])
+
+    run_virtual(run())
+
+
 def test_a_taken_up_stream_is_retried_but_not_for_ever() -> None:
     request = replace(REQUEST, handle="resp:resp_1:2:0:4", logged="Tell")
     heard = hear(

@@ -3,15 +3,17 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from server.committer import FencedError
 from server.meters import Meters
 from server.runner import RELEASE_S, TurnRunner
-from storage.errors import BackendDownError
+from server.turn import TurnWork
+from storage.errors import BackendDownError, ErasedError, MissingError
 from storage.live import Acquired, Held
 from tests.support.clocks import LoopClock
 from tests.support.interviews import session, state
@@ -24,23 +26,28 @@ class FakeStore:
     def __init__(self) -> None:
         self.taken: set[str] = set()
         self.released: list[str] = []
+        self.fenced = False
         self.slow_s = 0.0
+        self.state = state(session(), 1, 1)
 
     async def acquire(self, interview_id: str, nonce: str) -> Acquired | Held:
         if interview_id in self.taken:
             return Held()
-        return Acquired(nonce, state(session(), 1, 1))
+        return Acquired(nonce, self.state)
 
-    async def release(self, interview_id: str, fence: str) -> None:
+    async def release(self, interview_id: str, fence: str) -> bool:
         assert fence
         await asyncio.sleep(self.slow_s)
-        self.released.append(interview_id)
+        if not self.fenced:
+            self.released.append(interview_id)
+        return not self.fenced
 
 
 class FakeLease:
     def __init__(self, interview_id: str, fence: str) -> None:
         self.interview_id = interview_id
         self.fence = fence
+        self.handle = ""
 
 
 class FakeLeases:
@@ -62,6 +69,7 @@ class FakeWork:
         self.look_s = 0.0
         self.fault: Exception | None = None
         self.begun: list[str] = []
+        self.handles: list[str] = []
         self.ended: list[str] = []
         self.forgotten: list[str] = []
         self.unforgettable: Exception | None = None
@@ -69,6 +77,7 @@ class FakeWork:
 
     async def run(self, _: Any, lease: FakeLease) -> None:
         self.begun.append(lease.interview_id)
+        self.handles.append(lease.handle)
         await asyncio.sleep(self.seconds)
         if self.fault is not None:
             raise self.fault
@@ -235,6 +244,47 @@ def test_a_turn_that_is_stopped_while_it_looks_whether_it_is_over_is_forgotten(
         assert len(scene.runner) == 0
 
     scene.run(story)
+
+
+@pytest.mark.parametrize("is_over", [False, True])
+def test_a_turn_whose_lease_was_gone_when_given_back_is_forgotten_if_it_is_over(
+    is_over: bool,  # noqa: FBT001
+) -> None:
+    scene = Scene()
+    scene.store.fenced, scene.work.is_over = True, is_over
+
+    async def story() -> None:
+        scene.runner.start("a")
+        await asyncio.sleep(0.5)
+        await scene.runner.drain(0)  # cancels, as a renewal that is refused does
+        assert scene.work.forgotten == (["a"] if is_over else [])
+        assert scene.measured("viva_turn_attempts_total", outcome="fenced") == 1
+
+    scene.run(story)
+
+
+@pytest.mark.parametrize(("ordinal", "handle"), [(0, ""), (3, "resp:r:1:0:1")])
+def test_who_takes_a_turn_up_knows_what_is_stored_of_it(ordinal: int, handle: str) -> None:
+    scene = Scene()
+    scene.store.state = replace(scene.store.state, ordinal=ordinal, handle="resp:r:1:0:1")
+
+    async def story() -> None:
+        scene.runner.start("a")
+        await asyncio.sleep(2)
+        assert scene.work.handles == [handle]
+
+    scene.run(story)
+
+
+@pytest.mark.parametrize("fault", [MissingError(), ErasedError()])
+def test_a_turn_is_over_with_its_interview(fault: Exception) -> None:
+    class Gone:
+        async def load(self, _: str) -> None:
+            raise fault
+
+    parts: dict[str, Any] = dict.fromkeys(("committer", "interviewer", "clock", "meter"))
+    work = TurnWork(sessions=cast("Any", Gone()), **parts)
+    assert run_virtual(work.over(cast("Any", FakeLease("a", "fence"))))
 
 
 def test_forgetting_that_fails_leaves_the_turns_alone() -> None:
