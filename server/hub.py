@@ -197,6 +197,9 @@ class Topic:
             for watcher in tuple(self.watchers):
                 watcher.lost()
             return
+        if self._end != self.head and pulse.head.seq < self.head.seq:
+            # It was asked before what was heard of since, which is not here: that is to be read.
+            self._base = self._ring = None
         self.head = pulse.head
         if self._rested == pulse.head == self._end:  # what nobody needs takes much room
             self._base, self._ring = self._end, None

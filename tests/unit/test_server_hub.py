@@ -193,6 +193,31 @@ async def test_a_pulse_makes_good_for_what_nobody_was_told() -> None:
     assert it.watcher.calls[-1] == ("lost",)
 
 
+@pytest.mark.parametrize("expecting", [False, True])
+async def test_a_pulse_that_was_asked_before_the_news_hides_none(
+    expecting: bool,  # noqa: FBT001
+) -> None:
+    it = Scene(known=3)
+    it.topic.expected = int(expecting)
+    it.topic.hear(f"e{it.log[4].id}")
+    it.topic.beat(pulse(it.log[2].id))  # before anybody could read what was heard of
+    it.watcher.woken()
+    if expecting:
+        it.topic.settle()
+        assert it.watcher.woken() == 1
+    assert await it.cursor.take() == it.log[3:]
+    assert it.store.reads == 1
+
+
+async def test_a_pulse_that_words_of_this_instance_overtook_costs_no_reading() -> None:
+    it = Scene(known=3)
+    it.topic.add(it.log[3:4])
+    it.topic.beat(pulse(it.log[1].id))
+    it.topic.add(it.log[4:])
+    assert await it.cursor.take() == it.log[3:]
+    assert it.store.reads == 0
+
+
 async def test_a_pulse_without_news_asks_for_the_place_alone_unless_somebody_is_new() -> None:
     it = Scene(known=3)
     hub = Hub(it.store, FakeNotifier(), SystemClock())  # type: ignore[arg-type]
