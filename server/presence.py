@@ -189,6 +189,8 @@ class Presence:
             self._left.setdefault(interview_id, self._clock.monotonic())  # it is forgotten then
         except StorageError as error:  # the next pulse finds it again
             _log.warning("presence not noted", interview=interview_id, error=type(error).__name__)
+        except Exception:  # noqa: BLE001  # the next pulse finds it again, on each instance
+            _log.exception("presence not noted", interview=interview_id)
 
     async def _miss(self, interview_id: str, seen: int) -> None:
         found = await self._store.load(interview_id)

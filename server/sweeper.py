@@ -10,6 +10,7 @@ sweep: a turn whose instance died does not wait for them.
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 import structlog
@@ -28,6 +29,8 @@ LIMIT = 64
 """At most so many lapsed leases and timers of one partition a sweep."""
 AGAIN_MS = 10_000
 """When a session that could not be parked is looked at again; while it cannot, ever later."""
+FAULTY_MS = 60_000
+"""When an interview is looked at again whose timer met a fault of the program."""
 
 _log = structlog.get_logger()
 
@@ -135,6 +138,14 @@ class Sweeper:
             return
         except StorageError as error:
             _log.warning("timer failed", interview=interview_id, error=type(error).__name__)
+        except Exception:  # noqa: BLE001  # each instance would meet it, and end with it
+            _log.exception("timer failed", interview=interview_id)
+            await self._put_off(interview_id)
+
+    async def _put_off(self, interview_id: str) -> None:
+        """Look at an interview again in a while, whatever changes meanwhile."""
+        with suppress(StorageError):
+            await self._store.postpone(interview_id, self._clock.now() + FAULTY_MS)
 
     async def _look(self, state: State) -> None:
         now = self._clock.now()
@@ -146,7 +157,8 @@ class Sweeper:
             return
         rests_at = state.touched + self._idle_ms
         if rests_at > now:
-            await self._store.postpone(session.interview_id, min(rests_at, tick or rests_at))
+            due = min(rests_at, tick or rests_at)
+            await self._store.postpone(session.interview_id, due, state.version)
             return
         parked = await self._store.park(
             session.interview_id, state.version, self._idle_ms, AGAIN_MS

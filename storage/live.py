@@ -408,8 +408,11 @@ class LiveStore(Protocol):
         """Return what lapsed, at most ``limit`` of a partition's leases and timers."""
         ...
 
-    async def postpone(self, interview_id: str, tick: int) -> None:
-        """Set the interview's next timer."""
+    async def postpone(self, interview_id: str, tick: int, version: int | None = None) -> None:
+        """Set the interview's next timer, if it still is at ``version``, where one is given.
+
+        The timer of an interview that is not there is dropped.
+        """
         ...
 
     async def park(

@@ -107,12 +107,16 @@ local function evict(keys, argv)
   return {'ok'}
 end
 
--- postpone: sets the interview's next timer where nothing else changed. ARGV id, tick
+-- postpone: sets the interview's next timer, unless something changed since: whoever did that set it.
+-- ARGV id, tick, version (empty: whatever it is at)  ->  ok | moved
 local function postpone(keys, argv)
-  if redis.call('EXISTS', keys[META]) == 1 then
-    redis.call('ZADD', keys[TIMERS], argv[2], argv[1])
-  else
+  local version = redis.call('HGET', keys[META], 'version')
+  if not version then
     redis.call('ZREM', keys[TIMERS], argv[1])
+  elseif argv[3] ~= '' and argv[3] ~= version then
+    return {'moved'}
+  else
+    redis.call('ZADD', keys[TIMERS], argv[2], argv[1])
   end
   return {'ok'}
 end

@@ -321,9 +321,10 @@ class RedisStore:
             replies.names(leases), replies.names(timers), tuple(int(number) for number in outboxes)
         )
 
-    async def postpone(self, interview_id: str, tick: int) -> None:
+    async def postpone(self, interview_id: str, tick: int, version: int | None = None) -> None:
         """See `LiveStore.postpone`."""
-        await self._call("postpone", interview_id, interview_id, tick)
+        known = "" if version is None else version
+        await self._call("postpone", interview_id, interview_id, tick, known)
 
     async def park(
         self, interview_id: str, version: int, idle_ms: int, again_ms: int

@@ -27,15 +27,16 @@ class Sweep(Calls):
 
         return await self._call("due", act)
 
-    async def postpone(self, interview_id: str, tick: int) -> None:
+    async def postpone(self, interview_id: str, tick: int, version: int | None = None) -> None:
         """See `LiveStore.postpone`."""
 
         def act() -> None:
             timers = self._server.partition(interview_id).timers
-            if interview_id in self._server.interviews:
-                timers[interview_id] = tick
-            else:
+            held = self._server.interviews.get(interview_id)
+            if held is None:
                 timers.pop(interview_id, None)
+            elif version in (None, held.version):
+                timers[interview_id] = tick
 
         await self._write("postpone", interview_id, act)
 

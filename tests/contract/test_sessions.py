@@ -516,6 +516,17 @@ async def test_timers_come_due_in_order_and_in_bounds(backend: Backend) -> None:
     assert len((await store.due(100)).timers) == 4
 
 
+async def test_a_timer_is_set_by_who_knows_the_newest_version(backend: Backend) -> None:
+    store = backend.store()
+    await store.create(restore_of(NAME, tick=1000))
+    state = await store.load(NAME)
+    assert isinstance(state, State)
+    await store.postpone(NAME, backend.now() + HOUR, state.version - 1)
+    assert (await store.due(3)).timers == (NAME,)
+    await store.postpone(NAME, backend.now() + HOUR, state.version)
+    assert (await store.due(3)).timers == ()
+
+
 def _neighbours(count: int) -> list[str]:
     """Interviews of one partition."""
     named = (f"interview-{n}" for n in range(100_000))

@@ -346,7 +346,8 @@ async def _store(trace: Trace) -> None:
     believed = draw.choice((None, state.stored if state else None, *heads))
     await trace.both("mark_stored", name, draw.choice(heads), names, believed=believed)
     await trace.both("enqueue_ledger", name, draw.randbytes(8))
-    await trace.both("postpone", name, draw.choice((AT, AT + 10**13)))
+    seen = draw.choice((None, state.version, state.version - 1)) if state else None
+    await trace.both("postpone", name, draw.choice((AT, AT + 10**13)), seen)
 
 
 async def _deliver(trace: Trace) -> None:

@@ -1,12 +1,16 @@
 """Presence over the twin, in virtual time: who is missed, who is not, and who comes back."""
 
 import asyncio
+from typing import Any
+
+import pytest
 
 from protocol import commands as c
 from protocol.ids import ORIGIN
 from protocol.machine import Received, transition
 from server.expiry import EVERY_S, Expiry
 from server.presence import PULSE_S
+from server.sessions import Sessions
 from server.sweeper import Sweeper
 from storage.live import Restore
 from storage.twin import Twin
@@ -69,6 +73,34 @@ def test_an_instance_that_was_killed_gives_no_news_and_its_candidates_are_missed
         assert away.status == "disconnected"
         assert 60_000 - 2_000 * PULSE_S <= away.elapsed_ms <= 60_000
         assert (await scene.found(kept)).status == "live"
+
+    scene.play(story)
+
+
+def test_an_interview_that_meets_a_fault_keeps_no_other_from_being_missed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scene = Scene()
+    faulty: list[str] = []
+    apply = Sessions.apply
+
+    async def failing(self: Sessions, interview_id: str, *given: Any, **named: Any) -> Any:
+        if interview_id in faulty:
+            raise ValueError("a marker")
+        return await apply(self, interview_id, *given, **named)
+
+    monkeypatch.setattr(Sessions, "apply", failing)
+
+    async def story() -> None:
+        names = [await scene.interview(), await scene.interview()]
+        for name in names:
+            scene.instances[0].enter(name, Socket(scene.clock))
+        faulty.append(names[0])
+        await asyncio.sleep(60)
+        scene.running.pop(0).cancel()
+        await asyncio.sleep(LAPSES)
+        assert [(await scene.found(name)).status for name in names] == ["live", "disconnected"]
+        assert not any(task.done() for task in scene.running)
 
     scene.play(story)
 

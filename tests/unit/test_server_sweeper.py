@@ -6,14 +6,16 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
+from structlog.testing import capture_logs
 
 from protocol import commands as c
 from protocol.ids import ORIGIN
 from protocol.machine import Received, transition
+from protocol.session import Session
 from server import sweeper
 from server.hub import Hub
 from server.sessions import Sessions
-from server.sweeper import SWEEP_S, WHOLE_EVERY, Sweeper
+from server.sweeper import FAULTY_MS, SWEEP_S, WHOLE_EVERY, Sweeper
 from storage.commits import commit_of
 from storage.live import PARTITIONS, Committed, Missing, Restore, State, partition_of
 from storage.twin import Twin, TwinNotifier, TwinServer
@@ -157,6 +159,51 @@ def test_a_timer_that_fails_is_tried_again_and_holds_up_no_other() -> None:
         assert all(scene.server.partition(name).timers[name] for name in names)
 
     scene.play(story)
+
+
+def test_a_timer_that_was_set_meanwhile_stays() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        scene.wire.slow = "postpone"
+        name = await scene.interview(tick=scene.clock.now())
+        while not scene.server.calls["load"]:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.5)
+        await scene.end(name)
+        timer = scene.server.partition(name).timers[name]
+        await asyncio.sleep(1)
+        assert scene.server.calls["postpone"] == 1
+        assert scene.server.partition(name).timers[name] == timer
+
+    scene.play(story)
+
+
+def test_an_interview_that_meets_a_fault_holds_up_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scene = Scene()
+    faulty: list[str] = []
+    lacks = Sessions.lacks
+
+    def failing(self: Sessions, of: Session) -> Any:
+        if of.interview_id in faulty:
+            raise ValueError("a marker")
+        return lacks(self, of)
+
+    monkeypatch.setattr(Sessions, "lacks", failing)
+    monkeypatch.setattr(sweeper, "next_tick", lambda _: scene.clock.now())
+
+    async def story() -> None:
+        faulty.append(await scene.interview())
+        await asyncio.sleep(3)
+        assert scene.server.calls["load"] == 1  # and not once a second
+        timer = scene.server.partition(faulty[0]).timers[faulty[0]]
+        assert timer == pytest.approx(scene.clock.now() + FAULTY_MS, abs=3_000)
+
+    with capture_logs() as logs:
+        scene.play(story)
+    assert [log["event"] for log in logs] == ["timer failed"]
 
 
 @pytest.mark.parametrize("instances", [1, 3])
