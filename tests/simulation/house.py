@@ -8,6 +8,8 @@ from typing import Any
 
 from protocol.closes import Close
 from protocol.codec import Encoding
+from protocol.machine import Reported
+from protocol.session import Session
 from server.committer import Committer
 from server.connection import Backends, Connection
 from server.credentials import Credentials
@@ -25,7 +27,6 @@ from storage.twin import TwinNotifier
 from tests.simulation.speaker import Speaker
 from tests.simulation.witness import LossyNotices, WatchedTwin, Witness
 from tests.simulation.world import Network, SimArchive, SimClock
-from tests.support.parts import NoOrders
 
 SECRET = "a simulated secret of enough bytes"
 GONE = 1006
@@ -41,6 +42,22 @@ class Meter:
 
 def _uncounted(*_measured: Any) -> None:
     pass
+
+
+class Reports:
+    """Tells of each interview that is over, at once, that there is nothing to report.
+
+    See `server.assessing.orders.Orders`.
+    """
+
+    def __init__(self, sessions: Sessions, clock: SimClock) -> None:
+        self._sessions = sessions
+        self._clock = clock
+
+    async def consider(self, session: Session) -> None:
+        if session.over and session.report is None:
+            nothing = Reported(code="nothing_to_report", at=self._clock.now())
+            await self._sessions.apply(session.interview_id, nothing)
 
 
 class Pipe:
@@ -159,8 +176,9 @@ class SimInstance:
             clock=clock,
             meter=meter,
         )
+        reports = Reports(self.sessions, clock)
         self.writer = Writer(
-            store, archive, NoOrders(), consumer=clock.nonce(), clock=clock, meter=meter
+            store, archive, reports, consumer=clock.nonce(), clock=clock, meter=meter
         )
         followers = Following(self.runner, self.writer)
         self.sessions.followers = followers

@@ -167,9 +167,8 @@ def test_a_timer_that_was_set_meanwhile_stays() -> None:
     async def story() -> None:
         scene.wire.slow = "postpone"
         name = await scene.interview(tick=scene.clock.now())
-        while not scene.server.calls["load"]:
-            await asyncio.sleep(0.01)
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(2 * SWEEP_S)  # the first sweep is a whole one
+        assert scene.server.calls["load"] == 1  # and it waits for Redis
         await scene.end(name)
         timer = scene.server.partition(name).timers[name]
         await asyncio.sleep(1)
@@ -192,7 +191,12 @@ def test_an_interview_that_meets_a_fault_holds_up_no_other(
         return lacks(self, of)
 
     monkeypatch.setattr(Sessions, "lacks", failing)
-    monkeypatch.setattr(sweeper, "next_tick", lambda _: scene.clock.now())
+
+    def due(of: Session) -> int:
+        assert of.interview_id in faulty
+        return scene.clock.now()
+
+    monkeypatch.setattr(sweeper, "next_tick", due)
 
     async def story() -> None:
         faulty.append(await scene.interview())
