@@ -6,6 +6,7 @@ is gone on with exactly where its source can resume, else its next attempt begin
 """
 
 import asyncio
+from contextlib import suppress
 
 import structlog
 
@@ -144,8 +145,11 @@ class TurnRunner:
         except asyncio.CancelledError:
             if lease.interview_id in self._stopped:
                 return True
-            if not await self._gave_back(lease) and await self._over(lease):
-                return True
+            lease.ending = True  # what it does now is not to be cancelled for the lease
+            if not await self._gave_back(lease):
+                with suppress(StorageError):
+                    if await self._over(lease):
+                        return True
             raise
         return True
 

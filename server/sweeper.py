@@ -144,7 +144,7 @@ class Sweeper:
 
     async def _put_off(self, interview_id: str) -> None:
         """Look at an interview again in a while, whatever changes meanwhile."""
-        with suppress(StorageError):
+        with suppress(Exception):  # else the next sweep meets it again
             await self._store.postpone(interview_id, self._clock.now() + FAULTY_MS)
 
     async def _look(self, state: State) -> None:

@@ -74,6 +74,7 @@ class FakeWork:
         self.forgotten: list[str] = []
         self.unforgettable: Exception | None = None
         self.is_over = False
+        self.unknown: Exception | None = None
 
     async def run(self, _: Any, lease: FakeLease) -> None:
         self.begun.append(lease.interview_id)
@@ -85,6 +86,8 @@ class FakeWork:
 
     async def over(self, _: FakeLease) -> bool:
         await asyncio.sleep(self.look_s)
+        if self.unknown is not None:
+            raise self.unknown
         return self.is_over
 
     async def forget(self, lease: FakeLease) -> None:
@@ -259,6 +262,21 @@ def test_a_turn_whose_lease_was_gone_when_given_back_is_forgotten_if_it_is_over(
         await scene.runner.drain(0)  # cancels, as a renewal that is refused does
         assert scene.work.forgotten == (["a"] if is_over else [])
         assert scene.measured("viva_turn_attempts_total", outcome="fenced") == 1
+
+    scene.run(story)
+
+
+def test_a_turn_of_which_nothing_can_be_learned_any_more_was_fenced_and_did_not_fail() -> None:
+    scene = Scene()
+    scene.store.fenced, scene.work.unknown = True, BackendDownError()
+
+    async def story() -> None:
+        scene.runner.start("a")
+        await asyncio.sleep(0.5)
+        await scene.runner.drain(0)
+        assert scene.work.forgotten == []
+        assert scene.measured("viva_turn_attempts_total", outcome="fenced") == 1
+        assert not scene.measured("viva_turn_attempts_total", outcome="failed")
 
     scene.run(story)
 
