@@ -8,6 +8,8 @@ import time
 
 MARK = "~"
 _DIGITS = 8
+STAMP_LENGTH = len(" ") + len(MARK) + _DIGITS
+"""In code points."""
 _ROUND = 1 << 32
 _LONGEST_US = 600_000_000
 """What would be older was sent by another machine, or is no stamp at all."""

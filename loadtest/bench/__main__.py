@@ -60,13 +60,14 @@ def main(words: Sequence[str] | None = None) -> int:
     except ProcessError as error:
         sys.stderr.write(f"{error}\n")
         return FAILED
-    sys.stdout.write(told(found))
     try:
         if args.json:
             args.json.write_bytes(msgspec.json.format(msgspec.json.encode(found)))
     except OSError as error:
+        sys.stdout.write(told(found))
         sys.stderr.write(f"what was found could not be kept: {error}\n")
         return FAILED
+    sys.stdout.write(told(found))
     for kind, count in broken(found).items():
         sys.stderr.write(f"what must never happen did: {count} of {kind}\n")
     if found.failed:
@@ -88,8 +89,12 @@ def _check(args: argparse.Namespace) -> None:
         ProcessError: what is found could not be kept.
     """
     path: Path | None = args.json
-    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+    if path is None:
+        return
+    if path.is_dir() or not path.parent.is_dir():
         raise ProcessError(f"{path} cannot be written: name a file in a directory that exists.")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ProcessError(f"{path} cannot be written: nothing may be written there.")
 
 
 def _kept(files: Sequence[Path]) -> Findings:

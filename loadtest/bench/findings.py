@@ -97,7 +97,7 @@ class Findings(Struct, kw_only=True):
 def merged(runs: Sequence[Findings]) -> Findings:
     """Return runs as one: of each part what the last of them found that measured it."""
     failed = "; ".join(run.failed for run in runs if run.failed)
-    whole = msgspec.structs.replace(runs[-1], asked={}, failed=failed)
+    whole = msgspec.structs.replace(runs[-1], asked={}, failed=failed, wrong={})
     sources: list[Findings] = []
     for name in MEASURED:
         held = [run for run in runs if getattr(run, name)]
@@ -106,7 +106,8 @@ def merged(runs: Sequence[Findings]) -> Findings:
             whole.asked[name] = held[-1].asked.get(name, 1)
             sources.append(held[-1])
     whole.awake = bool(sources) and all(run.awake for run in sources)
-    for run in reversed(runs):
+    shown = {id(run) for run in sources}  # what is not shown any more spoils nothing
+    for run in reversed([run for run in runs if id(run) in shown]):
         whole.wrong = {**run.wrong, **whole.wrong}
     return whole
 

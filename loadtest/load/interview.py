@@ -14,7 +14,7 @@ from loadtest.load.crowd import Crowd
 from loadtest.load.speech import Step, answer
 from loadtest.load.view import StreamView
 from loadtest.load.wire import Socket
-from loadtest.stamps import MARK, ages_us, now_us
+from loadtest.stamps import MARK, STAMP_LENGTH, ages_us, now_us
 from protocol import commands as c
 from protocol import events as e
 from protocol.client import ClientSession
@@ -159,16 +159,18 @@ class Interview:
     def _overdue(self) -> Iterator[float]:
         """Give when each token was due that has not come since the last one was heard.
 
-        Else the words of a stream that stands still would be in no figure.
+        Else the words of a stream that stands still would be in no figure. It goes on for as long
+        as replies are on average: where this one would have ended is not known.
         """
-        opened, pace_s = self.view.open, self._crowd.pace_s
-        if not (self._heard and pace_s and self.session.live and self.view.begun):
+        opened, pace_s, came = self.view.open, self._crowd.pace_s, self.view.length
+        if not (self._heard and pace_s and self.session.live and came):
             return
         if opened is not None and opened.speaker == "interviewer":
+            owed = self._crowd.scenario.provider.tokens - came // STAMP_LENGTH
             due, now = self._heard / 1e6 + pace_s, self._crowd.now()
-            while due <= now:
+            while due <= now and owed > 0:
                 yield due
-                due += pace_s
+                due, owed = due + pace_s, owed - 1
 
     # --- what the socket calls ---
 

@@ -46,9 +46,12 @@ class Readings:
             return {}
         held = self._alike()
         reads = [noted.reading.reads for noted in held if int(noted.told_s) <= self._ends_s]
-        # Of an instance that was killed the count is gone, which takes nothing back.
-        grown = sum(max(0.0, now - then) for then, now in itertools.pairwise(reads))
-        return {**self._percentiles(held), "database_reads": grown}
+        found = self._percentiles(held)
+        if len(reads) > 1:
+            # Of an instance that was killed the count is gone, which takes nothing back.
+            grown = (max(0.0, now - then) for then, now in itertools.pairwise(reads))
+            found["database_reads"] = sum(grown)
+        return found
 
     def _alike(self) -> list[Noted]:
         """Return the readings of the same instances: from the last strike on, if there was one.

@@ -20,9 +20,9 @@ class StreamView(View):
         self._length = 0
 
     @property
-    def begun(self) -> bool:
-        """Whether there are words of the open turn."""
-        return self.open is not None and bool(self._length or self.open.text)
+    def length(self) -> int:
+        """How many code points there are of the open turn."""
+        return self._length + len(self.open.text) if self.open is not None else 0
 
     def hear(self, delta: e.TurnDelta) -> bool:
         """Take a piece of the open turn; False where it was taken before.

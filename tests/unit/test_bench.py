@@ -143,6 +143,13 @@ def test_cores_count_as_kept_awake_where_they_were_for_all_that_is_shown() -> No
     assert "kept awake" not in summary.told(slept)
 
 
+def test_what_went_wrong_in_readings_that_are_shown_no_more_is_told_no_more() -> None:
+    rounds = [cost("viva", 1, 50.0)]
+    old, new = found(relay=rounds, wrong={"viva: gap": 2}), found(relay=rounds)
+    assert f.merged([old, new]).wrong == {}
+    assert f.merged([new, old]).wrong == {"viva: gap": 2}
+
+
 def test_each_side_is_taken_at_its_own_best_load() -> None:
     costs = [
         *(cost("viva", number, us, 25) for number, us in ((1, 90.0), (2, 80.0))),

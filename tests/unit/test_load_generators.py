@@ -86,7 +86,11 @@ async def test_a_strike_counts_from_what_the_survivors_told_right_before_it(
         return Reading(answered=len(urls), reads=1_000.0 if len(urls) == 2 else 5.0)
 
     struck = Scenario(
-        duration_s=0.5, users=SCENARIO.users, server=SCENARIO.server, strike=Strike(at_s=0.2)
+        duration_s=0.5,
+        users=SCENARIO.users,
+        server=SCENARIO.server,
+        machine=SCENARIO.machine,
+        strike=Strike(at_s=0.2),
     )
     result = await ran(monkeypatch, served, told, struck)
     assert not served[0].running
