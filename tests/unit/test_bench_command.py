@@ -91,6 +91,45 @@ def test_what_could_not_be_kept_is_not_measured(
     assert f"{file} cannot be written" in capsys.readouterr().err
 
 
+def test_where_nothing_may_be_written_nothing_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def measured(_: Plan, __: f.Findings) -> None:
+        raise AssertionError
+
+    asked: list[Path] = []
+
+    def refused(path: Path, _mode: int) -> bool:
+        asked.append(path)  # whoever runs the tests may be allowed everything
+        return False
+
+    monkeypatch.setattr(command, "_measured", measured)
+    monkeypatch.setattr("os.access", refused)
+    there, new = tmp_path / "there.json", tmp_path / "new.json"
+    there.touch()
+    for file in (there, new):
+        assert command.main(["relay", "--json", str(file)]) == command.FAILED
+        assert "nothing may be written there" in capsys.readouterr().err
+    assert asked == [there, tmp_path]
+
+
+def test_what_was_found_is_kept_before_anybody_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def measured(_: Plan, into: f.Findings) -> None:
+        into.relay.append(cost("viva", 1, 50.0))
+
+    def broken_pipe(_: f.Findings) -> str:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(command, "_measured", measured)
+    monkeypatch.setattr(command, "told", broken_pipe)
+    file = tmp_path / "found.json"
+    with pytest.raises(BrokenPipeError):
+        command.main(["relay", "--json", str(file)])
+    assert msgspec.json.decode(file.read_bytes(), type=f.Findings).relay
+
+
 def test_runs_made_one_by_one_are_shown_as_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
