@@ -1,6 +1,7 @@
 """`python -m loadtest.bench`: what it takes, what it ends with, and what it keeps."""
 
 import contextlib
+import os
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -78,39 +79,48 @@ def test_words_that_viva_lost_or_said_twice_fail_a_run(
     assert not written
 
 
-@pytest.mark.parametrize("name", ["none/found.json", "."])
-def test_what_could_not_be_kept_is_not_measured(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    async def measured(_: Plan, __: f.Findings) -> None:
-        raise AssertionError
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
+    """The plans that were begun to be measured, of which nothing is found."""
+    plans: list[Plan] = []
+
+    async def measured(plan: Plan, _: f.Findings) -> None:
+        plans.append(plan)
 
     monkeypatch.setattr(command, "_measured", measured)
+    return plans
+
+
+@pytest.mark.parametrize("name", ["none/found.json", "."])
+def test_what_could_not_be_kept_is_not_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], begun: list[Plan], name: str
+) -> None:
     file = tmp_path / name
     assert command.main(["relay", "--json", str(file)]) == command.FAILED
     assert f"{file} cannot be written" in capsys.readouterr().err
+    assert not begun
 
 
 def test_where_nothing_may_be_written_nothing_is_measured(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    begun: list[Plan],
 ) -> None:
-    async def measured(_: Plan, __: f.Findings) -> None:
-        raise AssertionError
+    asked: list[tuple[Path, int]] = []
 
-    asked: list[Path] = []
-
-    def refused(path: Path, _mode: int) -> bool:
-        asked.append(path)  # whoever runs the tests may be allowed everything
+    def refused(path: Path, mode: int) -> bool:
+        asked.append((path, mode))  # whoever runs the tests may be allowed everything
         return False
 
-    monkeypatch.setattr(command, "_measured", measured)
     monkeypatch.setattr("os.access", refused)
     there, new = tmp_path / "there.json", tmp_path / "new.json"
     there.touch()
     for file in (there, new):
         assert command.main(["relay", "--json", str(file)]) == command.FAILED
         assert "nothing may be written there" in capsys.readouterr().err
-    assert asked == [there, tmp_path]
+    assert asked == [(there, os.W_OK), (tmp_path, os.W_OK)]
+    assert not begun
 
 
 def test_what_was_found_is_kept_before_anybody_is_told(
