@@ -10,7 +10,6 @@ sweep: a turn whose instance died does not wait for them.
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Protocol
 
 import structlog
@@ -144,8 +143,12 @@ class Sweeper:
 
     async def _put_off(self, interview_id: str) -> None:
         """Look at an interview again in a while, whatever changes meanwhile."""
-        with suppress(Exception):  # else the next sweep meets it again
+        try:
             await self._store.postpone(interview_id, self._clock.now() + FAULTY_MS)
+        except StorageError:
+            return  # the next sweep meets it again
+        except Exception:  # noqa: BLE001  # so it does then
+            _log.exception("timer not put off", interview=interview_id)
 
     async def _look(self, state: State) -> None:
         now = self._clock.now()

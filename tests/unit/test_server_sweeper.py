@@ -210,6 +210,26 @@ def test_an_interview_that_meets_a_fault_holds_up_no_other(
     assert [log["event"] for log in logs] == ["timer failed"]
 
 
+def test_what_cannot_be_put_off_is_logged_and_met_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene()
+
+    def failing(*_: object) -> Any:
+        raise ValueError("a marker")
+
+    monkeypatch.setattr(Sessions, "lacks", failing)
+    monkeypatch.setattr(Twin, "postpone", failing)
+
+    async def story() -> None:
+        await scene.interview(tick=scene.clock.now())
+        await asyncio.sleep(3 * WHOLE_EVERY * SWEEP_S)
+        assert scene.server.calls["load"] > 1
+
+    with capture_logs() as logs:
+        scene.play(story)
+    events = [log["event"] for log in logs]
+    assert events[:4] == 2 * ["timer failed", "timer not put off"]
+
+
 @pytest.mark.parametrize("instances", [1, 3])
 def test_an_outage_of_postgres_does_not_fill_the_outbox(
     instances: int, monkeypatch: pytest.MonkeyPatch
