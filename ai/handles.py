@@ -66,3 +66,11 @@ def parse_handle(handle: str) -> Position | None:
         numbers = (int(match[group] or 0) for group in range(2, 6))
         return ResponsePosition(match[1], *numbers)
     return None
+
+
+def same_response(one: str, other: str) -> bool:
+    """Whether two handles name places in the same stored response."""
+    first, second = parse_handle(one), parse_handle(other)
+    if not (isinstance(first, ResponsePosition) and isinstance(second, ResponsePosition)):
+        return False
+    return (first.model, first.response_id) == (second.model, second.response_id)

@@ -6,7 +6,14 @@ from contextlib import AsyncExitStack
 
 from ai.attempt import BUSY, Model, ModelAttempt
 from ai.errands import Errands
-from ai.handles import BankPosition, CachePosition, Position, ResponsePosition, parse_handle
+from ai.handles import (
+    BankPosition,
+    CachePosition,
+    Position,
+    ResponsePosition,
+    parse_handle,
+    same_response,
+)
 from ai.prompts import build_prompt
 from ai.speech import AttemptFailedError, Listener, TurnRequest
 from ai.voice import BankVoice, SharedVoice
@@ -92,8 +99,12 @@ class Interviewer:
         position = parse_handle(handle)
         return "model" if position is None else _SOURCES[type(position)]
 
+    def needs(self, logged: str, handle: str) -> bool:
+        """Whether who goes on from ``logged`` needs what the provider stores under ``handle``."""
+        return same_response(logged, handle)
+
     async def forget(self, handle: str) -> bool:
-        """Stop and erase what the provider stores under ``handle``; call it when a turn is over.
+        """Stop and erase what the provider stores under ``handle``; call it when nobody needs it.
 
         Takes 5 s at most and does not raise. Returns whether the provider surely keeps nothing.
         """

@@ -6,7 +6,6 @@ is gone on with exactly where its source can resume, else its next attempt begin
 """
 
 import asyncio
-from contextlib import suppress
 
 import structlog
 
@@ -18,7 +17,8 @@ from storage.errors import StorageError
 from storage.live import Acquired, LiveStore
 
 RELEASE_S = 5.0
-"""How long turns that were cancelled may take to give back their leases."""
+"""How long turns that were cancelled may take to give back their leases, and what is stored of them
+to be erased."""
 
 _log = structlog.get_logger()
 
@@ -45,6 +45,7 @@ class TurnRunner:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()
         self._stopped: set[str] = set()
+        self._erasures: set[asyncio.Task[None]] = set()
         self._group: asyncio.TaskGroup | None = None
         self._accepting = True
         self._empty = asyncio.Event()
@@ -92,14 +93,20 @@ class TurnRunner:
         except TimeoutError:
             for task in tuple(self._tasks.values()):
                 task.cancel()
-            await self._released()
+        await self._released()
 
     async def _released(self) -> None:
+        """Wait for what was cancelled, and for what is being erased."""
         try:
             async with asyncio.timeout(RELEASE_S):
                 await self._empty.wait()
+                while self._erasures:
+                    await asyncio.wait(self._erasures)
         except TimeoutError:
-            _log.warning("turns left to their leases", turns=len(self._tasks))
+            if self._tasks:
+                _log.warning("turns left to their leases", turns=len(self._tasks))
+            if self._erasures:
+                _log.warning("stored responses not erased", responses=len(self._erasures))
 
     async def _guarded(self, interview_id: str) -> None:
         """Keep one turn's failure from the others: a sweeper retries what is left undone."""
@@ -128,51 +135,51 @@ class TurnRunner:
         if not isinstance(acquired, Acquired):
             return
         state, fence, taken = acquired.state, acquired.fence, Taken(acquired.state)
+        over = False
         with self._leases.hold(interview_id, state.session.turn, fence, asked) as lease:
             lease.handle = state.handle if state.ordinal else ""
             del acquired, state  # what was taken is let go at the first words
-            over = await self._ended_here(taken, lease)
-        if over and self._group is not None:
-            self._group.create_task(self._forget(lease))  # bounded, and nobody waits for it
+            try:
+                over = await self._ended_here(taken, lease)
+            finally:
+                self._let_go(lease, over=over)
 
     async def _ended_here(self, taken: Taken, lease: Lease) -> bool:
-        """Work on the turn; tell whether it is over, not just moved."""
+        """Work on the turn; tell whether it is over, and not lost."""
         try:
             await self._work.run(taken, lease)
         except FencedError:
             self._meter.turn_ended("fenced")
-            return await self._over(lease)
+            return False
         except asyncio.CancelledError:
             if lease.interview_id in self._stopped:
                 return True
             lease.ending = True  # what it does now is not to be cancelled for the lease
-            if not await self._gave_back(lease):
-                with suppress(StorageError):
-                    if await self._over(lease):
-                        return True
+            if await self._gave_back(lease) and lease.logged:
+                lease.handle = ""  # whoever takes it up finds it in the log, and needs it
             raise
         return True
 
-    async def _over(self, lease: Lease) -> bool:
-        try:
-            return await self._work.over(lease)
-        except asyncio.CancelledError:  # whoever stopped it tells as much
-            if lease.interview_id in self._stopped:
-                return True
-            raise
+    def _let_go(self, lease: Lease, *, over: bool) -> None:
+        """Have erased what the provider stores of a turn, which nobody waits for but `drain`."""
+        if lease.handle and self._group is not None:
+            erasure = self._group.create_task(self._erase(lease, over=over))
+            erasure.add_done_callback(self._erasures.discard)
+            self._erasures.add(erasure)
 
-    async def _forget(self, lease: Lease) -> None:
+    async def _erase(self, lease: Lease, *, over: bool) -> None:
         try:
-            await self._work.forget(lease)
+            if over or await self._work.over(lease):
+                await self._work.forget(lease)
         except Exception as error:  # noqa: BLE001  # an errand for one turn may not end the others
             _log.warning("turn not forgotten", error=type(error).__name__)
 
     async def _gave_back(self, lease: Lease) -> bool:
-        """Give a lease back; False where it was another's, or nobody's, already."""
+        """Give a lease back; whether it surely was held until then."""
         try:
             held = await self._store.release(lease.interview_id, lease.fence)
         except StorageError as error:
             _log.warning("release failed", error=type(error).__name__)
-            return True
+            return False
         self._meter.turn_ended("released" if held else "fenced")
         return held

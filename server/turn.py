@@ -20,6 +20,8 @@ from storage.live import ANY_ORDINAL, Fenced, State
 
 END_PATIENCE_S = 10.0
 """How long the end of a turn is tried to be committed before it is left to a sweeper."""
+STORED_PATIENCE_S = 60.0
+"""How long it is tried to learn whether what is stored of a turn that was lost is still needed."""
 
 T = TypeVar("T")
 
@@ -41,8 +43,12 @@ class Interviewer(Protocol):
         """Whether a turn that saved ``handle`` can be gone on with behind its last piece."""
         ...
 
+    def needs(self, logged: str, handle: str) -> bool:
+        """Whether who goes on from ``logged`` needs what the provider stores under ``handle``."""
+        ...
+
     async def forget(self, handle: str) -> bool:
-        """Erase what the provider stores under ``handle``: the turn is over."""
+        """Erase what the provider stores under ``handle``: nobody goes on with it."""
         ...
 
 
@@ -130,17 +136,29 @@ class TurnWork:
         self._meter.turn_ended("completed")
 
     async def forget(self, lease: Lease) -> None:
-        """Erase what the provider stored of a turn that is over."""
+        """Erase what the provider stored of a turn that nobody goes on with."""
         if lease.handle:
             await self._interviewer.forget(lease.handle)
 
     async def over(self, lease: Lease) -> bool:
-        """Whether the turn that this instance was fenced out of has ended, not just moved."""
+        """Whether nobody goes on with what is stored of the turn that this instance lost.
+
+        It has ended, not just moved; or it moved before a word of it was logged, and whoever has it
+        knows of another response, or of none.
+
+        Raises:
+            StorageError: it could not be learned.
+        """
         try:
-            session = (await self._sessions.load(lease.interview_id)).session
+            state = await self._patiently(
+                partial(self._sessions.load, lease.interview_id), STORED_PATIENCE_S
+            )
         except (MissingError, ErasedError):
             return True  # with its interview
-        return session.open is None or session.open.turn != lease.turn
+        turn = state.session.open
+        if turn is None or turn.turn != lease.turn:
+            return True
+        return not self._interviewer.needs(state.handle if state.ordinal else "", lease.handle)
 
     def _continues(self, state: State) -> bool:
         """Whether the present attempt can go on: it is untouched, or its source can resume it."""
@@ -182,6 +200,7 @@ class TurnWork:
             await relay.drained()
         finally:
             lease.silent_since = None
+            lease.logged = ordinal > 0 or relay.logged
             self._committer.forget(relay)
         said = "".join(hearing.said)
         return _Said(request.turn, request.attempt, said, source, relay.ordinal)
@@ -221,14 +240,16 @@ class TurnWork:
             raise FencedError
         return applied
 
-    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
+    async def _patiently(
+        self, call: Callable[[], Awaitable[T]], patience_s: float = END_PATIENCE_S
+    ) -> T:
         """Make a call in spite of short outages."""
         started, attempt = self._clock.monotonic(), 0
         while True:
             try:
                 return await call()
             except (BackendDownError, OutOfMemoryError):
-                if self._clock.monotonic() - started > END_PATIENCE_S:
+                if self._clock.monotonic() - started > patience_s:
                     raise
                 await backoff(self._clock, attempt)
                 attempt += 1

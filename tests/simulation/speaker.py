@@ -39,6 +39,9 @@ class Speaker:
     def resumable(self, handle: str) -> bool:
         return bool(handle)
 
+    def needs(self, logged: str, handle: str) -> bool:
+        return logged == handle
+
     def source(self, handle: str | None, attempt: int) -> Source:
         return "model" if handle or attempt == 1 else "bank"
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ai.handles import BankPosition, ResponsePosition, parse_handle
+from ai.handles import BankPosition, ResponsePosition, parse_handle, same_response
 from ai.pieces import Pieces, Progress, Words
 
 
@@ -85,3 +85,19 @@ def test_what_is_no_handle_is_told(handle: str) -> None:
 @pytest.mark.parametrize("position", [BankPosition(12), ResponsePosition("resp_a-1.b", 5, 1, 40)])
 def test_handles_are_read_back(position: BankPosition | ResponsePosition) -> None:
     assert parse_handle(str(position)) == position
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("resp:r1:1:0:4", "resp:r1:9:2:40", True),
+        ("resp:r1:1:0:4", "resp:r2:1:0:4", False),
+        ("resp:r1:1:0:4", "resp:r1:1:0:4:1", False),
+        ("resp:r1:1:0:4", "", False),
+        ("bank:4", "bank:4", False),
+        ("", "", False),
+    ],
+)
+def test_handles_tell_whether_they_are_of_one_response(one: str, other: str, same: bool) -> None:  # noqa: FBT001
+    assert same_response(one, other) is same
+    assert same_response(other, one) is same

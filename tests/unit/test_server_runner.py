@@ -48,6 +48,7 @@ class FakeLease:
         self.interview_id = interview_id
         self.fence = fence
         self.handle = ""
+        self.logged = True
 
 
 class FakeLeases:
@@ -74,11 +75,13 @@ class FakeWork:
         self.forgotten: list[str] = []
         self.unforgettable: Exception | None = None
         self.is_over = False
+        self.logged = True
         self.unknown: Exception | None = None
 
     async def run(self, _: Any, lease: FakeLease) -> None:
         self.begun.append(lease.interview_id)
         self.handles.append(lease.handle)
+        lease.handle, lease.logged = "resp:r:1:0:1", self.logged
         await asyncio.sleep(self.seconds)
         if self.fault is not None:
             raise self.fault
@@ -227,24 +230,56 @@ def test_a_turn_that_moved_is_not_forgotten_at_the_provider() -> None:
         assert scene.work.forgotten == (["a"] if is_over else [])
 
 
-@pytest.mark.parametrize("stopped", [False, True])
-def test_a_turn_that_is_stopped_while_it_looks_whether_it_is_over_is_forgotten(
-    stopped: bool,  # noqa: FBT001
-) -> None:
+def test_to_learn_whether_a_turn_is_over_holds_up_no_other_turn() -> None:
     scene = Scene()
 
     async def story() -> None:
-        scene.work.fault, scene.work.look_s = FencedError(), 60
+        scene.work.fault, scene.work.look_s, scene.work.is_over = FencedError(), 60, True
         scene.runner.start("a")
         await asyncio.sleep(1.5)  # fenced out by a barge-in
-        if stopped:
-            scene.runner.stop("a")  # the barge-in was committed on this instance
-        else:
-            await scene.runner.drain(0)
-        await asyncio.sleep(1)
-        assert scene.work.forgotten == (["a"] if stopped else [])
-        assert scene.store.released == []  # it is not ours
         assert len(scene.runner) == 0
+        scene.runner.start("a")
+        await asyncio.sleep(0.5)
+        assert scene.work.begun == ["a", "a"]
+        await asyncio.sleep(65)
+        assert scene.work.forgotten == ["a", "a"]
+        assert scene.store.released == []  # it is not ours
+
+    scene.run(story)
+
+
+@pytest.mark.parametrize("look_s", [1, 60])
+def test_who_drains_waits_for_what_is_erased_but_not_for_long(look_s: int) -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        scene.work.fault, scene.work.look_s, scene.work.is_over = FencedError(), look_s, True
+        scene.runner.start("a")
+        await asyncio.sleep(1.5)
+        clock = asyncio.get_running_loop()
+        began = clock.time()
+        await scene.runner.drain(20)
+        waited = clock.time() - began
+        assert (waited, scene.work.forgotten) == (
+            (pytest.approx(0.5), ["a"]) if look_s == 1 else (pytest.approx(RELEASE_S), [])
+        )
+
+    scene.run(story)
+
+
+@pytest.mark.parametrize("logged", [False, True])
+def test_of_a_turn_given_back_only_what_nobody_can_know_of_is_forgotten(
+    logged: bool,  # noqa: FBT001
+) -> None:
+    scene = Scene()
+    scene.work.logged, scene.work.is_over = logged, True
+
+    async def story() -> None:
+        scene.runner.start("a")
+        await asyncio.sleep(0.5)
+        await scene.runner.drain(0)
+        assert scene.store.released == ["a"]
+        assert scene.work.forgotten == ([] if logged else ["a"])
 
     scene.run(story)
 
@@ -300,7 +335,8 @@ def test_a_turn_is_over_with_its_interview(fault: Exception) -> None:
         async def load(self, _: str) -> None:
             raise fault
 
-    parts: dict[str, Any] = dict.fromkeys(("committer", "interviewer", "clock", "meter"))
+    parts: dict[str, Any] = dict.fromkeys(("committer", "interviewer", "meter"))
+    parts["clock"] = LoopClock()
     work = TurnWork(sessions=cast("Any", Gone()), **parts)
     assert run_virtual(work.over(cast("Any", FakeLease("a", "fence"))))
 
