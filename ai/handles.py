@@ -68,9 +68,17 @@ def parse_handle(handle: str) -> Position | None:
     return None
 
 
-def same_response(one: str, other: str) -> bool:
-    """Whether two handles name places in the same stored response."""
-    first, second = parse_handle(one), parse_handle(other)
-    if not (isinstance(first, ResponsePosition) and isinstance(second, ResponsePosition)):
-        return False
-    return (first.model, first.response_id) == (second.model, second.response_id)
+def stored_response(handle: str) -> str:
+    """Return the id of the stored response that a handle names; empty if it names none."""
+    position = parse_handle(handle)
+    return position.response_id if isinstance(position, ResponsePosition) else ""
+
+
+def needs_response(logged: str, response_id: str) -> bool:
+    """Whether who goes on from ``logged`` needs a stored response.
+
+    What a newer version wrote may name any, for all that is known here.
+    """
+    if logged and parse_handle(logged) is None:
+        return True
+    return bool(response_id) and stored_response(logged) == response_id

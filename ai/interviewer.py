@@ -11,8 +11,9 @@ from ai.handles import (
     CachePosition,
     Position,
     ResponsePosition,
+    needs_response,
     parse_handle,
-    same_response,
+    stored_response,
 )
 from ai.prompts import build_prompt
 from ai.speech import AttemptFailedError, Listener, TurnRequest
@@ -99,9 +100,13 @@ class Interviewer:
         position = parse_handle(handle)
         return "model" if position is None else _SOURCES[type(position)]
 
+    def stores(self, handle: str) -> bool:
+        """Whether the provider stores something under ``handle``."""
+        return bool(stored_response(handle))
+
     def needs(self, logged: str, handle: str) -> bool:
-        """Whether who goes on from ``logged`` needs what the provider stores under ``handle``."""
-        return same_response(logged, handle)
+        """Whether who goes on from ``logged`` needs what is stored under ``handle``."""
+        return needs_response(logged, stored_response(handle))
 
     async def forget(self, handle: str) -> bool:
         """Stop and erase what the provider stores under ``handle``; call it when nobody needs it.

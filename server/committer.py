@@ -96,11 +96,6 @@ class Relay:
         """Whether nothing of this attempt was flushed here yet."""
         return self.due == 0.0
 
-    @property
-    def logged(self) -> bool:
-        """Whether the log is known to hold a piece that came from here."""
-        return self.head is not None
-
     def push(self, text: str, handle: str) -> None:
         """Take a piece; ``handle`` is saved with it, for whoever goes on behind it.
 

@@ -34,6 +34,7 @@ from server.connection import Backends
 from server.credentials import Credentials
 from server.documents.reading import Documents
 from server.drain import Drain
+from server.erasing import Eraser
 from server.expiry import Expiry
 from server.followers import Following, Stored
 from server.hub import Hub
@@ -152,6 +153,7 @@ class Instance:
                 clock=self.clock,
                 meter=self.meters,
             ),
+            eraser=Eraser(self.store, self.interviewer, self.clock),
             clock=self.clock,
             meter=self.meters,
         )

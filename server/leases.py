@@ -51,8 +51,6 @@ class Lease:
         self.ending = False
         self.silent_since: float | None = None
         self.handle = ""
-        self.logged = True
-        """Whether the log names the response that ``handle`` does, for whoever goes on with it."""
         self.turn = turn
         self._task = task
         self._lost = False

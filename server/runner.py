@@ -11,6 +11,7 @@ import structlog
 
 from server.clock import Clock
 from server.committer import FencedError
+from server.erasing import Eraser
 from server.leases import Lease, Leases
 from server.turn import Taken, TurnMeter, TurnWork
 from storage.errors import StorageError
@@ -32,6 +33,7 @@ class TurnRunner:
         store: LiveStore,
         leases: Leases,
         work: TurnWork,
+        eraser: Eraser,
         clock: Clock,
         meter: TurnMeter,
         max_turns: int = 2000,
@@ -39,6 +41,7 @@ class TurnRunner:
         self._store = store
         self._leases = leases
         self._work = work
+        self._eraser = eraser
         self._clock = clock
         self._meter = meter
         self._max_turns = max_turns
@@ -105,8 +108,6 @@ class TurnRunner:
         except TimeoutError:
             if self._tasks:
                 _log.warning("turns left to their leases", turns=len(self._tasks))
-            if self._erasures:
-                _log.warning("stored responses not erased", responses=len(self._erasures))
 
     async def _guarded(self, interview_id: str) -> None:
         """Keep one turn's failure from the others: a sweeper retries what is left undone."""
@@ -155,31 +156,21 @@ class TurnRunner:
             if lease.interview_id in self._stopped:
                 return True
             lease.ending = True  # what it does now is not to be cancelled for the lease
-            if await self._gave_back(lease) and lease.logged:
-                lease.handle = ""  # whoever takes it up finds it in the log, and needs it
+            await self._give_back(lease)
             raise
         return True
 
     def _let_go(self, lease: Lease, *, over: bool) -> None:
-        """Have erased what the provider stores of a turn, which nobody waits for but `drain`."""
-        if lease.handle and self._group is not None:
-            erasure = self._group.create_task(self._erase(lease, over=over))
+        """Have erased what the provider stores of a turn; nobody waits for that but `drain`."""
+        if self._group is not None and self._eraser.stores(lease):
+            erasure = self._group.create_task(self._eraser.erase(lease, over=over))
             erasure.add_done_callback(self._erasures.discard)
             self._erasures.add(erasure)
 
-    async def _erase(self, lease: Lease, *, over: bool) -> None:
-        try:
-            if over or await self._work.over(lease):
-                await self._work.forget(lease)
-        except Exception as error:  # noqa: BLE001  # an errand for one turn may not end the others
-            _log.warning("turn not forgotten", error=type(error).__name__)
-
-    async def _gave_back(self, lease: Lease) -> bool:
-        """Give a lease back; whether it surely was held until then."""
+    async def _give_back(self, lease: Lease) -> None:
         try:
             held = await self._store.release(lease.interview_id, lease.fence)
         except StorageError as error:
             _log.warning("release failed", error=type(error).__name__)
-            return False
-        self._meter.turn_ended("released" if held else "fenced")
-        return held
+        else:
+            self._meter.turn_ended("released" if held else "fenced")

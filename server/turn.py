@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol
 
 from msgspec.structs import replace
 
@@ -11,19 +11,15 @@ from ai.speech import AttemptFailedError, Listener, TurnRequest
 from protocol.machine import Finished, Input, Lost, Noted
 from protocol.scalars import NoticeCode, Source
 from protocol.session import OpenTurn
-from server.clock import Clock, backoff
+from server.clock import Clock
 from server.committer import Committer, FencedError, Relay
 from server.leases import Lease
+from server.patience import T, patiently
 from server.sessions import Sessions
-from storage.errors import BackendDownError, ErasedError, MissingError, OutOfMemoryError
 from storage.live import ANY_ORDINAL, Fenced, State
 
 END_PATIENCE_S = 10.0
 """How long the end of a turn is tried to be committed before it is left to a sweeper."""
-STORED_PATIENCE_S = 60.0
-"""How long it is tried to learn whether what is stored of a turn that was lost is still needed."""
-
-T = TypeVar("T")
 
 FALLBACK_NOTICE = "The interview goes on with prepared questions."
 LOW_NOTICE = (
@@ -41,14 +37,6 @@ class Interviewer(Protocol):
 
     def resumable(self, handle: str) -> bool:
         """Whether a turn that saved ``handle`` can be gone on with behind its last piece."""
-        ...
-
-    def needs(self, logged: str, handle: str) -> bool:
-        """Whether who goes on from ``logged`` needs what the provider stores under ``handle``."""
-        ...
-
-    async def forget(self, handle: str) -> bool:
-        """Erase what the provider stores under ``handle``: nobody goes on with it."""
         ...
 
 
@@ -135,31 +123,6 @@ class TurnWork:
         )
         self._meter.turn_ended("completed")
 
-    async def forget(self, lease: Lease) -> None:
-        """Erase what the provider stored of a turn that nobody goes on with."""
-        if lease.handle:
-            await self._interviewer.forget(lease.handle)
-
-    async def over(self, lease: Lease) -> bool:
-        """Whether nobody goes on with what is stored of the turn that this instance lost.
-
-        It has ended, not just moved; or it moved before a word of it was logged, and whoever has it
-        knows of another response, or of none.
-
-        Raises:
-            StorageError: it could not be learned.
-        """
-        try:
-            state = await self._patiently(
-                partial(self._sessions.load, lease.interview_id), STORED_PATIENCE_S
-            )
-        except (MissingError, ErasedError):
-            return True  # with its interview
-        turn = state.session.open
-        if turn is None or turn.turn != lease.turn:
-            return True
-        return not self._interviewer.needs(state.handle if state.ordinal else "", lease.handle)
-
     def _continues(self, state: State) -> bool:
         """Whether the present attempt can go on: it is untouched, or its source can resume it."""
         if state.open_from == 0:
@@ -200,7 +163,6 @@ class TurnWork:
             await relay.drained()
         finally:
             lease.silent_since = None
-            lease.logged = ordinal > 0 or relay.logged
             self._committer.forget(relay)
         said = "".join(hearing.said)
         return _Said(request.turn, request.attempt, said, source, relay.ordinal)
@@ -240,19 +202,9 @@ class TurnWork:
             raise FencedError
         return applied
 
-    async def _patiently(
-        self, call: Callable[[], Awaitable[T]], patience_s: float = END_PATIENCE_S
-    ) -> T:
+    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
         """Make a call in spite of short outages."""
-        started, attempt = self._clock.monotonic(), 0
-        while True:
-            try:
-                return await call()
-            except (BackendDownError, OutOfMemoryError):
-                if self._clock.monotonic() - started > patience_s:
-                    raise
-                await backoff(self._clock, attempt)
-                attempt += 1
+        return await patiently(self._clock, call, END_PATIENCE_S)
 
 
 class _Hearing:

@@ -13,6 +13,7 @@ from protocol.session import Session
 from server.committer import Committer
 from server.connection import Backends, Connection
 from server.credentials import Credentials
+from server.erasing import Eraser
 from server.followers import Following
 from server.hub import Hub
 from server.joining import Door
@@ -173,6 +174,7 @@ class SimInstance:
                 clock=clock,
                 meter=meter,
             ),
+            eraser=Eraser(store, speaker, clock),
             clock=clock,
             meter=meter,
         )

@@ -39,6 +39,9 @@ class Speaker:
     def resumable(self, handle: str) -> bool:
         return bool(handle)
 
+    def stores(self, handle: str) -> bool:
+        return bool(handle)
+
     def needs(self, logged: str, handle: str) -> bool:
         return logged == handle
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ai.handles import BankPosition, ResponsePosition, parse_handle, same_response
+from ai.handles import BankPosition, ResponsePosition, needs_response, parse_handle, stored_response
 from ai.pieces import Pieces, Progress, Words
 
 
@@ -88,16 +88,22 @@ def test_handles_are_read_back(position: BankPosition | ResponsePosition) -> Non
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "same"),
+    ("logged", "needed"),
     [
-        ("resp:r1:1:0:4", "resp:r1:9:2:40", True),
-        ("resp:r1:1:0:4", "resp:r2:1:0:4", False),
-        ("resp:r1:1:0:4", "resp:r1:1:0:4:1", False),
-        ("resp:r1:1:0:4", "", False),
-        ("bank:4", "bank:4", False),
-        ("", "", False),
+        ("resp:r1:9:2:40", True),
+        ("resp:r1:1:0:4:1", True),
+        ("of a newer version", True),
+        ("resp:r2:1:0:4", False),
+        ("bank:4", False),
+        ("cache:4", False),
+        ("", False),
     ],
 )
-def test_handles_tell_whether_they_are_of_one_response(one: str, other: str, same: bool) -> None:  # noqa: FBT001
-    assert same_response(one, other) is same
-    assert same_response(other, one) is same
+def test_a_stored_response_is_needed_by_who_goes_on_with_it(logged: str, needed: bool) -> None:  # noqa: FBT001
+    assert needs_response(logged, stored_response("resp:r1:1:0:4")) is needed
+
+
+@pytest.mark.parametrize("handle", ["bank:4", "cache:4", "", "of a newer version"])
+def test_what_is_no_handle_of_a_response_names_none(handle: str) -> None:
+    assert stored_response(handle) == ""
+    assert not needs_response("bank:4", stored_response(handle))

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -12,8 +12,7 @@ from prometheus_client import CollectorRegistry
 from server.committer import FencedError
 from server.meters import Meters
 from server.runner import RELEASE_S, TurnRunner
-from server.turn import TurnWork
-from storage.errors import BackendDownError, ErasedError, MissingError
+from storage.errors import BackendDownError
 from storage.live import Acquired, Held
 from tests.support.clocks import LoopClock
 from tests.support.interviews import session, state
@@ -48,7 +47,6 @@ class FakeLease:
         self.interview_id = interview_id
         self.fence = fence
         self.handle = ""
-        self.logged = True
 
 
 class FakeLeases:
@@ -67,46 +65,48 @@ class FakeWork:
 
     def __init__(self) -> None:
         self.seconds = 1.0
-        self.look_s = 0.0
         self.fault: Exception | None = None
         self.begun: list[str] = []
         self.handles: list[str] = []
+        self.handle = "resp:r:1:0:1"
         self.ended: list[str] = []
-        self.forgotten: list[str] = []
-        self.unforgettable: Exception | None = None
-        self.is_over = False
-        self.logged = True
-        self.unknown: Exception | None = None
 
     async def run(self, _: Any, lease: FakeLease) -> None:
         self.begun.append(lease.interview_id)
         self.handles.append(lease.handle)
-        lease.handle, lease.logged = "resp:r:1:0:1", self.logged
+        lease.handle = self.handle
         await asyncio.sleep(self.seconds)
         if self.fault is not None:
             raise self.fault
         self.ended.append(lease.interview_id)
 
-    async def over(self, _: FakeLease) -> bool:
-        await asyncio.sleep(self.look_s)
-        if self.unknown is not None:
-            raise self.unknown
-        return self.is_over
 
-    async def forget(self, lease: FakeLease) -> None:
-        self.forgotten.append(lease.interview_id)
-        if self.unforgettable is not None:
-            raise self.unforgettable
+class FakeEraser:
+    """Notes whose responses it is to erase, and of which turns it is told that they are over."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.told: list[tuple[str, bool]] = []
+        self.done: list[str] = []
+
+    def stores(self, lease: FakeLease) -> bool:
+        return lease.handle.startswith("resp:")
+
+    async def erase(self, lease: FakeLease, *, over: bool) -> None:
+        self.told.append((lease.interview_id, over))
+        await asyncio.sleep(self.seconds)
+        self.done.append(lease.interview_id)
 
 
 class Scene:
     def __init__(self, **settings: int) -> None:
-        self.store, self.work = FakeStore(), FakeWork()
+        self.store, self.work, self.eraser = FakeStore(), FakeWork(), FakeEraser()
         self.meters = Meters(CollectorRegistry())
         parts: dict[str, Any] = {
             "store": self.store,
             "leases": FakeLeases(),
             "work": self.work,
+            "eraser": self.eraser,
             "clock": LoopClock(),
             "meter": self.meters,
             **settings,
@@ -144,7 +144,7 @@ def test_turns_are_counted_while_they_run() -> None:
         assert (scene.running, len(scene.runner)) == (2, 2)
         await asyncio.sleep(1)
         assert (scene.running, len(scene.runner)) == (0, 0)
-        assert scene.work.forgotten == ["a", "b"]
+        assert scene.eraser.told == [("a", True), ("b", True)]
 
     scene.run(story)
 
@@ -191,7 +191,7 @@ def test_a_turn_that_ended_otherwise_is_stopped_and_not_released() -> None:
         scene.runner.stop("unknown")
         await asyncio.sleep(0.1)
         assert (scene.store.released, scene.work.ended) == ([], [])
-        assert scene.work.forgotten == ["a"]
+        assert scene.eraser.told == [("a", True)]
 
     scene.run(story)
 
@@ -212,29 +212,29 @@ def test_one_turns_failure_leaves_the_others_alone(fault: Exception, outcome: st
         scene.work.fault = None
         await asyncio.sleep(1)
         assert scene.work.ended == ["b"]
+        assert scene.eraser.told == [("a", False), ("b", True)]
         assert scene.measured("viva_turn_attempts_total", outcome=outcome) == 1
 
     scene.run(story)
 
 
-def test_a_turn_that_moved_is_not_forgotten_at_the_provider() -> None:
-    for is_over in (False, True):
-        scene = Scene()
-        scene.work.fault, scene.work.is_over = FencedError(), is_over
-
-        async def story(scene: Scene = scene) -> None:
-            scene.runner.start("a")
-            await asyncio.sleep(2)
-
-        scene.run(story)
-        assert scene.work.forgotten == (["a"] if is_over else [])
-
-
-def test_to_learn_whether_a_turn_is_over_holds_up_no_other_turn() -> None:
+def test_what_is_stored_of_a_turn_is_not_looked_after_where_nothing_is() -> None:
     scene = Scene()
 
     async def story() -> None:
-        scene.work.fault, scene.work.look_s, scene.work.is_over = FencedError(), 60, True
+        scene.work.handle = "bank:7"
+        scene.runner.start("a")
+        await asyncio.sleep(2)
+        assert (scene.work.ended, scene.eraser.told) == (["a"], [])
+
+    scene.run(story)
+
+
+def test_an_erasure_holds_up_no_other_turn() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        scene.work.fault, scene.eraser.seconds = FencedError(), 60
         scene.runner.start("a")
         await asyncio.sleep(1.5)  # fenced out by a barge-in
         assert len(scene.runner) == 0
@@ -242,75 +242,46 @@ def test_to_learn_whether_a_turn_is_over_holds_up_no_other_turn() -> None:
         await asyncio.sleep(0.5)
         assert scene.work.begun == ["a", "a"]
         await asyncio.sleep(65)
-        assert scene.work.forgotten == ["a", "a"]
+        assert scene.eraser.done == ["a", "a"]
         assert scene.store.released == []  # it is not ours
 
     scene.run(story)
 
 
-@pytest.mark.parametrize("look_s", [1, 60])
-def test_who_drains_waits_for_what_is_erased_but_not_for_long(look_s: int) -> None:
+@pytest.mark.parametrize(("seconds", "waits_s"), [(1, 0.5), (60, RELEASE_S)])
+def test_who_drains_waits_for_what_is_erased_but_not_for_long(
+    seconds: float, waits_s: float
+) -> None:
     scene = Scene()
 
     async def story() -> None:
-        scene.work.fault, scene.work.look_s, scene.work.is_over = FencedError(), look_s, True
+        scene.eraser.seconds = seconds
         scene.runner.start("a")
         await asyncio.sleep(1.5)
         clock = asyncio.get_running_loop()
         began = clock.time()
         await scene.runner.drain(20)
-        waited = clock.time() - began
-        assert (waited, scene.work.forgotten) == (
-            (pytest.approx(0.5), ["a"]) if look_s == 1 else (pytest.approx(RELEASE_S), [])
-        )
+        assert clock.time() - began == pytest.approx(waits_s)
+        assert scene.eraser.done == (["a"] if seconds == 1 else [])
 
     scene.run(story)
 
 
-@pytest.mark.parametrize("logged", [False, True])
-def test_of_a_turn_given_back_only_what_nobody_can_know_of_is_forgotten(
-    logged: bool,  # noqa: FBT001
+@pytest.mark.parametrize(("fenced", "outcome"), [(False, "released"), (True, "fenced")])
+def test_a_turn_that_is_cut_short_is_given_back_and_its_response_looked_after(
+    fenced: bool,  # noqa: FBT001
+    outcome: str,
 ) -> None:
     scene = Scene()
-    scene.work.logged, scene.work.is_over = logged, True
-
-    async def story() -> None:
-        scene.runner.start("a")
-        await asyncio.sleep(0.5)
-        await scene.runner.drain(0)
-        assert scene.store.released == ["a"]
-        assert scene.work.forgotten == ([] if logged else ["a"])
-
-    scene.run(story)
-
-
-@pytest.mark.parametrize("is_over", [False, True])
-def test_a_turn_whose_lease_was_gone_when_given_back_is_forgotten_if_it_is_over(
-    is_over: bool,  # noqa: FBT001
-) -> None:
-    scene = Scene()
-    scene.store.fenced, scene.work.is_over = True, is_over
+    scene.store.fenced = fenced
 
     async def story() -> None:
         scene.runner.start("a")
         await asyncio.sleep(0.5)
         await scene.runner.drain(0)  # cancels, as a renewal that is refused does
-        assert scene.work.forgotten == (["a"] if is_over else [])
-        assert scene.measured("viva_turn_attempts_total", outcome="fenced") == 1
-
-    scene.run(story)
-
-
-def test_a_turn_of_which_nothing_can_be_learned_any_more_was_fenced_and_did_not_fail() -> None:
-    scene = Scene()
-    scene.store.fenced, scene.work.unknown = True, BackendDownError()
-
-    async def story() -> None:
-        scene.runner.start("a")
-        await asyncio.sleep(0.5)
-        await scene.runner.drain(0)
-        assert scene.work.forgotten == []
-        assert scene.measured("viva_turn_attempts_total", outcome="fenced") == 1
+        assert scene.eraser.done == ["a"]
+        assert scene.eraser.told == [("a", False)]
+        assert scene.measured("viva_turn_attempts_total", outcome=outcome) == 1
         assert not scene.measured("viva_turn_attempts_total", outcome="failed")
 
     scene.run(story)
@@ -325,32 +296,6 @@ def test_who_takes_a_turn_up_knows_what_is_stored_of_it(ordinal: int, handle: st
         scene.runner.start("a")
         await asyncio.sleep(2)
         assert scene.work.handles == [handle]
-
-    scene.run(story)
-
-
-@pytest.mark.parametrize("fault", [MissingError(), ErasedError()])
-def test_a_turn_is_over_with_its_interview(fault: Exception) -> None:
-    class Gone:
-        async def load(self, _: str) -> None:
-            raise fault
-
-    parts: dict[str, Any] = dict.fromkeys(("committer", "interviewer", "meter"))
-    parts["clock"] = LoopClock()
-    work = TurnWork(sessions=cast("Any", Gone()), **parts)
-    assert run_virtual(work.over(cast("Any", FakeLease("a", "fence"))))
-
-
-def test_forgetting_that_fails_leaves_the_turns_alone() -> None:
-    scene = Scene()
-
-    async def story() -> None:
-        scene.work.unforgettable = ValueError("a marker")
-        scene.runner.start("a")
-        await asyncio.sleep(0.5)
-        scene.runner.start("b")
-        await asyncio.sleep(2)
-        assert (scene.work.ended, scene.work.forgotten) == (["a", "b"], ["a", "b"])
 
     scene.run(story)
 

@@ -5,19 +5,21 @@ from collections.abc import Callable, Coroutine
 from typing import Any, cast
 
 import pytest
+import structlog
 
-from ai.handles import same_response
+from ai.handles import needs_response, stored_response
 from ai.speech import Listener, TurnRequest
 from protocol import commands as c
 from protocol.ids import ORIGIN
 from protocol.machine import Received, transition
 from protocol.scalars import Source
 from server.committer import Committer
+from server.erasing import PATIENCE_S, Eraser
 from server.hub import Hub
 from server.leases import Leases
 from server.runner import TurnRunner
 from server.sessions import Sessions
-from server.turn import STORED_PATIENCE_S, TurnWork
+from server.turn import TurnWork
 from storage.errors import BackendDownError
 from storage.live import LEASE_MS, Restore
 from storage.twin import Twin, TwinNotifier, TwinServer
@@ -61,8 +63,11 @@ class Speaker:
     def resumable(self, handle: str) -> bool:
         return bool(handle)
 
+    def stores(self, handle: str) -> bool:
+        return bool(stored_response(handle))
+
     def needs(self, logged: str, handle: str) -> bool:
-        return same_response(logged, handle)
+        return needs_response(logged, stored_response(handle))
 
     def source(self, handle: str | None, attempt: int) -> Source:
         assert attempt
@@ -74,19 +79,21 @@ class Speaker:
 
 
 class Wire:
-    """To one instance nothing comes through of the operations that are ``cut``."""
+    """Operations of an instance that do not come through, or whose replies do not: its `cut`s."""
 
     def __init__(self) -> None:
-        self.cut: dict[str, frozenset[str]] = {}
+        self.cut: set[tuple[str, str]] = set()
+        """Instances, with an operation or ``"*"``."""
+        self.mute: set[tuple[str, str]] = set()
 
     async def request(self, client: str, operation: str) -> None:
         await asyncio.sleep(0.001)
-        cut = self.cut.get(client, frozenset())
-        if operation in cut or "all" in cut:
+        if {(client, operation), (client, "*")} & self.cut:
             raise BackendDownError
 
     async def reply(self, client: str, operation: str) -> None:
-        assert client or operation
+        if (client, operation) in self.mute:
+            raise BackendDownError
 
 
 class Instance:
@@ -106,7 +113,12 @@ class Instance:
             meter=unused,
         )
         self.runner = TurnRunner(
-            store=store, leases=self._leases, work=work, clock=clock, meter=unused
+            store=store,
+            leases=self._leases,
+            work=work,
+            eraser=Eraser(store, speaker, clock),
+            clock=clock,
+            meter=unused,
         )
 
     def parts(self) -> list[Coroutine[Any, Any, None]]:
@@ -151,67 +163,120 @@ class Scene:
     def stored(self) -> set[str]:
         return self.provider.stored
 
+    def fail(self, how: str) -> None:
+        """Let the first words of instance A not be ``logged``, or its reply be lost."""
+        if how == "not logged":
+            self.wire.cut.add(("a", "append"))
+        elif how == "reply lost":
+            self.wire.mute.add(("a", "append"))
 
-@pytest.mark.parametrize("logged", [False, True])
-def test_what_is_stored_of_a_drained_turn_is_kept_only_for_who_knows_of_it(
-    logged: bool,  # noqa: FBT001
-) -> None:
+
+@pytest.mark.parametrize("how", ["logged", "reply lost", "not logged"])
+def test_what_is_stored_of_a_drained_turn_is_kept_only_for_who_knows_of_it(how: str) -> None:
     scene = Scene()
+    kept = how != "not logged"
 
     async def story() -> None:
-        scene.wire.cut["a"] = frozenset() if logged else frozenset({"append"})
+        scene.fail(how)
         scene.a.runner.start(scene.name)
         await asyncio.sleep(0.5)
         assert scene.stored == {"r1"}
         await scene.a.runner.drain(0)
-        assert scene.stored == ({"r1"} if logged else set())
+        assert scene.stored == ({"r1"} if kept else set())
         scene.b.runner.start(scene.name)
         await asyncio.sleep(1)
-        assert scene.stored == {"r1" if logged else "r2"}
+        assert scene.stored == {"r1" if kept else "r2"}
         await asyncio.sleep(70)
         assert scene.stored == set()
-        assert scene.provider.resumed == (["r1"] if logged else [])
+        assert scene.provider.resumed == (["r1"] if kept else [])
 
     scene.play(story)
 
 
-@pytest.mark.parametrize("logged", [False, True])
-def test_who_was_cut_off_erases_what_nobody_else_knows_of_once_it_is_back(
-    logged: bool,  # noqa: FBT001
-) -> None:
+@pytest.mark.parametrize("how", ["logged", "reply lost", "not logged"])
+def test_who_was_cut_off_erases_what_nobody_else_knows_of_once_it_is_back(how: str) -> None:
     scene = Scene()
+    kept = how != "not logged"
 
     async def story() -> None:
-        scene.wire.cut["a"] = frozenset() if logged else frozenset({"append"})
+        scene.fail(how)
         scene.a.runner.start(scene.name)
         await asyncio.sleep(0.5)
-        scene.wire.cut["a"] = frozenset({"all"})
+        scene.wire.cut.add(("a", "*"))
         await asyncio.sleep(LEASE_MS / 1000 + 0.5)
         assert len(scene.a.runner) == 0
         scene.b.runner.start(scene.name)
         await asyncio.sleep(5)
-        assert scene.stored == ({"r1"} if logged else {"r1", "r2"})
+        assert scene.stored == ({"r1"} if kept else {"r1", "r2"})
         scene.wire.cut.clear()
         await asyncio.sleep(10)
-        assert scene.stored == {"r1" if logged else "r2"}
+        assert scene.stored == {"r1" if kept else "r2"}
         await asyncio.sleep(60)
         assert scene.stored == set()
-        assert scene.provider.resumed == (["r1"] if logged else [])
+        assert scene.provider.resumed == (["r1"] if kept else [])
 
     scene.play(story)
 
 
-def test_what_cannot_be_learned_in_time_is_left() -> None:
+def test_nothing_is_looked_at_before_the_lease_is_given_up() -> None:
     scene = Scene()
 
     async def story() -> None:
-        scene.wire.cut["a"] = frozenset({"append"})
+        scene.wire.cut |= {("a", "append"), ("a", "release")}
         scene.a.runner.start(scene.name)
         await asyncio.sleep(0.5)
-        scene.wire.cut["a"] = frozenset({"all"})
-        await asyncio.sleep(STORED_PATIENCE_S + 30)
-        scene.wire.cut.clear()
-        await asyncio.sleep(60)
+        await scene.a.runner.drain(0)
+        assert scene.server.calls["load"] == 0
         assert scene.stored == {"r1"}
+        scene.wire.cut.clear()
+        await asyncio.sleep(2)
+        assert scene.stored == set()
 
     scene.play(story)
+
+
+@pytest.mark.parametrize("away_s", [PATIENCE_S - 10, PATIENCE_S + 10])
+def test_what_cannot_be_learned_in_time_is_left(away_s: float) -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        scene.wire.cut.add(("a", "append"))
+        scene.a.runner.start(scene.name)
+        await asyncio.sleep(0.5)
+        scene.wire.cut.add(("a", "*"))
+        await asyncio.sleep(2)  # a lease lapses
+        assert len(scene.a.runner) == 0
+        await asyncio.sleep(away_s)
+        scene.wire.cut.clear()
+        await asyncio.sleep(30)
+        assert scene.stored == (set() if away_s < PATIENCE_S else {"r1"})
+
+    scene.play(story)
+
+
+def test_what_is_stored_of_an_interview_that_is_gone_is_erased() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        scene.a.runner.start(scene.name)
+        await asyncio.sleep(0.5)
+        await Twin(scene.server).erase(scene.name)
+        await asyncio.sleep(5)
+        assert scene.stored == set()
+
+    scene.play(story)
+
+
+def test_an_instance_that_ends_says_what_it_leaves() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        scene.wire.cut |= {("a", "append"), ("a", "release")}
+        scene.a.runner.start(scene.name)
+        await asyncio.sleep(0.5)
+        await scene.a.runner.drain(0)
+
+    with structlog.testing.capture_logs() as logs:
+        scene.play(story)
+    left = {"event": "stored response not erased", "reason": "the instance ends"}
+    assert any(left.items() <= each.items() for each in logs)
