@@ -163,12 +163,21 @@ class Scene:
     def stored(self) -> set[str]:
         return self.provider.stored
 
-    def fail(self, how: str) -> None:
-        """Let the first words of instance A not be ``logged``, or its reply be lost."""
+    async def begin(self, how: str = "logged") -> None:
+        """Let instance A say the first words; they are ``how``."""
         if how == "not logged":
             self.wire.cut.add(("a", "append"))
         elif how == "reply lost":
             self.wire.mute.add(("a", "append"))
+        self.a.runner.start(self.name)
+        await asyncio.sleep(0.5)
+        assert self.stored == {"r1"}
+
+    async def cut_off(self) -> None:
+        """Let A reach nothing any more, until its lease has lapsed for everybody."""
+        self.wire.cut.add(("a", "*"))
+        await asyncio.sleep(LEASE_MS / 1000 + 0.5)
+        assert len(self.a.runner) == 0
 
 
 @pytest.mark.parametrize("how", ["logged", "reply lost", "not logged"])
@@ -177,10 +186,7 @@ def test_what_is_stored_of_a_drained_turn_is_kept_only_for_who_knows_of_it(how: 
     kept = how != "not logged"
 
     async def story() -> None:
-        scene.fail(how)
-        scene.a.runner.start(scene.name)
-        await asyncio.sleep(0.5)
-        assert scene.stored == {"r1"}
+        await scene.begin(how)
         await scene.a.runner.drain(0)
         assert scene.stored == ({"r1"} if kept else set())
         scene.b.runner.start(scene.name)
@@ -199,12 +205,8 @@ def test_who_was_cut_off_erases_what_nobody_else_knows_of_once_it_is_back(how: s
     kept = how != "not logged"
 
     async def story() -> None:
-        scene.fail(how)
-        scene.a.runner.start(scene.name)
-        await asyncio.sleep(0.5)
-        scene.wire.cut.add(("a", "*"))
-        await asyncio.sleep(LEASE_MS / 1000 + 0.5)
-        assert len(scene.a.runner) == 0
+        await scene.begin(how)
+        await scene.cut_off()
         scene.b.runner.start(scene.name)
         await asyncio.sleep(5)
         assert scene.stored == ({"r1"} if kept else {"r1", "r2"})
@@ -222,9 +224,8 @@ def test_nothing_is_looked_at_before_the_lease_is_given_up() -> None:
     scene = Scene()
 
     async def story() -> None:
-        scene.wire.cut |= {("a", "append"), ("a", "release")}
-        scene.a.runner.start(scene.name)
-        await asyncio.sleep(0.5)
+        await scene.begin("not logged")
+        scene.wire.cut.add(("a", "release"))
         await scene.a.runner.drain(0)
         assert scene.server.calls["load"] == 0
         assert scene.stored == {"r1"}
@@ -240,12 +241,8 @@ def test_what_cannot_be_learned_in_time_is_left(away_s: float) -> None:
     scene = Scene()
 
     async def story() -> None:
-        scene.wire.cut.add(("a", "append"))
-        scene.a.runner.start(scene.name)
-        await asyncio.sleep(0.5)
-        scene.wire.cut.add(("a", "*"))
-        await asyncio.sleep(2)  # a lease lapses
-        assert len(scene.a.runner) == 0
+        await scene.begin("not logged")
+        await scene.cut_off()
         await asyncio.sleep(away_s)
         scene.wire.cut.clear()
         await asyncio.sleep(30)
@@ -258,8 +255,7 @@ def test_what_is_stored_of_an_interview_that_is_gone_is_erased() -> None:
     scene = Scene()
 
     async def story() -> None:
-        scene.a.runner.start(scene.name)
-        await asyncio.sleep(0.5)
+        await scene.begin()
         await Twin(scene.server).erase(scene.name)
         await asyncio.sleep(5)
         assert scene.stored == set()
@@ -271,9 +267,8 @@ def test_an_instance_that_ends_says_what_it_leaves() -> None:
     scene = Scene()
 
     async def story() -> None:
-        scene.wire.cut |= {("a", "append"), ("a", "release")}
-        scene.a.runner.start(scene.name)
-        await asyncio.sleep(0.5)
+        await scene.begin("not logged")
+        scene.wire.cut.add(("a", "release"))
         await scene.a.runner.drain(0)
 
     with structlog.testing.capture_logs() as logs:
