@@ -124,7 +124,9 @@ async def test_calls_that_fail(
     *, api: Api, fault: Fault, code: str, calls: int, retryable: bool, after: float | None
 ) -> None:
     rows = Rows()
-    timeout_s = 0.2 if fault.kind == "slow" else 10.0
+    # Fake and client share a loop: the time of a call must outlast its stalls, or a call may end
+    # before the fake has read it.
+    timeout_s = 1.0 if fault.kind == "slow" else 10.0
     async with (
         FakeOpenAI(QUICK).running() as fake,
         asking(fake, rows, api=api, assessor_timeout_s=timeout_s) as assessor,
