@@ -23,7 +23,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     sides: Sequence[str] = ()
     rounds: int = 3
     seconds: float = 8.0
-    loads: Sequence[int] = (30, 50, 75, 100, 200, 300, 450, 600)
+    loads: Sequence[int] = (30, 50, 75, 100, 200, 300, 450, 600, 900, 1_200)
     per_second: float = 30.0
     joins: int = 500
     idle: Sequence[int] = (100, 300, 500)
