@@ -58,7 +58,8 @@ class CallFailedError(Exception):
 
     ``code`` is short and fit for logs, ledger and ``turn.reset``; ``retry_after_s`` is what the
     provider asked for. ``gone`` tells that a stored response, if there is one, has nothing more to
-    give.
+    give; ``ours``, that this process had no connection left for the call: of the model it says
+    nothing, and turns that have one go on.
     """
 
     def __init__(
@@ -68,12 +69,14 @@ class CallFailedError(Exception):
         *,
         retry_after_s: float | None = None,
         gone: bool = False,
+        ours: bool = False,
     ) -> None:
         super().__init__(code)
         self.code = code
         self.remedy = remedy
         self.retry_after_s = retry_after_s
         self.gone = gone
+        self.ours = ours
 
 
 def translate(error: Exception, now_ms: int, *, stored: bool) -> CallFailedError:
@@ -83,6 +86,8 @@ def translate(error: Exception, now_ms: int, *, stored: bool) -> CallFailedError
             return error
         case openai.APIStatusError():
             return _refused(error, now_ms, stored=stored)
+        case openai.APITimeoutError() if _because_of(error, httpx2.PoolTimeout):
+            return CallFailedError("connections_in_use", ours=True)
         case openai.APITimeoutError():
             return CallFailedError("unreachable")
         case openai.APIConnectionError():
@@ -99,9 +104,14 @@ def is_free(error: BaseException | None) -> bool:
 
     The layers above the transport also call a connection that was lost a time-out.
     """
-    if isinstance(error, openai.APIStatusError):
-        return True
-    while error is not None and not isinstance(error, _UNSENT):
+    return isinstance(error, openai.APIStatusError) or _because_of(error, _UNSENT)
+
+
+def _because_of(
+    error: BaseException | None, kinds: type[BaseException] | tuple[type[BaseException], ...]
+) -> bool:
+    """Whether ``error`` is of these kinds, or was raised because of one that is."""
+    while error is not None and not isinstance(error, kinds):
         error = error.__cause__
     return error is not None
 

@@ -55,6 +55,8 @@ class Circuit:
 
     def lost(self, failure: CallFailedError) -> None:
         """Note that a turn went to the bank because of ``failure``."""
+        if failure.ours:
+            return
         if failure.remedy is Remedy.SHUN:
             self._shut(failure.code, SHUN_S, told=True)
         elif (failure.retry_after_s or 0.0) > RETRY_AFTER_CAP_S:

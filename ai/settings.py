@@ -51,7 +51,8 @@ class AiSettings(Struct, frozen=True, kw_only=True):
     """Further calls of an attempt after its first."""
     patience_s: float = 20.0
     """How long a turn may wait for its first words, retries included, before the bank speaks."""
-    max_connections: int = 1_000
+    max_connections: int = 6_000
+    """Each running call has one: as many as an instance has sockets, by default."""
     prices: Mapping[str, Price] = {}
     """Prices beside, or instead of, those of ``prices.toml``."""
     bank_words_per_second: float = 30.0

@@ -17,6 +17,7 @@ from ai.build import assemble
 from ai.handles import ResponsePosition
 from ai.interviewer import Interviewer
 from ai.provider import Prompt, Provider
+from ai.retries import OUTAGE_AFTER
 from ai.settings import AiSettings
 from ai.speech import AttemptFailedError, TurnRequest
 from tests.support.raw_http import Answer, RawServer, Reply, Request, Step, raw_server
@@ -288,10 +289,15 @@ async def test_the_pool_is_bounded_and_its_lack_is_no_stall() -> None:
     async with raw_server(answer) as server, speaking(server, None, settings) as speaker:
         first = spoken(speaker, REQUEST)
         await anext(first)
-        async with asyncio.timeout(2):
-            items = await listen(speaker)
-        assert items[0] == Fallback("unreachable")
-        await first.aclose()
+        async with asyncio.timeout(10):
+            for _ in range(OUTAGE_AFTER):
+                items = await listen(speaker)
+                assert items[0] == Fallback("connections_in_use")
+            await first.aclose()
+            again = spoken(speaker, REQUEST)  # it said nothing of the model
+            await anext(again)
+            await again.aclose()
+        assert len(server.requests) == 2
 
 
 # --- stored responses -----------------------------------------------------------------------------

@@ -53,6 +53,20 @@ def test_a_stored_response_that_is_gone_is_no_unknown_model() -> None:
     assert (failure.code, failure.gone) == ("response_gone", True)
 
 
+@pytest.mark.parametrize(
+    ("cause", "code", "ours"),
+    [
+        (httpx2.PoolTimeout("full"), "connections_in_use", True),
+        (httpx2.ConnectTimeout("far"), "unreachable", False),
+    ],
+)
+def test_a_lack_of_connections_is_not_the_models(cause: Exception, code: str, *, ours: bool) -> None:
+    error = openai.APITimeoutError(REQUEST)
+    error.__cause__ = cause
+    failure = translate(error, NOW_MS, stored=False)
+    assert (failure.code, failure.remedy, failure.ours) == (code, Remedy.RETRY, ours)
+
+
 def test_a_failure_stays_itself() -> None:
     failure = CallFailedError("no_end")
     assert translate(failure, NOW_MS, stored=False) is failure

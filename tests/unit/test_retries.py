@@ -79,6 +79,13 @@ def test_a_bad_request_says_nothing_about_the_next_turn() -> None:
     assert circuit.open() == ""
 
 
+def test_a_lack_of_our_own_says_nothing_of_the_model() -> None:
+    circuit = Circuit(_Clock())
+    for _ in range(10):
+        circuit.lost(CallFailedError("connections_in_use", ours=True))
+    assert circuit.open() == ""
+
+
 def test_it_is_told_once_that_the_circuit_opened_and_who_said_so() -> None:
     clock, told = _Clock(), list[tuple[str, float, bool]]()
     circuit = Circuit(clock, lambda code, seconds, said: told.append((code, seconds, said)))
