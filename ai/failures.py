@@ -31,6 +31,9 @@ _UNSENT = (
     aiohttp.ConnectionTimeoutError,
 )
 
+IN_USE = "connections_in_use"
+"""No connection was left for the call."""
+
 _EXHAUSTED = frozenset(
     (
         "insufficient_quota",
@@ -80,18 +83,18 @@ class CallFailedError(Exception):
 
 
 def translate(error: Exception, now_ms: int, *, stored: bool) -> CallFailedError:
-    """Return what ``error``, raised by a call, means. ``stored``: it took up a stored response."""
+    """Return what ``error``, raised by a call, means. ``stored``: it took up a stored response.
+
+    Through a proxy a lack of connections looks like a provider that is away, and is taken for it.
+    """
     match error:
         case CallFailedError():
             return error
         case openai.APIStatusError():
             return _refused(error, now_ms, stored=stored)
-        case openai.APITimeoutError() if _because_of(error, httpx2.PoolTimeout):
-            return CallFailedError("connections_in_use", ours=True)
-        case openai.APITimeoutError():
-            return CallFailedError("unreachable")
-        case openai.APIConnectionError():
-            return CallFailedError("unreachable")
+        case openai.APIConnectionError():  # a time-out is one
+            ours = _because_of(error, httpx2.PoolTimeout)
+            return CallFailedError(IN_USE if ours else "unreachable", ours=ours)
         case OversizedEventError():
             return CallFailedError("malformed")
         case _:

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 
 from ai.attempt import BUSY, Model, ModelAttempt
 from ai.errands import Errands
+from ai.failures import IN_USE
 from ai.handles import (
     BankPosition,
     CachePosition,
@@ -158,7 +159,7 @@ class Interviewer:
             )
             await attempt.run(listener)
             lost, position = attempt.lost, None
-            if not lost or lost == BUSY:  # all models have one gate
+            if not lost or lost in (BUSY, IN_USE):  # all models have one gate, and one pool
                 break
         return lost
 

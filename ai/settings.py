@@ -52,7 +52,7 @@ class AiSettings(Struct, frozen=True, kw_only=True):
     patience_s: float = 20.0
     """How long a turn may wait for its first words, retries included, before the bank speaks."""
     max_connections: int = 6_000
-    """Each running call has one: as many as an instance has sockets, by default."""
+    """Each running call has one. A core relays some 1,200 replies at once."""
     prices: Mapping[str, Price] = {}
     """Prices beside, or instead of, those of ``prices.toml``."""
     bank_words_per_second: float = 30.0

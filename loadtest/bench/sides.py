@@ -73,7 +73,7 @@ PEERS: Mapping[str, Peer] = {
 }
 NAMES = ("floor", "viva", "fastapi", "pipecat")
 VIVA_MOST_STREAMS = 1_000
-"""So many connections viva opens to a provider."""
+"""As many as the peers, for which it is what the openai client has connections for."""
 
 
 class Speech(Struct, frozen=True, kw_only=True):

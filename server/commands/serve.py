@@ -1,7 +1,9 @@
 """`viva serve`: one instance on the Redis and Postgres of the environment."""
 
 import argparse
+import contextlib
 import os
+import resource
 import sys
 
 import uvloop
@@ -21,10 +23,21 @@ def run(args: argparse.Namespace) -> int:
         with Signals() as signals:
             settings = read_settings(os.environ)
             configure_logs(settings.log_level)
+            allow_files()
             return uvloop.run(_serve(settings, signals, args.host, args.port))
     except (SettingsError, ListenError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
+
+
+def allow_files() -> None:
+    """Have as many open files as the system allows: a socket is one, and a model's reply another.
+
+    Shells begin with 1,024 on most systems, and allow far more.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 async def _serve(settings: Settings, signals: Signals, host: str, port: int) -> int:

@@ -62,7 +62,9 @@ async def speaking(
 ) -> AsyncGenerator[Interviewer]:
     """Yield an interviewer that asks ``server``, and close it."""
     settings = replace(settings, base_url=server.url)
-    speaker = assemble(settings, rows or Rows(), FixedClock(0.05), Provider(settings), _bank)
+    provider = Provider(settings)
+    others = [provider.sibling(name) for name in settings.fallback_models]
+    speaker = assemble(settings, rows or Rows(), FixedClock(0.05), provider, _bank, others=others)
     try:
         yield speaker
     finally:
@@ -284,15 +286,25 @@ async def test_cancelling_before_the_first_token_frees_the_connection() -> None:
 
 
 async def test_the_pool_is_bounded_and_its_lack_is_no_stall() -> None:
-    settings = replace(QUICK, max_connections=1, connect_timeout_s=0.1)
+    settings = replace(
+        QUICK,
+        max_connections=1,
+        connect_timeout_s=0.1,
+        token_timeout_s=30.0,
+        fallback_models=("another",),
+    )
+    rows = Rows()
     answer = _in_turn(Reply([delta("Tell"), 30.0]))
-    async with raw_server(answer) as server, speaking(server, None, settings) as speaker:
+    async with raw_server(answer) as server, speaking(server, rows, settings) as speaker:
         first = spoken(speaker, REQUEST)
         await anext(first)
         async with asyncio.timeout(10):
             for _ in range(OUTAGE_AFTER):
                 items = await listen(speaker)
                 assert items[0] == Fallback("connections_in_use")
+            asked = [row for row in rows.rows if row.model != "bank"]
+            assert [row.model for row in asked] == [settings.model] * OUTAGE_AFTER
+            assert all(row.exact and row.input_tokens == 0 for row in asked)
             await first.aclose()
             again = spoken(speaker, REQUEST)  # it said nothing of the model
             await anext(again)

@@ -60,7 +60,9 @@ def test_a_stored_response_that_is_gone_is_no_unknown_model() -> None:
         (httpx2.ConnectTimeout("far"), "unreachable", False),
     ],
 )
-def test_a_lack_of_connections_is_not_the_models(cause: Exception, code: str, *, ours: bool) -> None:
+def test_a_lack_of_connections_is_not_the_models(
+    cause: Exception, code: str, *, ours: bool
+) -> None:
     error = openai.APITimeoutError(REQUEST)
     error.__cause__ = cause
     failure = translate(error, NOW_MS, stored=False)
