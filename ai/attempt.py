@@ -186,6 +186,8 @@ class ModelAttempt:
         model = self._model
         if retry >= model.settings.retries:
             return None
+        if failure.ours and self._progress.position is None:
+            return None  # a connection was waited for already; only a stored response is worth more
         delay = delay_before(retry, failure, model.clock.random())
         if delay is None or self._progress.said:
             return delay

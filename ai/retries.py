@@ -21,8 +21,8 @@ def delay_before(retry: int, failure: CallFailedError, chance: float) -> float |
     for. Source: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
     """
     asked = failure.retry_after_s or 0.0
-    if failure.remedy is not Remedy.RETRY or failure.ours or asked > RETRY_AFTER_CAP_S:
-        return None  # a connection was waited for already
+    if failure.remedy is not Remedy.RETRY or asked > RETRY_AFTER_CAP_S:
+        return None
     return asked + chance * min(CAP_S, BASE_S * 2 ** min(retry, 16))
 
 

@@ -377,6 +377,26 @@ async def test_a_stored_stream_is_taken_up_again_when_it_breaks() -> None:
         assert rows.ends == [("failed", "stream_cut"), ("completed", "")]
 
 
+async def test_a_stored_response_outlasts_a_lack_of_connections() -> None:
+    def answer(request: Request) -> Reply:
+        return Reply([*_stored(*TEXTS)[:2], 30.0]) if request.method == "POST" else _store(request)
+
+    settings = replace(STORED, max_connections=1, connect_timeout_s=0.1, token_timeout_s=30.0)
+    rows = Rows()
+    async with raw_server(answer) as server, speaking(server, rows, settings) as speaker:
+        first = spoken(speaker, REQUEST)
+        piece = await anext(first)
+        assert isinstance(piece, Words)
+        request = replace(REQUEST, handle=piece.handle, logged=text_of([piece]))
+        async with asyncio.timeout(10):
+            second = asyncio.ensure_future(listen(speaker, request))
+            while not rows.rows:  # noqa: ASYNC110  # the sink of rows has no event
+                await asyncio.sleep(0.01)
+            assert rows.rows[0].code == "connections_in_use"
+            await first.aclose()
+            assert text_of([piece, *await second]) == WHOLE
+
+
 async def test_a_response_that_the_provider_has_not_fails_the_attempt() -> None:
     request = replace(REQUEST, handle="resp:resp_2:1:0:4", logged="Tell")
     async with raw_server(_store) as server, speaking(server, None, STORED) as speaker:

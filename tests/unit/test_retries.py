@@ -36,10 +36,6 @@ def test_what_a_retry_cannot_mend_is_not_tried_again(remedy: Remedy) -> None:
     assert delay_before(0, CallFailedError("x", remedy), 0.0) is None
 
 
-def test_a_connection_that_was_waited_for_is_not_waited_for_again() -> None:
-    assert delay_before(0, CallFailedError("connections_in_use", ours=True), 0.0) is None
-
-
 def test_the_circuit_opens_for_what_nobody_can_mend_and_closes_by_itself() -> None:
     clock = _Clock()
     circuit = Circuit(clock)
