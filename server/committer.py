@@ -5,7 +5,8 @@ gathers while its flush is in flight and for at least `PACE_S` in all, and goes 
 append whose reply was lost is repeated with the same ordinal, so that it takes effect once.
 
 Where appends take longer than they lately could, something is short of time, mostly this machine:
-both pauses are stretched by that, so that it gets larger pieces in place of more of them.
+both pauses are stretched by that, so that it gets larger pieces in place of more of them. So they
+are where this process itself has little of its core to spare.
 
 A flush does not wait for the one before it: Redis works on one while the words of another are sent,
 and both take their time. Were there only one, all that came meanwhile would wait for it, and make
@@ -36,12 +37,18 @@ REST = 4
 in the mean; from one flush to the next, half of that."""
 STRETCH = 5.0
 """So many times longer the pauses get at the most: words come ten times a second then."""
+BUSINESS_S = 1.0
+"""Much more than `MEAN_S`, at which the pauses stretch: what they save shows before they do more.
+"""
 LEAST_S = 30.0
 """The least that an append took is that of so long a time, and of the one before. A Redis that is
 far away is no reason to rest."""
 MEAN_S = 0.1
 """What counts is the mean of about so long a time in which words were appended. One append that
 took long is no reason, either: it made words late already, and a rest would make others late."""
+BUSY, FULL = 0.6, 0.75
+"""From this share of a core's time on, used by this process's thread, the pauses are stretched, and
+with that one they are longest: below, words are sooner there; above, more of them fit in."""
 TICK_S = 0.001
 """The least wait: uvloop's timers have no finer steps, and it takes shorter ones for none."""
 FLIGHTS = 2
@@ -105,8 +112,9 @@ class Relay:
         self._check()
         self._waiting.append(text)
         self._handle = handle
-        self._idle.clear()
-        self._committer.want(self)
+        if len(self._waiting) == 1:  # what waits was asked for when the first of it came
+            self._idle.clear()
+            self._committer.want(self)
 
     async def drained(self) -> None:
         """Wait until the log holds everything; see `push` for the errors."""
@@ -161,12 +169,16 @@ class Relay:
 
 
 class _Haste:
-    """How much longer than usual both pauses are to be, from what appends take."""
+    """How much longer than usual both pauses are to be, from what appends and this thread take.
 
-    __slots__ = ("_beyond", "_landed", "_least", "_least_now", "_until", "stretch")
+    ``worked`` returns the CPU seconds that the thread has used.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_beyond", "_business", "_landed", "_least", "_least_now", "_until", "stretch")
+
+    def __init__(self, worked: Callable[[], float]) -> None:
         self.stretch = 1.0
+        self._business = _Business(worked)
         self._landed = -math.inf
         self._beyond = 0.0
         self._least = self._least_now = math.inf
@@ -183,7 +195,34 @@ class _Haste:
         weight = min(landed - self._landed, PACE_S * self.stretch) / MEAN_S
         self._beyond += (beyond - self._beyond) * weight
         self._landed = landed
-        self.stretch = max(1.0, REST * self._beyond / PACE_S)
+        busy = (self._business.share(landed) - BUSY) / (FULL - BUSY)
+        own = 1.0 + (STRETCH - 1.0) * min(1.0, busy)
+        self.stretch = max(1.0, REST * self._beyond / PACE_S, own)
+
+
+class _Business:
+    """Which share of its core's time a thread uses, in the mean of about `BUSINESS_S`."""
+
+    __slots__ = ("_at", "_share", "_then", "_worked")
+
+    def __init__(self, worked: Callable[[], float]) -> None:
+        self._worked = worked
+        self._at, self._then = -math.inf, 0.0
+        self._share = 0.0
+
+    def share(self, now: float) -> float:
+        """Return it; looked at anew behind `MEAN_S`."""
+        passed = now - self._at
+        if passed >= MEAN_S:
+            worked = self._worked()
+            used = (worked - self._then) / passed
+            self._share += (used - self._share) * min(1.0, passed / BUSINESS_S)
+            self._at, self._then = now, worked
+        return self._share
+
+
+def _idle() -> float:
+    return 0.0
 
 
 class Committer:
@@ -195,7 +234,9 @@ class Committer:
         hub: Hub,
         clock: Clock,
         measure: Callable[[int, float], None] | None = None,
+        worked: Callable[[], float] = _idle,
     ) -> None:
+        """``worked`` returns the CPU seconds that the loop's thread has used."""
         self._store = store
         self._hub = hub
         self._clock = clock
@@ -205,7 +246,7 @@ class Committer:
         self._wanted = asyncio.Event()
         self._gate = asyncio.Lock()
         self._next = 0.0
-        self._haste = _Haste()
+        self._haste = _Haste(worked)
         self._until = math.inf
         """When who waits at the gate looks again, if nobody wakes it."""
 

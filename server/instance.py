@@ -5,6 +5,7 @@ it opened. A task that fails ends the instance: others, and its successor, take 
 """
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -141,7 +142,9 @@ class Instance:
         )
         self.presence = Presence(self.store, self.sessions, self.clock, grace_ms=grace_ms)
         self.expiry = Expiry(self.archive, self.sessions, self.clock)
-        self.committer = Committer(self.store, self.hub, self.clock, self.meters.flushed)
+        self.committer = Committer(
+            self.store, self.hub, self.clock, self.meters.flushed, time.thread_time
+        )
         self.leases = Leases(self.store, self.clock, self._suspended)
         self.runner = TurnRunner(
             store=self.store,

@@ -13,7 +13,9 @@ from protocol.events import TurnDelta
 from protocol.ids import ORIGIN, EventId
 from protocol.machine import Received, transition
 from server.committer import (
+    BUSY,
     FLIGHTS,
+    FULL,
     GATHER_S,
     LEAST_S,
     PACE_S,
@@ -88,9 +90,22 @@ class Scene:
         self.notifier = TwinNotifier(self.server)
         self.hub = Hub(self.store, self.notifier, self.clock)
         self.measured: list[int] = []
+        self.busy = 0.0
+        """The share of its core that the instance uses."""
+        self._worked, self._looked = 0.0, 0.0
         self.committer = Committer(
-            self.store, self.hub, self.clock, lambda deltas, _: self.measured.append(deltas)
+            self.store,
+            self.hub,
+            self.clock,
+            lambda deltas, _: self.measured.append(deltas),
+            self._work,
         )
+
+    def _work(self) -> float:
+        now = self.clock.monotonic()
+        self._worked += self.busy * (now - self._looked)
+        self._looked = now
+        return self._worked
 
     async def relay(self, *, lease_ms: int = 10**9) -> Relay:
         """The way into the log of a new interview's first turn."""
@@ -181,6 +196,36 @@ def test_where_appends_take_longer_there_are_fewer_and_larger_ones(
         gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
         assert gaps[usual + 8 : usual + 16] == pytest.approx([pace_s] * 8, abs=0.006)
         assert gaps[-6:-1] == pytest.approx([PACE_S] * 5, abs=0.006), "it is over soon"
+
+    scene.run(story)
+
+
+@pytest.mark.parametrize(
+    ("busy", "pace_s"),
+    [
+        (BUSY, PACE_S),
+        ((BUSY + FULL) / 2, PACE_S * (1 + STRETCH) / 2),
+        (FULL, PACE_S * STRETCH),
+        (1.0, PACE_S * STRETCH),
+    ],
+)
+def test_where_the_instance_itself_is_busy_there_are_fewer_and_larger_appends(
+    busy: float, pace_s: float
+) -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        relay = await scene.relay()
+        scene.busy = busy
+        said = await _speak(relay, 1600, 0.005)
+        hurried = len(scene.store.flushes)
+        scene.busy = 0.1
+        said += await _speak(relay, 400, 0.005)
+        assert scene.text(relay) == said
+        times = [at for at, _ in scene.store.flushes]
+        gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
+        assert gaps[hurried - 9 : hurried - 1] == pytest.approx([pace_s] * 8, abs=0.006)
+        assert gaps[-9:-1] == pytest.approx([PACE_S] * 8, abs=0.006), "it is over soon"
 
     scene.run(story)
 
