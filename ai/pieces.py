@@ -59,11 +59,6 @@ class Pieces:
 
     def take(self, text: str, sequence: int = 0) -> Words | None:
         """Return what can be handed out of event ``sequence``, whose text is ``text``."""
-        if text.isascii() and self._plain(text):  # as nearly every word is
-            size, progress = len(text), self._progress
-            progress.said += size
-            progress.size += size
-            return Words(text)
         joined = self._joiner.feed(text)
         if "\ud800" <= text[-1:] <= "\udbff":
             self._beyond += len(joined)  # half a pair is held back: the event is not wholly out
@@ -71,15 +66,25 @@ class Pieces:
             self._whole, self._beyond = sequence, 0
         return self._emit(joined)
 
-    def _plain(self, text: str) -> bool:
-        """Whether ``text``, of ASCII alone, can be handed out as it stands."""
-        progress = self._progress
-        return (
-            progress.position is None
-            and 0 < progress.said < self._limit - len(text)
-            and "\x00" not in text
-            and not (self._joiner.holds or self._skip)
-        )
+    def plain(self, text: str) -> bool:
+        """Count ``text`` as handed out if it can be as it stands; tell whether.
+
+        Nearly every word can, and is spared what `take` does with the others.
+        """
+        progress, size = self._progress, len(text)
+        said = progress.said + size
+        if (
+            progress.position is not None
+            or not size < said < self._limit
+            or not text.isascii()
+            or "\x00" in text
+            or self._skip
+            or self._joiner.holds
+        ):
+            return False
+        progress.said = said
+        progress.size += size
+        return True
 
     def close(self) -> Words | None:
         """Return what was held back, now that the stream has ended."""

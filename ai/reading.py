@@ -108,14 +108,19 @@ class Reading:
         text = reader.read(data)
         if self._stored and reader.response_id:
             pieces.begin(reader.response_id, reader.sequence)
-        piece = pieces.take(text, reader.sequence) if text else None
-        if piece is None:
+        if not text:
             return
+        handle = ""
+        if not pieces.plain(text):
+            piece = pieces.take(text, reader.sequence)
+            if piece is None:
+                return
+            text, handle = piece.text, piece.handle
         first, self._heard = self._heard is None, self._loop.time()
         if first:
             self._begun()
             self._watch()  # the next words may be due before the first ones were
-        self._hear(piece.text, piece.handle)
+        self._hear(text, handle)
 
     # --- time ---
 

@@ -15,7 +15,10 @@ def _halves(text: str) -> str:
 
 
 def _say(pieces: Pieces, deltas: list[str], first: int = 1) -> list[Words]:
-    said = [pieces.take(text, first + place) for place, text in enumerate(deltas)]
+    said = [
+        Words(text) if pieces.plain(text) else pieces.take(text, first + place)
+        for place, text in enumerate(deltas)
+    ]
     return [words for words in (*said, pieces.close()) if words]
 
 
@@ -54,6 +57,16 @@ def test_without_a_stored_response_there_is_no_handle() -> None:
 deltas = st.lists(
     st.text(st.sampled_from("ab \x00\ud83d\ude00"), min_size=1, max_size=4), min_size=1, max_size=12
 )
+
+
+@given(deltas)
+def test_words_that_are_plain_are_counted_as_any_other(texts: list[str]) -> None:
+    quick, slow = Progress(), Progress()
+    said = _say(Pieces(quick, 20), texts)
+    pieces = Pieces(slow, 20)
+    taken = [pieces.take(text, place) for place, text in enumerate(texts)]
+    assert said == [words for words in (*taken, pieces.close()) if words]
+    assert (quick.said, quick.size) == (slow.said, slow.size)
 
 
 @given(deltas)
