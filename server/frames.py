@@ -83,6 +83,14 @@ class _Leaving:
 class Frames(WebSocketsSansIOProtocol):
     """One WebSocket: ASGI's until it is handed over, then its listener's."""
 
+    # What each frame needs lies in one place, uvicorn's own attributes among it. Without, all are
+    # in a dictionary, which is too large for Python to keep small: more than 30 are.
+    __slots__ = (
+        "_beat", "_between", "_guarded", "_listener", "_pings", "_work", "close_sent", "conn",
+        "curr_msg_data_type", "disconnected", "frames", "pending_ping_payload", "queue",
+        "read_paused", "transport", "writable",
+    )  # fmt: skip
+
     def __init__(self, pings: Pings, **given: Any) -> None:
         super().__init__(**given)
         self.queue = Inbox[Any]()  # type: ignore[assignment]  # it does what is asked of one
@@ -93,6 +101,9 @@ class Frames(WebSocketsSansIOProtocol):
         self._guarded = self.app
         self.app = self._attended
         self._listener: Listener | None = None
+        self._between = False
+        """Whether the state machine waits for the first byte of a message, or of a control frame.
+        """
         self._work: Callable[[], Awaitable[None]] | None = None
 
     # --- from ASGI to the listener ---
@@ -144,17 +155,18 @@ class Frames(WebSocketsSansIOProtocol):
         listener, size = self._listener, len(data)
         if (
             listener is not None
+            and self._between
             and 6 <= size <= 131  # masked, of up to 125 bytes
             and data[1] == 0x80 | size - 6
             and not self.close_sent
-            and self._between_messages()
             and self._whole(listener, data)
         ):
             return
         super().data_received(data)
+        self._between = self._between_messages()
 
     def _between_messages(self) -> bool:
-        """Whether the state machine waits for the first byte of a message, or of a control frame.
+        """Ask the state machine where it is; only what it is given changes that.
 
         That its buffer is empty does not tell: it may have taken a frame's head out of it.
         """
@@ -186,6 +198,11 @@ class Frames(WebSocketsSansIOProtocol):
         else:
             return False
         return True
+
+    def shutdown(self) -> None:
+        """See uvicorn: nothing is taken from here on."""
+        self._between = False
+        super().shutdown()
 
     def send_receive_event_to_app(self) -> None:
         """See uvicorn; a listener need not be waited for, so that reading goes on."""

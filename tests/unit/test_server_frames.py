@@ -345,12 +345,12 @@ def test_what_ended_does_not_hold_its_listener() -> None:
     async def story() -> None:
         it = Scene()
         await it.open()
-        assert it.ear in gc.get_referents(vars(it.frames))
+        assert it.ear in gc.get_referents(it.frames)
         it.ear.left()
         it.line.close()
         await asyncio.sleep(1)
         assert it.state == "done"
-        assert it.ear not in gc.get_referents(vars(it.frames), vars(it.frames)["queue"])
+        assert it.ear not in gc.get_referents(it.frames, it.frames.queue)
 
     play(story)
 
