@@ -92,6 +92,7 @@ class _ChatChunk(Struct, frozen=True):
 class ChatReader:
     """Reads a Chat Completions stream: text, a finish reason, usage, ``[DONE]``."""
 
+    __slots__ = ("done", "ended", "usage")
     response_id = ""
     sequence = 0
 
@@ -160,6 +161,8 @@ class ResponsesReader:
     repeats from before it is skipped. Where ``strict``, a hole in the numbers is a failure: text
     would be missing.
     """
+
+    __slots__ = ("_strict", "done", "ended", "response_id", "sequence", "usage")
 
     def __init__(self, *, response_id: str = "", after: int = -1, strict: bool = False) -> None:
         self.ended = ""

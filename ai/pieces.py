@@ -21,6 +21,8 @@ class Progress:
     speaks.
     """
 
+    __slots__ = ("model", "position", "said", "size")
+
     def __init__(
         self, logged: str = "", position: ResponsePosition | None = None, model: int = 0
     ) -> None:
@@ -38,6 +40,8 @@ class Pieces:
     position tells how much of them is out already.
     """
 
+    __slots__ = ("_beyond", "_joiner", "_limit", "_plain", "_progress", "_skip", "_whole", "full")
+
     def __init__(self, progress: Progress, limit: int) -> None:
         self._progress = progress
         self._limit = limit
@@ -48,11 +52,13 @@ class Pieces:
         self._beyond = 0  # code points joined behind the event `_whole`
         self.full = progress.said >= limit
         """Whether the limit is reached; nothing more is handed out."""
+        self._plain = False
+        """Whether nothing stands between a word and the log: no half, no place to be kept."""
 
     def begin(self, response_id: str, sequence: int) -> None:
         """Note that the response is stored under this id; its events so far had no text."""
         if self._progress.position is None:
-            self._whole = sequence
+            self._whole, self._plain = sequence, False
             self._progress.position = ResponsePosition(
                 response_id, sequence, 0, 0, self._progress.model
             )
@@ -64,24 +70,21 @@ class Pieces:
             self._beyond += len(joined)  # half a pair is held back: the event is not wholly out
         else:
             self._whole, self._beyond = sequence, 0
-        return self._emit(joined)
+        words = self._emit(joined)
+        self._plain = self._progress.position is None and not (self._skip or self._joiner.holds)
+        return words
 
     def plain(self, text: str) -> bool:
         """Count ``text`` as handed out if it can be as it stands; tell whether.
 
         Nearly every word can, and is spared what `take` does with the others.
         """
+        if not (self._plain and text.isascii()) or "\x00" in text:
+            return False
         progress, size = self._progress, len(text)
         said = progress.said + size
-        if (
-            progress.position is not None
-            or not size < said < self._limit
-            or not text.isascii()
-            or "\x00" in text
-            or self._skip
-            or self._joiner.holds
-        ):
-            return False
+        if not size < said < self._limit:
+            return False  # it is the first, or the last
         progress.said = said
         progress.size += size
         return True

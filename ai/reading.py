@@ -40,6 +40,11 @@ class Limits(NamedTuple):
 class Reading:
     """One stream's way to ``hear``; ``begun`` is told of the first words. It is a `Sink`."""
 
+    __slots__ = (
+        "_begun", "_clock", "_finished", "_hear", "_heard", "_limits", "_loop", "_over", "_pieces",
+        "_reader", "_splitter", "_stored", "_timer",
+    )  # fmt: skip
+
     def __init__(
         self,
         reader: Reader,

@@ -15,12 +15,16 @@ class OversizedEventError(Exception):
 class EventSplitter:
     """Cuts a byte stream, however it was chunked, into the data of its events."""
 
+    __slots__ = ("_after_cr", "_between", "_data", "_limit", "_line", "_size")
+
     def __init__(self, limit: int = MAX_EVENT_BYTES) -> None:
         self._limit = limit
         self._line = bytearray()
         self._data: list[bytes] = []
         self._size = 0
         self._after_cr = False
+        self._between = True
+        """Whether nothing of an event is held."""
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """Return the data of the events that ``chunk`` completed.
@@ -35,7 +39,7 @@ class EventSplitter:
             and chunk.count(b"\n") == 2
             and b"\r" not in chunk
             and len(chunk) < self._limit
-            and not (self._line or self._data or self._after_cr)
+            and self._between
         ):
             return [chunk[6:-2]]
         if self._after_cr and chunk:
@@ -54,6 +58,7 @@ class EventSplitter:
                 self._line.clear()
             self._take(line, events)
         self._after_cr = chunk.endswith(b"\r")
+        self._between = not (self._line or self._data or self._after_cr)
         return events
 
     def _take(self, line: bytes, events: list[bytes]) -> None:

@@ -21,6 +21,8 @@ class Joiner:
     alone becomes U+FFFD (Unicode 16.0, §3.9, U+FFFD substitution of maximal subparts).
     """
 
+    __slots__ = ("_held",)
+
     def __init__(self) -> None:
         self._held = ""
 

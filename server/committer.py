@@ -67,6 +67,11 @@ class FencedError(Exception):
 class Relay:
     """One attempt's text on its way into the log. Offsets count code points."""
 
+    __slots__ = (
+        "_attempt", "_committer", "_error", "_fence", "_handle", "_idle", "_offset", "_piece",
+        "_turn", "_waiting", "aboard", "due", "head", "interview_id", "ordinal", "over", "since",
+    )  # fmt: skip
+
     def __init__(
         self,
         committer: "Committer",

@@ -42,6 +42,11 @@ _log = structlog.get_logger()
 class Lease:
     """One turn held under ``fence``, and the task that works on it."""
 
+    __slots__ = (
+        "_lost", "_task", "ending", "fence", "handle", "interview_id", "renewed", "silent_since",
+        "turn",
+    )  # fmt: skip
+
     def __init__(
         self, interview_id: str, turn: int, fence: str, task: asyncio.Task[Any], at: float
     ) -> None:

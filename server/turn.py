@@ -210,6 +210,8 @@ class TurnWork:
 class _Hearing:
     """An attempt's listener: what it hears goes into the log."""
 
+    __slots__ = ("_began", "_lease", "_relay", "_request", "_taken", "_work", "said")
+
     def __init__(
         self, work: TurnWork, relay: Relay, request: TurnRequest, taken: Taken, lease: Lease
     ) -> None:

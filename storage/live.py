@@ -276,7 +276,7 @@ class Pulse(Struct, frozen=True):
     raw: tuple[bytes | None, ...] = ()
 
 
-class Attendant(Struct, frozen=True):
+class Attendant(Struct, frozen=True, gc=False):
     """One interview whose candidate is ``present`` on an instance, or just left it.
 
     ``heard_ms`` is how long ago the last sign of life came from there.

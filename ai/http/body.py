@@ -45,6 +45,8 @@ class Source(Protocol):
 class Body(httpx2.AsyncByteStream):
     """The body of one response. `listen` to it or iterate over it, then close it."""
 
+    __slots__ = ("_closed", "_ended", "_error", "_held", "_news", "_sink", "_size", "_source")
+
     def __init__(self, source: Source) -> None:
         self._source = source
         self._sink: Sink | None = None

@@ -27,6 +27,11 @@ class Head(NamedTuple):
 class Connection(asyncio.Protocol):
     """Carries one exchange after another. ``over`` is told once for each, when it is done with."""
 
+    __slots__ = (
+        "_framed", "_head", "_head_bytes", "_headers", "_over", "_parser", "_paused", "_reusable",
+        "_transport", "_whole", "body", "on_body",
+    )  # fmt: skip
+
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None
         self._parser: httptools.HttpResponseParser | None = None
