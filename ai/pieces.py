@@ -53,7 +53,7 @@ class Pieces:
         self.full = progress.said >= limit
         """Whether the limit is reached; nothing more is handed out."""
         self._plain = False
-        """Whether nothing stands between a word and the log: no half, no place to be kept."""
+        """Whether words go out as they come: no half is held back, no response is stored."""
 
     def begin(self, response_id: str, sequence: int) -> None:
         """Note that the response is stored under this id; its events so far had no text."""

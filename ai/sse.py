@@ -24,7 +24,7 @@ class EventSplitter:
         self._size = 0
         self._after_cr = False
         self._between = True
-        """Whether nothing of an event is held."""
+        """Whether nothing is held: no part of an event, no CR whose LF may follow."""
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """Return the data of the events that ``chunk`` completed.
@@ -42,6 +42,7 @@ class EventSplitter:
             and self._between
         ):
             return [chunk[6:-2]]
+        self._between = False
         if self._after_cr and chunk:
             self._after_cr = False
             chunk = chunk.removeprefix(b"\n")

@@ -5,8 +5,8 @@ gathers while its flush is in flight and for at least `PACE_S` in all, and goes 
 append whose reply was lost is repeated with the same ordinal, so that it takes effect once.
 
 Where appends take longer than they lately could, something is short of time, mostly this machine:
-both pauses are stretched by that, so that it gets larger pieces in place of more of them. So they
-are where this process itself has little of its core to spare.
+both pauses are stretched by that, so that it gets larger pieces in place of more of them. They are
+stretched, too, where the loop's own thread runs for most of the time.
 
 A flush does not wait for the one before it: Redis works on one while the words of another are sent,
 and both take their time. Were there only one, all that came meanwhile would wait for it, and make
@@ -37,9 +37,9 @@ REST = 4
 in the mean; from one flush to the next, half of that."""
 STRETCH = 5.0
 """So many times longer the pauses get at the most: words come ten times a second then."""
-BUSINESS_S = 1.0
-"""Much more than `MEAN_S`, at which the pauses stretch: what they save shows before they do more.
-"""
+LOAD_S = 1.0
+"""The thread's load is the mean of about so long a time. That is much more than `MEAN_S`: what
+longer pauses save shows in it before they are stretched further."""
 LEAST_S = 30.0
 """The least that an append took is that of so long a time, and of the one before. A Redis that is
 far away is no reason to rest."""
@@ -47,8 +47,9 @@ MEAN_S = 0.1
 """What counts is the mean of about so long a time in which words were appended. One append that
 took long is no reason, either: it made words late already, and a rest would make others late."""
 BUSY, FULL = 0.6, 0.75
-"""From this share of a core's time on, used by this process's thread, the pauses are stretched, and
-with that one they are longest: below, words are sooner there; above, more of them fit in."""
+"""From which load of the loop's thread on the pauses are stretched, and from which they are
+longest: the share of the time in which it ran. Below, words are there sooner; above, more of them
+fit in. A thread that is not let run is no busier by that, but its appends take longer."""
 TICK_S = 0.001
 """The least wait: uvloop's timers have no finer steps, and it takes shorter ones for none."""
 FLIGHTS = 2
@@ -179,11 +180,11 @@ class _Haste:
     ``worked`` returns the CPU seconds that the thread has used.
     """
 
-    __slots__ = ("_beyond", "_business", "_landed", "_least", "_least_now", "_until", "stretch")
+    __slots__ = ("_beyond", "_landed", "_least", "_least_now", "_load", "_until", "stretch")
 
     def __init__(self, worked: Callable[[], float]) -> None:
         self.stretch = 1.0
-        self._business = _Business(worked)
+        self._load = _Load(worked)
         self._landed = -math.inf
         self._beyond = 0.0
         self._least = self._least_now = math.inf
@@ -200,13 +201,13 @@ class _Haste:
         weight = min(landed - self._landed, PACE_S * self.stretch) / MEAN_S
         self._beyond += (beyond - self._beyond) * weight
         self._landed = landed
-        busy = (self._business.share(landed) - BUSY) / (FULL - BUSY)
+        busy = (self._load.share(landed) - BUSY) / (FULL - BUSY)
         own = 1.0 + (STRETCH - 1.0) * min(1.0, busy)
         self.stretch = max(1.0, REST * self._beyond / PACE_S, own)
 
 
-class _Business:
-    """Which share of its core's time a thread uses, in the mean of about `BUSINESS_S`."""
+class _Load:
+    """In which share of the time a thread ran, in the mean of about `LOAD_S`."""
 
     __slots__ = ("_at", "_share", "_then", "_worked")
 
@@ -216,12 +217,12 @@ class _Business:
         self._share = 0.0
 
     def share(self, now: float) -> float:
-        """Return it; looked at anew behind `MEAN_S`."""
+        """Return the mean; measured again each `MEAN_S` at the most."""
         passed = now - self._at
         if passed >= MEAN_S:
             worked = self._worked()
             used = (worked - self._then) / passed
-            self._share += (used - self._share) * min(1.0, passed / BUSINESS_S)
+            self._share += (used - self._share) * min(1.0, passed / LOAD_S)
             self._at, self._then = now, worked
         return self._share
 

@@ -83,8 +83,8 @@ class _Leaving:
 class Frames(WebSocketsSansIOProtocol):
     """One WebSocket: ASGI's until it is handed over, then its listener's."""
 
-    # What each frame needs lies in one place, uvicorn's own attributes among it. Without, all are
-    # in a dictionary, which is too large for Python to keep small: more than 30 are.
+    # What each frame needs lies in one place, some of uvicorn's own attributes among it. Without,
+    # all would be in a large dictionary: an object does without one up to 30 attributes.
     __slots__ = (
         "_beat", "_between", "_guarded", "_listener", "_pings", "_work", "close_sent", "conn",
         "curr_msg_data_type", "disconnected", "frames", "pending_ping_payload", "queue",
@@ -162,12 +162,15 @@ class Frames(WebSocketsSansIOProtocol):
             and self._whole(listener, data)
         ):
             return
+        self._between = False  # in case this raises
         super().data_received(data)
         self._between = self._between_messages()
 
     def _between_messages(self) -> bool:
-        """Ask the state machine where it is; only what it is given changes that.
+        """Ask the state machine where it is. It stays there until it is given more, or closes.
 
+        What closes it from this side sets ``close_sent``, takes the listener away, or closes the
+        transport, and nothing comes any more.
         That its buffer is empty does not tell: it may have taken a frame's head out of it.
         """
         conn: Any = self.conn
@@ -198,11 +201,6 @@ class Frames(WebSocketsSansIOProtocol):
         else:
             return False
         return True
-
-    def shutdown(self) -> None:
-        """See uvicorn: nothing is taken from here on."""
-        self._between = False
-        super().shutdown()
 
     def send_receive_event_to_app(self) -> None:
         """See uvicorn; a listener need not be waited for, so that reading goes on."""

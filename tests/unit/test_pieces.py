@@ -69,6 +69,17 @@ def test_words_that_are_plain_are_counted_as_any_other(texts: list[str]) -> None
     assert (quick.said, quick.size) == (slow.said, slow.size)
 
 
+def test_a_response_that_is_stored_late_has_its_places_from_then_on() -> None:
+    pieces = Pieces(Progress(), 20)
+    assert pieces.take("a", 1) == Words("a")
+    assert pieces.plain("b")
+    pieces.begin("resp_1", 2)
+    assert not pieces.plain("c")
+    words = pieces.take("c", 3)
+    assert words is not None
+    assert parse_handle(words.handle) == ResponsePosition("resp_1", 3, 0, 3, 0)
+
+
 @given(deltas)
 def test_every_piece_can_be_gone_on_from_exactly(texts: list[str]) -> None:
     progress = Progress()

@@ -230,6 +230,46 @@ def test_where_the_instance_itself_is_busy_there_are_fewer_and_larger_appends(
     scene.run(story)
 
 
+def test_a_busy_moment_of_the_instance_is_no_reason_to_rest() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        relay = await scene.relay()
+        scene.busy = 0.5
+        said = await _speak(relay, 600, 0.005)
+        scene.busy = 1.0
+        said += await _speak(relay, 30, 0.005)
+        scene.busy = 0.5
+        said += await _speak(relay, 200, 0.005)
+        assert scene.text(relay) == said
+        times = [at for at, _ in scene.store.flushes]
+        gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
+        assert max(gaps) <= PACE_S + 0.006
+
+    scene.run(story)
+
+
+@pytest.mark.parametrize("busier", [0.1, 0.5, 2.0])
+def test_the_pauses_settle_where_they_change_the_load(busier: float) -> None:
+    """``busier``: the load of appends at the usual pace, beside what words take without them."""
+    scene = Scene()
+
+    async def story() -> None:
+        relay = await scene.relay()
+        said = ""
+        ends: list[float] = []
+        for _ in range(40):
+            before = len(scene.store.flushes)
+            said += await _speak(relay, 100, 0.005)
+            flushed = len(scene.store.flushes) - before
+            scene.busy = 0.5 + busier * flushed * PACE_S / 0.5
+            ends.append(flushed)
+        assert scene.text(relay) == said
+        assert max(ends[-20:]) - min(ends[-20:]) <= 0.25 * max(ends[-20:]), "no swinging"
+
+    scene.run(story)
+
+
 @pytest.mark.parametrize("idle_s", [0.0, 3.0])
 def test_one_append_that_takes_long_is_no_reason_to_rest(idle_s: float) -> None:
     scene = Scene()
