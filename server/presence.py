@@ -206,10 +206,10 @@ class Presence:
         now, here = self._clock.monotonic(), self._sockets[partition]
         told: list[Attendant] = []
         for name, sockets in here.items():  # without helper calls: it runs for each socket
-            ago = min([now - each.heard for each in sockets])
-            if left and name in left:
-                ago = min(ago, now - left[name])
-            told.append(Attendant(name, True, int(ago * 1000) if ago > 0 else 0))
+            heard = max([each.heard for each in sockets])
+            if name in left:
+                heard = max(heard, left[name])
+            told.append(Attendant(name, True, _ago_ms(now - heard)))
         told += [
             Attendant(name, False, _ago_ms(now - left[name])) for name in absent if name not in here
         ]

@@ -118,6 +118,11 @@ class Scene:
             self.committer, name, 1, 1, fence=acquired.fence, ordinal=0, offset=0, handle=""
         )
 
+    def gaps(self, first: int = 0) -> list[float]:
+        """The times from one flush to the next, from the ``first`` on."""
+        times = [at for at, _ in self.store.flushes[first:]]
+        return [later - earlier for earlier, later in itertools.pairwise(times)]
+
     def logged(self, relay: Relay) -> list[TurnDelta]:
         entries = self.server.interviews[relay.interview_id].log
         events = [read_body(entry.body, entry.id) for entry in entries if entry.body]
@@ -152,12 +157,11 @@ def test_the_first_piece_goes_at_once_and_the_rest_at_a_pace() -> None:
         began = scene.clock.monotonic()
         said = await _speak(relay, 200, 0.001)
         assert scene.text(relay) == said
-        times = [at for at, _ in scene.store.flushes]
-        assert times[0] == pytest.approx(began)
-        gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
+        assert scene.store.flushes[0][0] == pytest.approx(began)
+        gaps = scene.gaps()
         assert min(gaps) >= PACE_S - 1e-9
         assert max(gaps) <= PACE_S + 0.002
-        assert scene.measured == [1] * len(times)
+        assert scene.measured == [1] * len(scene.store.flushes)
 
     scene.run(story)
 
@@ -192,8 +196,7 @@ def test_where_appends_take_longer_there_are_fewer_and_larger_ones(
         scene.wire.trip_s = TRIP_S
         said += await _speak(relay, 100, 0.005)
         assert scene.text(relay) == said
-        times = [at for at, _ in scene.store.flushes]
-        gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
+        gaps = scene.gaps()
         assert gaps[usual + 8 : usual + 16] == pytest.approx([pace_s] * 8, abs=0.006)
         assert gaps[-6:-1] == pytest.approx([PACE_S] * 5, abs=0.006), "it is over soon"
 
@@ -222,8 +225,7 @@ def test_where_the_instance_itself_is_busy_there_are_fewer_and_larger_appends(
         scene.busy = 0.1
         said += await _speak(relay, 400, 0.005)
         assert scene.text(relay) == said
-        times = [at for at, _ in scene.store.flushes]
-        gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
+        gaps = scene.gaps()
         assert gaps[hurried - 9 : hurried - 1] == pytest.approx([pace_s] * 8, abs=0.006)
         assert gaps[-9:-1] == pytest.approx([PACE_S] * 8, abs=0.006), "it is over soon"
 
@@ -242,8 +244,7 @@ def test_a_busy_moment_of_the_instance_is_no_reason_to_rest() -> None:
         scene.busy = 0.5
         said += await _speak(relay, 200, 0.005)
         assert scene.text(relay) == said
-        times = [at for at, _ in scene.store.flushes]
-        gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
+        gaps = scene.gaps()
         assert max(gaps) <= PACE_S + 0.006
 
     scene.run(story)
@@ -285,8 +286,7 @@ def test_one_append_that_takes_long_is_no_reason_to_rest(idle_s: float) -> None:
             group.create_task(_speak(relay, 100, 0.005))
             await asyncio.sleep(PACE_S)  # in which one append begins
             scene.wire.trip_s = TRIP_S
-        times = [at for at, _ in scene.store.flushes[began:]]
-        gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
+        gaps = scene.gaps(began)
         assert gaps[0] == pytest.approx(late_s, abs=0.006)
         assert gaps[1:-1] == pytest.approx([PACE_S] * len(gaps[1:-1]), abs=0.006)
 
@@ -301,8 +301,7 @@ def test_a_redis_that_is_far_away_is_no_reason_to_rest() -> None:
         scene.wire.trip_s = trip_s
         began = len(scene.store.flushes)
         await _speak(relay, 60, 0.005)
-        times = [at for at, _ in scene.store.flushes[began:]]
-        return [later - earlier for earlier, later in itertools.pairwise(times)][:-1]
+        return scene.gaps(began)[:-1]
 
     async def story() -> None:
         assert await gaps(0.018) == pytest.approx([PACE_S] * 14, abs=0.006)
@@ -346,9 +345,7 @@ def test_a_slow_flush_holds_up_only_whom_it_carries() -> None:
         assert scene.text(slow) == ""
         await slow.drained()
         assert [delta.text for delta in scene.logged(slow)] == ["one ", "two "]
-        times = [at for at, _ in scene.store.flushes]
-        gaps = [later - earlier for earlier, later in itertools.pairwise(times[2:])]
-        assert min(gaps) >= GATHER_S - 1e-9
+        assert min(scene.gaps(2)) >= GATHER_S - 1e-9
 
     scene.run(story)
 
