@@ -97,7 +97,8 @@ class Topic:
 
     def __init__(self, interview_id: str) -> None:
         self.interview_id = interview_id
-        self.watchers: set[Watcher] = set()
+        self.watchers: tuple[Watcher, ...] = ()
+        """Mostly one; made anew when one comes or leaves, so that who is told may do so."""
         self.head = ORIGIN
         self.expected = 0
         """Commits made here whose reply is on its way: what they added will be in the ring."""
@@ -176,7 +177,7 @@ class Topic:
         elif kind == "p":
             self._hear_partial(_partials.decode(content))
         elif kind:
-            for watcher in tuple(self.watchers):
+            for watcher in self.watchers:
                 _tell(watcher, kind, content)
         else:
             self._base = self._ring = None  # what others added may have been told to nobody
@@ -188,13 +189,13 @@ class Topic:
 
     def cover(self, covered: EventId) -> None:
         """Tell the sockets how far PostgreSQL has come."""
-        for watcher in tuple(self.watchers):
+        for watcher in self.watchers:
             watcher.stored(covered)
 
     def beat(self, pulse: Pulse | None) -> None:
         """Take what a pulse found."""
         if pulse is None:
-            for watcher in tuple(self.watchers):
+            for watcher in self.watchers:
                 watcher.lost()
             return
         if self._end != self.head and pulse.head.seq < self.head.seq:
@@ -205,14 +206,14 @@ class Topic:
             self._base, self._ring = self._end, None
             self._framed.clear()
         self._rested = pulse.head
-        for watcher in tuple(self.watchers):
+        for watcher in self.watchers:
             watcher.reach(pulse.head)
         if pulse is self.pulse:
             return
         self.pulse = pulse
         self.cover(pulse.stored)
         for slot, number in pulse.sockets.items():
-            for watcher in tuple(self.watchers):
+            for watcher in self.watchers:
                 watcher.joined(slot, number)
 
     def settle(self) -> None:
@@ -223,7 +224,7 @@ class Topic:
 
     def _hear_partial(self, heard: PartialHeard) -> None:
         if self.partials.admits(heard.utterance_id, heard.revision):
-            for watcher in tuple(self.watchers):
+            for watcher in self.watchers:
                 watcher.partial(heard)
 
     def _hear_of(self, head: EventId) -> None:
@@ -293,7 +294,7 @@ class Hub:
         topic = self._topics.get(interview_id)
         if topic is None:
             topic = self._topics[interview_id] = Topic(interview_id)
-        topic.watchers.add(watcher)
+        topic.watchers += (watcher,)
         topic.tell_again()
         try:
             await self._notifier.watch(interview_id)
@@ -304,7 +305,7 @@ class Hub:
 
     async def leave(self, topic: Topic, watcher: Watcher) -> None:
         """Forget a socket; the last one closes the topic."""
-        topic.watchers.discard(watcher)
+        topic.watchers = tuple(each for each in topic.watchers if each is not watcher)
         if not topic.watchers and self._topics.get(topic.interview_id) is topic:
             del self._topics[topic.interview_id]
             await self._notifier.unwatch(topic.interview_id)

@@ -57,7 +57,7 @@ class Presence:
         self._sessions = sessions
         self._clock = clock
         self._grace_ms = grace_ms
-        self._sockets: list[dict[str, set[Attending]]] = [{} for _ in range(PARTITIONS)]
+        self._sockets: list[dict[str, tuple[Attending, ...]]] = [{} for _ in range(PARTITIONS)]
         self._left: dict[str, float] = {}
         self._trust = [_Trust() for _ in range(PARTITIONS)]
         self._failing = False
@@ -66,16 +66,19 @@ class Presence:
 
     def enter(self, interview_id: str, socket: Attending) -> None:
         """Somebody came who can answer."""
-        self._sockets[partition_of(interview_id)].setdefault(interview_id, set()).add(socket)
+        here = self._sockets[partition_of(interview_id)]
+        here[interview_id] = (*here.get(interview_id, ()), socket)
 
     def leave(self, interview_id: str, socket: Attending) -> None:
         """They left, or were lost: what counts is when they were heard last."""
         here = self._sockets[partition_of(interview_id)]
-        sockets = here.get(interview_id, set())
-        if socket in sockets:
-            sockets.remove(socket)
+        before = here.get(interview_id, ())
+        others = tuple(each for each in before if each is not socket)
+        if len(others) < len(before):
             self._left[interview_id] = max(socket.heard, self._left.get(interview_id, 0.0))
-            if not sockets:
+            if others:
+                here[interview_id] = others
+            else:
                 del here[interview_id]
 
     async def run(self) -> None:

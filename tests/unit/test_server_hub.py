@@ -73,7 +73,7 @@ class Scene:
         self.store = FakeStore(self.log)
         self.topic = Topic(NAME)
         self.watcher = FakeWatcher()
-        self.topic.watchers.add(self.watcher)  # type: ignore[arg-type]
+        self.topic.watchers = (self.watcher,)  # type: ignore[assignment]
         self.topic.add(self.log[:known])
         position = self.log[known - 1].id if known else ORIGIN
         self.cursor = Cursor(self.store, self.topic, position)  # type: ignore[arg-type]
