@@ -316,18 +316,28 @@ class Committer:
         appends = [relay.take(started, hears=hears(relay.interview_id)) for relay in relays]
         try:
             results = await self._store.append(appends)
-        except BadDataError as error:
-            await self._part(relays, error)
-            return
         except StorageError as error:
-            self._postpone(relays, error)
+            await self._miss(relays, error)
             return
         took = self._clock.monotonic() - started
         self._haste.learn(took, started)
+        missed: dict[StorageError, list[Relay]] = {}
         for relay, result in zip(relays, results, strict=True):
-            self._settle(relay, result)
+            if isinstance(result, StorageError):
+                missed.setdefault(result, []).append(relay)
+            else:
+                self._settle(relay, result)
         if self._measure is not None:
-            self._measure(len(appends), took)
+            self._measure(len(relays) - sum(map(len, missed.values())), took)
+        for error, some in missed.items():
+            await self._miss(some, error)
+
+    async def _miss(self, relays: list[Relay], error: StorageError) -> None:
+        """See to those that ``error`` kept from being appended."""
+        if isinstance(error, BadDataError):
+            await self._part(relays, error)
+        else:
+            self._postpone(relays, error)
 
     async def _part(self, relays: list[Relay], error: BadDataError) -> None:
         """Append one by one what was refused together, so that only the bad one is given up."""

@@ -22,7 +22,7 @@ from protocol.ids import ORIGIN, EventId, trusted_event_id
 from server.clock import Clock, due_part
 from server.partials import Newest
 from storage.errors import StorageError
-from storage.live import Entry, LiveStore, Notifier, Pulse
+from storage.live import UNREADABLE, Entry, LiveStore, Notifier, Pulse
 
 RING = 256
 PULSE_S = 5.0
@@ -374,6 +374,8 @@ class Hub:
                 if not failed:
                     _log.warning("pulse failed", error=type(error).__name__)
                 failed = True
+            except Exception:  # noqa: BLE001  # each instance would meet it, and end with it
+                _log.exception("pulse failed")
             done = due
 
     async def _beat(self, names: Sequence[str]) -> None:
@@ -382,5 +384,7 @@ class Hub:
         pulses = await self._store.pulse(names, known)
         for name, pulse in zip(names, pulses, strict=True):
             topic = self._topics.get(name)
-            if topic is not None:
+            if pulse is UNREADABLE:
+                _log.error("pulse not read", interview=name)  # words are told of all the same
+            elif topic is not None:
                 topic.beat(pulse)

@@ -116,8 +116,11 @@ class Writer:
             partition = await self._next()
             try:
                 written = await self.drain(partition)
-            except StorageError as error:
-                self._outage(error)
+            except Exception as error:  # noqa: BLE001  # each instance would meet it
+                if isinstance(error, StorageError):
+                    self._outage(error)
+                else:
+                    _log.exception("outbox not read", partition=partition)
                 # Meanwhile the partition counts as busy, so that no notice cuts the pause short.
                 await backoff(self._clock, failures, base_s=RETRY_S, cap_s=RETRY_CAP_S)
                 failures += 1
@@ -156,9 +159,13 @@ class Writer:
         """Write a group; return the parts it must be written in instead."""
         try:
             end = await self._store_group(group)
-        except (BadDataError, msgspec.MsgspecError) as error:
+        except Exception as error:  # each instance would meet it
+            if isinstance(error, StorageError) and not isinstance(error, BadDataError):
+                raise
             if group[0].ledger and len(group) > 1:
                 return [[entry] for entry in group]
+            if not isinstance(error, BadDataError | msgspec.MsgspecError):
+                _log.exception("outbox entry not written", interview=group[0].interview_id)
             await self._bury(partition, group, error)
         else:
             await self._store.settle(partition, [entry.id for entry in group])

@@ -14,8 +14,9 @@ from msgspec import Struct
 from protocol.codec import read_body
 from protocol.effects import Reject
 from protocol.events import TurnDelta, TurnReset
-from protocol.ids import EventId
+from protocol.ids import ORIGIN, EventId
 from protocol.session import Session, Turn
+from storage.errors import StorageError
 
 PARTITIONS = 256
 LEASE_MS = 1500
@@ -276,6 +277,10 @@ class Pulse(Struct, frozen=True):
     raw: tuple[bytes | None, ...] = ()
 
 
+UNREADABLE = Pulse(ORIGIN, ORIGIN, {})
+"""Stands for a pulse that tells nothing, by its identity."""
+
+
 class Attendant(Struct, frozen=True, gc=False):
     """One interview whose candidate is ``present`` on an instance, or just left it.
 
@@ -364,8 +369,11 @@ class LiveStore(Protocol):
         """Give a turn up for others to take at once."""
         ...
 
-    async def append(self, appends: Sequence[Append]) -> list[Appended | Fenced]:
-        """Append pieces of many interviews in one round trip."""
+    async def append(self, appends: Sequence[Append]) -> list[Appended | Fenced | StorageError]:
+        """Append pieces of many interviews in one round trip.
+
+        An error stands for a piece that was not appended, as far as is known, where another was.
+        """
         ...
 
     async def read(self, interview_id: str, start: EventId, count: int) -> list[Entry]:
@@ -378,6 +386,7 @@ class LiveStore(Protocol):
         """Return what each interview's sockets must know at the least; None where it is missing.
 
         ``known`` is what each had last: that very object comes again where nothing changed.
+        `UNREADABLE` stands for one whose keys are damaged: it must not stop the others.
         """
         ...
 

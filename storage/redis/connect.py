@@ -17,7 +17,7 @@ from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
 from storage.cancelling import cancellable
-from storage.errors import BackendDownError, BadDataError, OutOfMemoryError
+from storage.errors import BackendDownError, BadDataError, OutOfMemoryError, StorageError
 from storage.redis.wire import CALL_TIMEOUT_S, CONNECT_TIMEOUT_S, Wire
 
 POOL_SIZE = 4
@@ -119,7 +119,7 @@ def translated() -> Generator[None]:
             raise BackendDownError("Redis cannot be reached") from error
 
 
-def translate(error: Exception) -> Exception:
+def translate(error: Exception) -> StorageError:
     """Return what ``error`` means to a caller of this package."""
     if isinstance(error, exceptions.OutOfMemoryError) or str(error).startswith("OOM"):
         return OutOfMemoryError("Redis is out of memory")

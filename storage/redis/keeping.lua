@@ -172,12 +172,20 @@ end
 -- hundreds of words, and there is rarely something: timers and outboxes are asked for less often.
 -- KEYS leases×partitions, then timers×partitions, outbox×partitions where those are wanted;
 -- ARGV limit, partitions
--- -> {lapsed leases}, {due timers}, {numbers of partitions whose outbox holds something}
+-- -> {lapsed leases}, {due timers}, {numbers of partitions whose outbox holds something}, {damaged keys}, which
+-- must not stop the others
 local function due(keys, argv)
   local now, count = int(now_ms()), tonumber(argv[2])
-  local leases, timers, outboxes = {}, {}, {}
+  local leases, timers, outboxes, damaged = {}, {}, {}, {}
+  local function waits(command, key, ...)
+    local found = redis.pcall(command, key, ...)
+    if type(found) == 'number' then
+      return found > 0
+    end
+    damaged[#damaged + 1] = key
+  end
   local function gather(into, key)
-    if redis.call('ZCOUNT', key, '-inf', now) > 0 then -- a third cheaper than an empty range
+    if waits('ZCOUNT', key, '-inf', now) then -- a third cheaper than an empty range
       for _, id in ipairs(redis.call('ZRANGEBYSCORE', key, '-inf', now, 'LIMIT', '0', argv[1])) do
         into[#into + 1] = id
       end
@@ -188,11 +196,11 @@ local function due(keys, argv)
       gather(leases, key)
     elseif i <= 2 * count then
       gather(timers, key)
-    elseif redis.call('XLEN', key) > 0 then
+    elseif waits('XLEN', key) then
       outboxes[#outboxes + 1] = i - 2 * count - 1
     end
   end
-  return {leases, timers, outboxes}
+  return {leases, timers, outboxes, damaged}
 end
 
 -- read: entries from `start` on, that one included. KEYS the interview's first two; ARGV start, count

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from protocol.ids import EventId
 from storage.live import Append
+from storage.redis import resp
 
 MOST = 8_192
 """So many turns are kept account of. Those beyond are written by the function."""
@@ -20,10 +21,12 @@ MOST = 8_192
 class Place(Struct):
     """A turn held under ``fence`` until ``until``, in seconds of the monotonic clock.
 
-    ``link`` numbers the connection that told the ``name`` of the log and its ``head``, and that the
-    attempt has made ``ordinal`` appends; 0 where none has.
+    ``own`` is the interview's key, packed. ``link`` numbers the connection that told the ``name``
+    of the log and its ``head``, and that the attempt has made ``ordinal`` appends; 0 where none
+    has.
     """
 
+    own: bytes
     fence: str
     until: float
     link: int = 0
@@ -46,7 +49,8 @@ class Places:
             now = time.monotonic()  # nobody tells of a turn that another instance ended
             self._held = {name: each for name, each in self._held.items() if each.until > now}
         if len(self._held) < MOST:
-            self._held[interview_id] = Place(fence, since + lease_ms / 1000)
+            until = since + lease_ms / 1000
+            self._held[interview_id] = Place(resp.own_key(interview_id), fence, until)
 
     def prolong(self, interview_id: str, fence: str, since: float, lease_ms: int) -> bool:
         """Note that it was renewed; False where it is not held, or no more."""

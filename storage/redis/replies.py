@@ -29,8 +29,15 @@ def gone(reply: Reply) -> live.Missing | live.Erased | None:
 
 
 def event_id(raw: bytes) -> EventId:
-    """Read an event id."""
-    return trusted_event_id(raw)
+    """Read an event id.
+
+    Raises:
+        BadDataError: it is none.
+    """
+    try:
+        return trusted_event_id(raw)
+    except ValueError as error:
+        raise BadDataError("Redis holds what is no event id") from error
 
 
 def names(raw: Sequence[bytes]) -> tuple[str, ...]:
@@ -54,15 +61,18 @@ def state(raw: Sequence[Any]) -> live.State:
     Raises:
         BadDataError: the session cannot be read by this version.
     """
+    try:
+        return _state(raw)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise BadDataError("Redis holds a session of another form") from error
+
+
+def _state(raw: Sequence[Any]) -> live.State:
     session, version, head, fence, open_from, ordinal, handle, stored, touched = raw[:9]
     heard, answer, turns, entries = raw[9:]
-    try:
-        kept = sorted((_turn.decode(text) for text in turns[1::2]), key=lambda turn: turn.turn)
-        decoded = _session.decode(session)
-    except msgspec.MsgspecError as error:
-        raise BadDataError("Redis holds a session of another form") from error
+    kept = sorted((_turn.decode(text) for text in turns[1::2]), key=lambda turn: turn.turn)
     return live.State(
-        session=decoded,
+        session=_session.decode(session),
         version=int(version),
         head=event_id(head),
         fence=fence.decode(),
@@ -78,8 +88,10 @@ def state(raw: Sequence[Any]) -> live.State:
     )
 
 
-def pulse(reply: Reply, last: live.Pulse | None) -> live.Pulse | None:
+def pulse(reply: Reply | Exception, last: live.Pulse | None) -> live.Pulse | None:
     """Read the fields of a pulse, unless they are those of the ``last`` one."""
+    if isinstance(reply, Exception):
+        return live.UNREADABLE
     raw = tuple(reply)
     if last is not None and last.raw == raw:
         return last
@@ -87,7 +99,10 @@ def pulse(reply: Reply, last: live.Pulse | None) -> live.Pulse | None:
     if head is None or stored is None:
         return None
     slots = zip(("candidate", "transcriber"), sockets, strict=True)
-    return live.Pulse(event_id(head), event_id(stored), _numbers(slots), raw)
+    try:
+        return live.Pulse(event_id(head), event_id(stored), _numbers(slots), raw)
+    except (BadDataError, ValueError):
+        return live.UNREADABLE
 
 
 def attendance(reply: Reply) -> live.Attendance:

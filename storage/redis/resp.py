@@ -21,7 +21,7 @@ def command(arguments: Iterable[Argument]) -> bytes:
 
 def pulse(interview_id: str) -> bytes:
     """Pack the look at what `storage.live.Pulse` tells: each socket's every few seconds."""
-    return b"%b%b%b" % (_LOOK, _own_key(interview_id), _FIELDS)
+    return b"%b%b%b" % (_LOOK, own_key(interview_id), _FIELDS)
 
 
 def attend(partition: int, attendants: Sequence[Attendant], lapse_ms: int, limit: int) -> bytes:
@@ -32,7 +32,7 @@ def attend(partition: int, attendants: Sequence[Attendant], lapse_ms: int, limit
     told: list[bytes] = []
     for each in attendants:
         name, heard = each.interview_id.encode(), b"%d" % each.heard_ms
-        named.append(_own_key(each.interview_id))
+        named.append(own_key(each.interview_id))
         told.append(
             b"$%d\r\n%b\r\n$1\r\n%d\r\n$%d\r\n%b\r\n"
             % (len(name), name, each.present, len(heard), heard)
@@ -83,10 +83,9 @@ def words(piece: Append, name: bytes, position: EventId) -> bytes:
     )
 
 
-def listeners(interviews: Sequence[str]) -> bytes:
-    """Pack the question how many listen to the notifications of each."""
-    count = 2 + len(interviews)
-    return b"*%d\r\n%b%b" % (count, _LISTENERS, b"".join(map(_own_key, interviews)))
+def listeners(owned: Sequence[bytes]) -> bytes:
+    """Pack the question how many listen to each interview, given by its `own_key`."""
+    return b"*%d\r\n%b%b" % (2 + len(owned), _LISTENERS, b"".join(owned))
 
 
 def renewals(leases: Sequence[tuple[str, str]], lease_ms: int, *, notes: bool) -> bytes:
@@ -113,8 +112,8 @@ def _named(interview_id: str) -> bytes:
 
 
 @lru_cache(maxsize=65_536)  # pulses look at all in turn: were there more, each would be missed
-def _own_key(interview_id: str) -> bytes:
-    """Return the interview's key, which is its channel, too."""
+def own_key(interview_id: str) -> bytes:
+    """Pack the interview's key, which is its channel, too."""
     return _bulk(keys.interview_key(interview_id))
 
 

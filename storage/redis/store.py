@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -13,7 +12,7 @@ from protocol.ids import EventId
 from storage import live
 from storage.answers import read_answer
 from storage.commits import presence_of
-from storage.errors import BackendDownError, BadDataError
+from storage.errors import BadDataError, StorageError
 from storage.redis import keys, library, replies, resp
 from storage.redis.connect import Client, translate, translated
 from storage.redis.places import Place, Places
@@ -39,6 +38,7 @@ class RedisStore:
         self._max_log = max_log
         self._places = Places()
         self._note_at = float("-inf")
+        self._damaged = frozenset[str]()
         self._library = library.Loader(client, 2 * client.call_s)
 
     async def prepare(self) -> None:
@@ -183,18 +183,28 @@ class RedisStore:
         reply = await self._call("release", interview_id, interview_id, fence)
         return reply[0] == b"ok"
 
-    async def append(self, appends: Sequence[live.Append]) -> list[live.Appended | live.Fenced]:
+    async def append(
+        self, appends: Sequence[live.Append]
+    ) -> list[live.Appended | live.Fenced | StorageError]:
         """See `LiveStore.append`."""
         link = self._urgent.number
         named = self._named(appends, link)
         if not named:
-            return await self._appended(appends)
-        results = dict[str, live.Appended | live.Fenced](await self._written(named, link))
+            return [*await self._appended(appends)]
+        results: dict[str, live.Appended | live.Fenced | StorageError] = {}
+        results |= await self._written(named, link)
         rest = [append for append in appends if append.id not in results]
         if rest:
             ids = [append.id for append in rest]
-            results |= zip(ids, await self._appended(rest), strict=True)
-        return [results[append.id] for append in appends]
+            try:
+                results |= zip(ids, await self._appended(rest), strict=True)
+            except StorageError as error:  # what was written is in the log all the same
+                results |= dict.fromkeys(ids, error)
+        answers = [results[append.id] for append in appends]
+        failed = [answer for answer in answers if isinstance(answer, StorageError)]
+        if len(failed) == len(answers):
+            raise failed[0]
+        return answers
 
     def _named(self, appends: Sequence[live.Append], link: int) -> list[tuple[live.Append, Place]]:
         """Return those that can be written by their logs' names."""
@@ -205,41 +215,40 @@ class RedisStore:
 
     async def _written(
         self, named: Sequence[tuple[live.Append, Place]], link: int
-    ) -> list[tuple[str, live.Appended]]:
-        """Append by the logs' names; return what was done, by interview.
+    ) -> dict[str, live.Appended | StorageError]:
+        """Append by the logs' names; return what came of it, by interview.
 
-        Who listens is asked behind that, so that whoever begins to later finds the words.
+        Of those who stand under another name by now, or end elsewhere, nothing is returned: the
+        function tells. Who listens is asked behind that, so that whoever begins to later finds the
+        words.
         """
         ends = [place.head.after(append.body) for append, place in named]
         calls = [
             resp.words(append, place.name, end)
             for (append, place), end in zip(named, ends, strict=True)
         ]
-        calls.append(resp.listeners([append.id for append, _ in named]))
+        calls.append(resp.listeners([place.own for _, place in named]))
         with translated():
             *replied, listening = await self._urgent.send(calls)
-        if isinstance(listening, Exception):
-            raise translate(listening) from listening
-        written: list[tuple[str, live.Appended]] = []
+        if isinstance(listening, Exception):  # whether anybody does is not known then
+            listening: list[Any] = [None] * 2 * len(named)
+        results: dict[str, live.Appended | StorageError] = {}
         told: list[bytes] = []
-        refused: Exception | None = None
         for (append, place), end, reply, listen in zip(
             named, ends, replied, listening[1::2], strict=True
         ):
             if isinstance(reply, bytes):
                 self._places.learn(append, link, place.name, end)
-                written.append((append.id, live.Appended(end, live.Entry(end, append.body))))
+                results[append.id] = live.Appended(end, live.Entry(end, append.body))
                 if not append.hears or listen != 1:
                     channel = keys.interview_keys(append.id)[0]
                     told.append(resp.command(("PUBLISH", channel, f"e{end}")))
-            elif isinstance(reply, Exception):  # another name, another end: the function tells
+            elif isinstance(reply, Exception):
                 error = translate(reply)
-                refused = refused if isinstance(error, BadDataError) else error
-        with suppress(BackendDownError), translated():  # a pulse tells, too: the words are in
-            await self._urgent.send(told)
-        if refused is not None:
-            raise refused
-        return written
+                if not isinstance(error, BadDataError):
+                    results[append.id] = error
+        self._urgent.post(told)  # whoever waits here need not wait for that; a pulse tells, too
+        return results
 
     async def _appended(self, appends: Sequence[live.Append]) -> list[live.Appended | live.Fenced]:
         """Append by the function, and learn the logs' names."""
@@ -276,7 +285,7 @@ class RedisStore:
         """See `LiveStore.pulse`."""
         calls = list(map(resp.pulse, interviews))
         last = known or [None] * len(interviews)
-        replied = await self._pipeline(calls)
+        replied = _raised(await self._send(self._wire, calls), but_refusals=True)
         return [replies.pulse(reply, pulse) for reply, pulse in zip(replied, last, strict=True)]
 
     async def publish(self, interview_id: str, payload: str) -> None:
@@ -316,7 +325,10 @@ class RedisStore:
     async def due(self, limit: int, *, leases_only: bool = False) -> live.Due:
         """See `LiveStore.due`."""
         call = _due(library.function("due"), limit, leases_only)
-        ((leases, timers, outboxes),) = await self._pipeline([call])
+        ((leases, timers, outboxes, damaged),) = await self._pipeline([call])
+        for key in frozenset(replies.names(damaged)) - self._damaged:
+            self._damaged |= {key}
+            _log.error("key is damaged, and passed over", key=key)
         return live.Due(
             replies.names(leases), replies.names(timers), tuple(int(number) for number in outboxes)
         )

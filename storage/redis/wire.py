@@ -12,6 +12,7 @@ that a call behind others on the connection waits no longer than on one of its o
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import hiredis
@@ -72,6 +73,15 @@ class Wire:
         if link is None or link.lost:
             link = await self._connected()
         return await link.send(calls)
+
+    def post(self, calls: Sequence[bytes]) -> None:
+        """Send packed calls behind all others; nobody learns what comes of them.
+
+        Where there is no connection, or too much waits for it, they are dropped.
+        """
+        link = self._link
+        if calls and link is not None:
+            link.post(calls)
 
     async def aclose(self) -> None:
         """Close the connection for good; what is under way fails."""
@@ -149,6 +159,14 @@ class _Link(asyncio.Protocol):
 
     async def send(self, calls: Sequence[bytes]) -> list[Any]:
         """See `Wire.send`."""
+        return await self._queue(calls)
+
+    def post(self, calls: Sequence[bytes]) -> None:
+        """See `Wire.post`."""
+        with suppress(exceptions.ConnectionError):
+            self._queue(calls).add_done_callback(_read)
+
+    def _queue(self, calls: Sequence[bytes]) -> "asyncio.Future[list[Any]]":
         if self.lost:  # since it was set up: who waited for that wakes a little later
             raise exceptions.ConnectionError("closed by the server")
         room = MOST_BYTES - self._unsent_bytes - self._transport.get_write_buffer_size()
@@ -163,7 +181,7 @@ class _Link(asyncio.Protocol):
         self._waiting.append(call)
         if self._timer is None:
             self._watch()
-        return await call.future
+        return call.future
 
     def lose(self, error: Exception) -> None:
         """Give the connection up: replies may still come, and are nobody's."""
@@ -236,3 +254,9 @@ class _Link(asyncio.Protocol):
     def _look_again(self) -> None:
         if not self._watch():  # however late this came
             self.lose(exceptions.TimeoutError("no reply came in time"))
+
+
+def _read(future: "asyncio.Future[list[Any]]") -> None:
+    """Keep asyncio from telling that nobody looked at the outcome."""
+    if not future.cancelled():
+        future.exception()

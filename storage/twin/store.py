@@ -10,6 +10,7 @@ from protocol.ids import EventId, parse_event_id
 from storage import live
 from storage.answers import read_answer
 from storage.commits import presence_of
+from storage.errors import StorageError
 from storage.twin.outbox import Outbox
 from storage.twin.records import Interview, Partition, overdue
 from storage.twin.sweep import Sweep
@@ -245,10 +246,12 @@ class Twin(Sweep, Outbox):
 
         return await self._write("release", interview_id, act)
 
-    async def append(self, appends: Sequence[live.Append]) -> list[live.Appended | live.Fenced]:
+    async def append(
+        self, appends: Sequence[live.Append]
+    ) -> list[live.Appended | live.Fenced | StorageError]:
         """See `LiveStore.append`."""
 
-        def act() -> list[live.Appended | live.Fenced]:
+        def act() -> list[live.Appended | live.Fenced | StorageError]:
             return [self._server.write(a.id, lambda a=a: self._append(a)) for a in appends]
 
         return await self._call("append", act, adds=True)

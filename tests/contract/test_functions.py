@@ -3,11 +3,14 @@
 import asyncio
 
 import pytest
+from structlog.testing import capture_logs
 
 from protocol.ids import ORIGIN, EventId
 from storage.errors import BadDataError
 from storage.live import (
     PARTITIONS,
+    UNREADABLE,
+    Acquired,
     Appended,
     Attendance,
     Attendant,
@@ -182,6 +185,9 @@ async def test_a_damaged_interview_does_not_stop_the_others(real: RedisBackend) 
     log += (await real.raw.hget(own, "log")).decode()
     await real.raw.rename(log, "aside")
     await real.raw.hset(own, "head", "nonsense")
+    unread, read = await store.pulse([NAME, OTHER])
+    assert unread is UNREADABLE
+    assert read is not UNREADABLE
     results = await store.append([piece(damaged, 1), piece(sound, 1, name=OTHER)])
     assert isinstance(results[0], Fenced)
     assert isinstance(results[1], Appended)
@@ -195,8 +201,40 @@ async def test_a_damaged_interview_does_not_stop_the_others(real: RedisBackend) 
     await real.raw.delete(keys.interview_keys(NAME)[0])
     await real.raw.set(keys.interview_keys(NAME)[0], "x")
     assert await store.renew([(NAME, damaged), (OTHER, sound)], LONG_MS) == [False, True]
+    unread, read = await store.pulse([NAME, OTHER])
+    assert unread is UNREADABLE
+    assert read is not UNREADABLE
     with pytest.raises(BadDataError):
         await store.load(NAME)
+
+
+@pytest.mark.parametrize("kind", ["leases", "timers", "outbox"])
+async def test_a_damaged_partition_does_not_stop_the_sweep_of_the_others(
+    real: RedisBackend, kind: str
+) -> None:
+    store = real.store()
+    await started(store)
+    assert isinstance(await store.acquire(NAME, "a", 1), Acquired)
+    await asyncio.sleep(0.01)
+    await store.postpone(NAME, 1)
+    before = await store.due(10)
+    assert before.leases == before.timers == (NAME,)
+    key = keys.outbox_key((partition_of(NAME) + 1) % PARTITIONS).removesuffix("outbox") + kind
+    await real.raw.set(key, "x")
+    with capture_logs() as logs:
+        assert [await store.due(10) for _ in range(2)] == [before] * 2
+        assert (await store.due(10, leases_only=True)).leases == before.leases
+    assert [line["key"] for line in logs] == [key]  # once
+
+
+@pytest.mark.parametrize("field", ["stored", "touched"])
+async def test_a_field_that_is_damaged_is_bad_data(real: RedisBackend, field: str) -> None:
+    store = real.store()
+    await started(store)
+    await real.raw.hset(keys.interview_keys(NAME)[0], field, "nonsense")
+    for reading in (store.load(NAME), store.unstored(NAME)):
+        with pytest.raises(BadDataError):
+            await reading
 
 
 async def test_more_appends_than_one_call_takes_are_answered_in_their_order(

@@ -1,6 +1,7 @@
 """One connection for any number of calls: whose reply is whose, and what is lost with it."""
 
 import asyncio
+import gc
 import random
 import time
 from typing import Any
@@ -61,6 +62,32 @@ async def test_a_refused_call_stands_in_its_place(valkey: RedisBackend) -> None:
     before, refused, behind = await _wire(valkey).send(calls)
     assert (before, behind) == (b"a", b"b")
     assert isinstance(refused, exceptions.ResponseError)
+
+
+async def test_what_is_posted_goes_in_its_turn_and_what_comes_of_it_is_nobodys(
+    valkey: RedisBackend,
+) -> None:
+    loop, told, look = asyncio.get_running_loop(), list[Any](), command(("GET", "posted"))
+    loop.set_exception_handler(lambda _, context: told.append(context))
+    async with proxied(valkey.url) as proxy:
+        client = connect(proxy.url)
+        wire = client.wire
+        wire.post([command(("SET", "posted", "a"))])  # there is no connection
+        assert await wire.send([look]) == [None]
+        wire.post([command(("SET", "posted", "b")), command(("NONSENSE",))])
+        assert await wire.send([look]) == [b"b"]
+        proxy.passing.clear()
+        wire.post(PING)
+        await asyncio.sleep(0.05)
+        proxy.cut()
+        proxy.passing.set()
+        await asyncio.sleep(0.05)
+        wire.post([command(("SET", "posted", "c"))])  # it was lost
+        assert await wire.send([look]) == [b"b"]
+        await client.aclose()
+    gc.collect()
+    await asyncio.sleep(0)
+    assert told == []
 
 
 async def test_no_calls_need_no_connection(valkey: RedisBackend) -> None:

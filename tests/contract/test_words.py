@@ -1,6 +1,8 @@
 """Words that are written by the log's name, past every function: what only real servers show."""
 
 import asyncio
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import redis.exceptions
@@ -18,6 +20,7 @@ from tests.contract.interviews import (
     AT,
     LONG_MS,
     NAME,
+    OTHER,
     acquired,
     answer,
     apply,
@@ -36,14 +39,14 @@ pytestmark = pytest.mark.anyio
 META, LOG = keys.interview_keys(NAME)[:2]
 
 
-async def _spoken(store: LiveStore, count: int = 2) -> str:
+async def _spoken(store: LiveStore, count: int = 2, name: str = NAME) -> str:
     """Begin a turn and say words, all but the first by name; return the fence."""
-    await started(store)
-    fence = (await acquired(store)).fence
+    await started(store, name)
+    fence = (await acquired(store, name=name)).fence
     # What appends go over is set up by the first call; words go by name over what is there.
-    assert await store.renew([(NAME, fence)], LONG_MS) == [True]
+    assert await store.renew([(name, fence)], LONG_MS) == [True]
     for ordinal in range(1, count + 1):
-        assert isinstance(await said(store, piece(fence, ordinal)), Appended)
+        assert isinstance(await said(store, piece(fence, ordinal, name=name)), Appended)
     return fence
 
 
@@ -236,6 +239,49 @@ async def test_a_full_server_refuses_words(real: RedisBackend) -> None:
             await store.append([piece(fence, 3)])
     assert isinstance(await said(store, piece(fence, 3)), Appended)
     assert (await found(store, entries=True)).logged == "word " * 3
+
+
+async def test_where_memory_ends_within_a_flush_the_words_before_are_told(
+    real: RedisBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = real.client()
+    store, send = RedisStore(client), client.urgent.send
+    fence, other = await _spoken(store), await _spoken(store, name=OTHER)
+
+    async def full(calls: Sequence[bytes]) -> list[Any]:
+        replied = await send([calls[0], *calls[2:]])
+        return [replied[0], redis.exceptions.ResponseError("OOM"), *replied[1:]]
+
+    pieces = [piece(fence, 3), piece(other, 3, name=OTHER)]
+    with monkeypatch.context() as patch:
+        patch.setattr(client.urgent, "send", full)
+        first, second = await store.append(pieces)
+    assert isinstance(first, Appended)
+    assert isinstance(second, OutOfMemoryError)
+    assert all(isinstance(result, Appended) for result in await store.append(pieces))
+    for name in (NAME, OTHER):
+        assert (await found(store, name=name, entries=True)).logged == "word " * 3
+
+
+async def test_nobody_waits_for_the_news_of_words_to_others(
+    real: RedisBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = real.client()
+    store, send = RedisStore(client), client.urgent.send
+    fence = await _spoken(store)
+    sent: list[int] = []
+
+    async def counted(calls: Sequence[bytes]) -> list[Any]:
+        sent.append(len(calls))
+        return await send(calls)
+
+    before = await _calls(real, "publish")
+    monkeypatch.setattr(client.urgent, "send", counted)
+    assert isinstance(await said(store, piece(fence, 3)), Appended)
+    assert sent == [2]  # the word, and who listens
+    async with asyncio.timeout(5):
+        while await _calls(real, "publish") == before:  # noqa: ASYNC110  # it is Redis that is asked
+            await asyncio.sleep(0.01)
 
 
 async def test_several_of_one_interview_go_together(real: RedisBackend) -> None:

@@ -28,7 +28,7 @@ from server.committer import (
     Relay,
 )
 from server.hub import Hub, Topic
-from storage.errors import BackendDownError, BadDataError, StorageError
+from storage.errors import BackendDownError, BadDataError, OutOfMemoryError, StorageError
 from storage.live import Acquired, Append, Appended, Fenced, Restore
 from storage.twin import Twin, TwinNotifier, TwinServer
 from tests.support.clocks import LoopClock
@@ -64,9 +64,11 @@ class WatchedTwin(Twin):
         self.flushes: list[tuple[float, int]] = []
         self.bad: set[str] = set()
         self.slow: set[str] = set()
+        self.full: set[str] = set()
+        """For these there is no memory; the others' words are in all the same."""
         self.at_once = self.most_at_once = 0
 
-    async def append(self, appends: Sequence[Append]) -> list[Appended | Fenced]:
+    async def append(self, appends: Sequence[Append]) -> list[Appended | Fenced | StorageError]:
         self.flushes.append((asyncio.get_running_loop().time(), len(appends)))
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
@@ -76,7 +78,13 @@ class WatchedTwin(Twin):
                 raise BadDataError
             if any(append.id in self.slow for append in appends):
                 await asyncio.sleep(SLOW_S)
-            return await super().append(appends)
+            if not self.full:
+                return await super().append(appends)
+            results = await super().append([a for a in appends if a.id not in self.full])
+            for place, append in enumerate(appends):
+                if append.id in self.full:
+                    results.insert(place, OutOfMemoryError("not now"))
+            return results
         finally:
             self.at_once -= 1
 
@@ -492,6 +500,25 @@ def test_bad_data_of_one_turn_costs_no_other() -> None:
             await relay.drained()
         assert [scene.text(relay) for relay in good] == ["ab"] * 3
         assert scene.text(bad) == ""
+
+    scene.run(story)
+
+
+def test_where_some_of_a_flush_are_refused_the_others_words_are_out() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        refused, *written = [await scene.relay() for _ in range(3)]
+        scene.store.full.add(refused.interview_id)
+        for relay in (refused, *written):
+            relay.push("a", "")
+        for relay in written:
+            await relay.drained()
+        assert [scene.text(relay) for relay in (refused, *written)] == ["", "a", "a"]
+        assert scene.measured == [2]
+        scene.store.full.clear()
+        await refused.drained()
+        assert scene.text(refused) == "a"
 
     scene.run(story)
 

@@ -13,7 +13,7 @@ from server.clock import SystemClock
 from server.cursor import Cursor, ResynchroniseError
 from server.hub import LATE_BATCHES, PULSE_BATCH, PULSE_S, RING, SPREAD_S, Hub, Topic
 from storage.errors import BackendDownError
-from storage.live import Entry, Pulse
+from storage.live import UNREADABLE, Entry, Pulse
 from tests.support.clocks import LoopClock
 from tests.support.virtual_time import run_virtual
 
@@ -356,6 +356,36 @@ def test_a_pulse_asks_for_all_topics_batch_after_batch_and_for_what_is_late_at_o
         assert all(("lost",) in watcher.calls for watcher in watchers)
 
     run_virtual(main())
+
+
+def test_neither_a_damaged_interview_nor_a_fault_ends_the_pulses() -> None:
+    asked: list[int] = []
+
+    class Store(FakeStore):
+        async def pulse(self, some: list[str], _: list[Pulse | None]) -> list[Pulse | None]:
+            asked.append(len(some))
+            if len(asked) == 1:
+                raise LookupError
+            return [UNREADABLE, None]
+
+    async def main() -> list[FakeWatcher]:
+        store: Any = Store([])
+        notifier: Any = FakeNotifier()
+        hub = Hub(store, notifier, LoopClock())
+        watchers = [FakeWatcher() for _ in range(2)]
+        for number, watcher in enumerate(watchers):
+            listening: Any = watcher
+            await hub.enter(f"i{number}", listening)
+        task = asyncio.create_task(hub.run())
+        await asyncio.sleep(2.5 * PULSE_S + SPREAD_S)
+        task.cancel()
+        return watchers
+
+    with capture_logs() as logs:
+        damaged, missing = run_virtual(main())
+    assert damaged.calls == []
+    assert ("lost",) in missing.calls
+    assert [line["event"] for line in logs][:2] == ["pulse failed", "pulse not read"]
 
 
 def test_a_pulse_that_is_very_late_asks_for_no_more_at_once_than_redis_bears() -> None:

@@ -11,12 +11,13 @@ import pytest
 from protocol.ids import ORIGIN, EventId
 from protocol.ledger import LedgerEntry
 from server.writer import BATCH, IDLE_MS, RETRY_CAP_S, Writer
-from storage.errors import BackendDownError, BadDataError, ErasedError, StorageError
+from storage.errors import BackendDownError, BadDataError, ErasedError
 from storage.live import (
     MAX_TRIES,
     Commit,
     Committed,
     Missing,
+    OutboxEntry,
     Restore,
     State,
     Unstored,
@@ -48,7 +49,7 @@ class FakeArchive:
     """Keeps the newest state by interview. ``faults`` are raised instead, by id or ledger row."""
 
     def __init__(self) -> None:
-        self.faults: dict[str, StorageError] = {}
+        self.faults: dict[str, Exception] = {}
         self.versions: dict[str, int] = {}
         self.heads: dict[str, EventId] = {}
         self.rows: Counter[str] = Counter()
@@ -91,9 +92,10 @@ class Scene:
         self.archive = FakeArchive()
         self.ends: Counter[str] = Counter()
         self.store = Twin(self.server)
+        self.twins = [Twin(self.server) for _ in range(instances)]
         self.writers = [
             Writer(
-                Twin(self.server),
+                self.twins[number],
                 self.archive,
                 NoOrders(),
                 consumer=f"instance-{number}",
@@ -336,24 +338,53 @@ def test_a_lost_call_is_repeated_and_changes_nothing(
     run_virtual(main())
 
 
-def test_bad_data_is_buried_after_five_tries_and_holds_nobody_up() -> None:
+@pytest.mark.parametrize("fault", [BadDataError(), LookupError()], ids=["data", "program"])
+def test_bad_data_is_buried_after_five_tries_and_holds_nobody_up(fault: Exception) -> None:
     async def main() -> None:
         scene = Scene()
 
         async def story() -> None:
             bad, good = await scene.interview(), await scene.interview()
-            scene.archive.faults[bad] = BadDataError()
+            scene.archive.faults[bad] = fault
             await scene.sweep(1)
             assert await scene.stored(good)
             assert scene.archive.writes == 2
             await scene.sweep(MAX_TRIES * (IDLE_MS / 1000 + 1))
-            assert scene.dead() == [(bad, "BadDataError")]
+            assert scene.dead() == [(bad, type(fault).__name__)]
             assert scene.waiting() == 0
             assert scene.ends == {"written": 1, "failed": MAX_TRIES - 1, "dead": 1}
             # The next state may be a good one again.
             scene.archive.faults.clear()
             await scene.change(bad, 1)
             await scene.sweep(1)
+            assert await scene.stored(bad)
+
+        await scene.run(story())
+
+    run_virtual(main())
+
+
+def test_an_outbox_that_cannot_be_read_holds_no_other_up() -> None:
+    async def main() -> None:
+        scene = Scene()
+        bad, good = await scene.interview(), await scene.interview()
+        while partition_of(good) == partition_of(bad):
+            good = await scene.interview()
+        (twin,) = scene.twins
+        take = twin.take
+
+        async def taken(partition: int, *rest: Any) -> list[OutboxEntry]:
+            if partition == partition_of(bad):
+                raise LookupError
+            return await take(partition, *rest)
+
+        async def story() -> None:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(twin, "take", taken)
+                await scene.sweep(1)
+                assert await scene.stored(good)
+                assert not await scene.stored(bad)
+            await scene.sweep(RETRY_CAP_S + 1)
             assert await scene.stored(bad)
 
         await scene.run(story())
