@@ -254,7 +254,8 @@ class Committer:
         self._next = 0.0
         self._haste = _Haste(worked)
         self._until = math.inf
-        """When who waits at the gate looks again, if nobody wakes it."""
+        """When who waits at the gate looks again, if nobody wakes it. While nobody waits there it
+        says nothing, and need not: who comes next looks first."""
 
     def want(self, relay: Relay) -> None:
         """Flush ``relay`` as soon as it is due."""

@@ -199,7 +199,8 @@ class Topic:
                 watcher.lost()
             return
         if self._end != self.head and pulse.head.seq < self.head.seq:
-            # It was asked before what was heard of since, which is not here: that is to be read.
+            # It was asked before what was heard of since, or the hash does not tell yet of words
+            # that were written by name. What is heard of and not here is to be read.
             self._base = self._ring = None
         self.head = pulse.head
         if self._rested == pulse.head == self._end:  # what nobody needs takes much room

@@ -26,6 +26,9 @@ WHOLE_EVERY = 5
 a turn whose instance died cannot."""
 LIMIT = 64
 """At most so many lapsed leases and timers of one partition a sweep."""
+TAKEN = 128
+"""At most so many turns an instance takes over a sweep. Behind an outage of Redis all have lapsed,
+and whoever sweeps first would have them all."""
 AGAIN_MS = 10_000
 """When a session that could not be parked is looked at again; while it cannot, ever later."""
 FAULTY_MS = 60_000
@@ -109,7 +112,9 @@ class Sweeper:
             self._found.set()
 
     def _take_over(self, due: Due) -> None:
-        for interview_id in due.leases:
+        # From anywhere: some may never be taken, and must not keep the others from it.
+        first = int(self._clock.random() * len(due.leases))
+        for interview_id in (*due.leases[first:], *due.leases[:first])[:TAKEN]:
             self._followers.run(interview_id)
 
     def _empty(self, due: Due) -> None:

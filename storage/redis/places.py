@@ -67,7 +67,11 @@ class Places:
             del self._held[interview_id]
 
     def known(self, append: Append, link: int) -> Place | None:
-        """Return the place behind which ``append`` may be written by name, if it may be."""
+        """Return the place behind which ``append`` may be written by name, if it may be.
+
+        The first word of another attempt never is: only an append that was answered makes a place,
+        so that the next ordinal is 2 at the least.
+        """
         place = self._held.get(append.id)
         if (
             place is None

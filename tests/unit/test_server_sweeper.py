@@ -15,7 +15,7 @@ from protocol.session import Session
 from server import sweeper
 from server.hub import Hub
 from server.sessions import Sessions
-from server.sweeper import FAULTY_MS, SWEEP_S, WHOLE_EVERY, Sweeper
+from server.sweeper import FAULTY_MS, SWEEP_S, TAKEN, WHOLE_EVERY, Sweeper
 from storage.commits import commit_of
 from storage.live import PARTITIONS, Committed, Missing, Restore, State, partition_of
 from storage.twin import Twin, TwinNotifier, TwinServer
@@ -133,6 +133,20 @@ def test_lapsed_leases_do_not_wait_for_timers() -> None:
         assert 20 < sum(timer == 0 for timer in timers) < 30  # they are still being worked through
         await asyncio.sleep(40)
         assert all(scene.server.partition(name).timers[name] for name in names)
+
+    scene.play(story)
+
+
+def test_an_instance_takes_over_only_so_many_turns_a_sweep_and_none_is_passed_over() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        names = {await scene.interview(begun=True) for _ in range(2 * TAKEN + 1)}
+        for number in range(20):
+            before, scene.clock.chance = len(scene.followers.ran), number / 20
+            await asyncio.sleep(0.7 * SWEEP_S)  # one sweep at the most
+            assert len(scene.followers.ran) - before in (0, TAKEN)
+        assert set(scene.followers.ran) == names  # though nobody takes them
 
     scene.play(story)
 
