@@ -106,12 +106,14 @@ class Booking:
             first_token_ms=self._first,
             total_ms=self._elapsed(),
         )
-        ledger.sink.record(entry)
-        if self._hold is not None:
-            cost = ledger.assumed.cost(usage)
-            self._hold.settle(cost, response_id=response_id, at=self._at)
-        if self._slot is not None:
-            self._slot.leave(usage.input_tokens + usage.output_tokens)
+        try:
+            ledger.sink.record(entry)
+        finally:  # whatever it meets: what is held would be held for as long as the process lives
+            if self._hold is not None:
+                cost = ledger.assumed.cost(usage)
+                self._hold.settle(cost, response_id=response_id, at=self._at)
+            if self._slot is not None:
+                self._slot.leave(usage.input_tokens + usage.output_tokens)
 
     def _elapsed(self) -> int:
         return round((self._ledger.clock.monotonic() - self._began) * 1000)

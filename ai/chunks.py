@@ -16,12 +16,23 @@ from ai.failures import CallFailedError, Remedy, of_error_code
 _T = TypeVar("_T")
 
 
+MOST_TOKENS = 10_000_000
+"""More than any model takes or gives in one call: a count beyond is the provider's error."""
+
+
 class Usage(Struct, frozen=True):
     """The provider's count of tokens."""
 
     input_tokens: int
     cached_tokens: int
     output_tokens: int
+
+
+def _usage(asked: int, details: "_Details | None", said: int) -> Usage:
+    """Return what was told, within what can be: budgets and gate go by it."""
+    asked, said = min(max(0, asked), MOST_TOKENS), min(max(0, said), MOST_TOKENS)
+    cached = (details and details.cached_tokens) or 0
+    return Usage(asked, min(max(0, cached), asked), said)
 
 
 class Reader(Protocol):
@@ -68,9 +79,7 @@ class ChatUsage(Struct, frozen=True):
 
     def counted(self) -> Usage:
         """Return it in the common form."""
-        details = self.prompt_tokens_details
-        cached = (details and details.cached_tokens) or 0
-        return Usage(self.prompt_tokens, cached, self.completion_tokens)
+        return _usage(self.prompt_tokens, self.prompt_tokens_details, self.completion_tokens)
 
 
 class _ChatDelta(Struct, frozen=True):
@@ -129,9 +138,7 @@ class ResponsesUsage(Struct, frozen=True):
 
     def counted(self) -> Usage:
         """Return it in the common form."""
-        details = self.input_tokens_details
-        cached = (details and details.cached_tokens) or 0
-        return Usage(self.input_tokens, cached, self.output_tokens)
+        return _usage(self.input_tokens, self.input_tokens_details, self.output_tokens)
 
 
 class _Incomplete(Struct, frozen=True):

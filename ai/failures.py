@@ -121,7 +121,7 @@ def _because_of(
 
 def of_error_code(code: object) -> CallFailedError:
     """Return what an error told inside a stream means, by its ``code``."""
-    if code in _EXHAUSTED:
+    if _exhausted(code):
         return CallFailedError("quota_exhausted", Remedy.SHUN, gone=True)
     if code == "rate_limit_exceeded":
         return CallFailedError("rate_limited", gone=True)
@@ -130,9 +130,14 @@ def of_error_code(code: object) -> CallFailedError:
     return CallFailedError("provider_error", gone=True)
 
 
+def _exhausted(code: object) -> bool:
+    """Whether ``code``, which some servers make an object or a number, means that money is out."""
+    return isinstance(code, str) and code in _EXHAUSTED
+
+
 def _refused(error: openai.APIStatusError, now_ms: int, *, stored: bool) -> CallFailedError:
     status = error.status_code
-    if error.code in _EXHAUSTED or error.type in _EXHAUSTED:
+    if _exhausted(error.code) or _exhausted(error.type):
         return CallFailedError("quota_exhausted", Remedy.SHUN)
     if stored and status in (400, 404):
         return CallFailedError("response_gone", gone=True)

@@ -92,7 +92,7 @@ class Caching:
         if found is not None and found.values[0] is not None:
             try:
                 value: Any = msgspec.json.decode(found.values[0], type=kept.form)
-            except msgspec.MsgspecError:
+            except ValueError:  # of msgspec, or of bytes that are no UTF-8
                 _log.warning("an entry of another form", cache=kept.name)
             else:
                 self._meter.cache_asked(kept.name, "hit")

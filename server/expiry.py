@@ -12,7 +12,13 @@ import structlog
 
 from server.clock import Clock
 from server.sessions import Sessions
-from storage.errors import ErasedError, MissingError, StorageError
+from storage.errors import (
+    BackendDownError,
+    ErasedError,
+    MissingError,
+    OutOfMemoryError,
+    StorageError,
+)
 
 EVERY_S = 600.0
 LIMIT = 200
@@ -52,3 +58,7 @@ class Expiry:
                 await self._sessions.load(interview_id)
             except (MissingError, ErasedError):
                 continue
+            except (BackendDownError, OutOfMemoryError):
+                raise
+            except Exception:  # noqa: BLE001  # each look of each instance would end at this one
+                _log.exception("not expired", interview=interview_id)

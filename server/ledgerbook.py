@@ -63,7 +63,12 @@ class LedgerBook:
 
     async def _queue(self, entry: LedgerEntry) -> None:
         # A repeat after a lost reply queues the row twice; PostgreSQL keeps it once, by its id.
-        row, attempt = msgspec.json.encode(entry), 0
+        try:
+            row = msgspec.json.encode(entry)
+        except UnicodeEncodeError:  # half a surrogate pair, in words of the provider's
+            _log.exception("ledger row lost", row=entry.id)
+            return
+        attempt = 0
         while True:
             try:
                 await self._store.enqueue_ledger(entry.interview_id, row)

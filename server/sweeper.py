@@ -17,7 +17,7 @@ import structlog
 from protocol.machine import Ticked, next_tick
 from server.clock import Clock
 from server.sessions import Sessions
-from storage.errors import ErasedError, MissingError, StorageError
+from storage.errors import BadDataError, ErasedError, MissingError, StorageError
 from storage.live import Due, LiveStore, State
 
 SWEEP_S = 0.2
@@ -140,6 +140,9 @@ class Sweeper:
                 await self._store.postpone(interview_id, 0)  # drops the timer of what is gone
         except (MissingError, ErasedError):
             return
+        except BadDataError:
+            _log.exception("timer failed", interview=interview_id)
+            await self._put_off(interview_id)
         except StorageError as error:
             _log.warning("timer failed", interview=interview_id, error=type(error).__name__)
         except Exception:  # noqa: BLE001  # each instance would meet it, and end with it

@@ -164,5 +164,5 @@ class Wordings:
 def _read(value: bytes) -> Variants | None:
     try:
         return _variants.decode(value)
-    except msgspec.MsgspecError:
+    except ValueError:  # of msgspec, or of bytes that are no UTF-8
         return None

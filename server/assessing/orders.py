@@ -48,7 +48,7 @@ def order_of(job: Job) -> Order:
     """Read a job's order.
 
     Raises:
-        msgspec.MsgspecError: this version does not know it.
+        ValueError: this version does not know it, or it is no JSON.
     """
     return _order.decode(job.payload)
 

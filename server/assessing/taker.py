@@ -15,6 +15,7 @@ from server.assessing.groups import Pace
 from server.assessing.ports import BatchMeter, BatchStore, LedgerStore, hold_of, payer_of
 from server.clock import Clock
 from storage.budgets import Budgets
+from storage.errors import BadDataError
 from storage.postgres.batches import Batch, Request
 
 LOST_S = 50 * 3600.0
@@ -124,10 +125,13 @@ class Taker:
             )
             for call, end in ends
         ]
-        await self._ledger.write_ledger(entries)
         cost = sum(map(self._counter.counted, entries))
         payer = payer_of(batch, interview_id, calls[0].user_id)
-        await self._budgets.settle(hold_of(batch, interview_id), payer, cost)
+        try:
+            await self._ledger.write_ledger(entries)
+            await self._budgets.settle(hold_of(batch, interview_id), payer, cost)
+        except BadDataError:  # the replies are there, and other interviews are behind this one
+            _log.exception("calls not accounted for", interview=interview_id, calls=len(calls))
         await self._store.take(batch, interview_id, [_row(call, end) for call, end in ends])
         for entry in entries:
             self._meter.called(entry)

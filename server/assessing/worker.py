@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 from typing import Protocol
 
-import msgspec
 import structlog
 
 from ai.assessor import AssessmentFailedError, DeferredError
@@ -136,7 +135,7 @@ class Worker:
     async def _end(self, job: Job) -> None:
         try:
             order = order_of(job)
-        except msgspec.MsgspecError:
+        except ValueError:
             await self._bury(job, None, "unknown_order")
         else:
             await self._do(job, order)

@@ -140,7 +140,8 @@ do
     if ran and rate > 0 then
       local now = now_ms()
       local spare = math.min(tonumber(argv[2]), rate) - tonumber(argv[4])
-      set_level(keys, now, math.min(rate, level_of(keys, now, rate) + spare))
+      -- No call, however many tokens it used, shuts the gate for longer than two minutes.
+      set_level(keys, now, math.max(-rate, math.min(rate, level_of(keys, now, rate) + spare)))
     end
     forget(keys, argv[1])
     return ran and 1 or 0

@@ -230,7 +230,7 @@ def _channel(interview_id: str) -> str:
 def _deliver(listener: Listener, interview_id: str, content: bytes) -> None:
     try:
         listener(interview_id, content.decode("utf-8", "replace"))
-    except ValueError:
+    except (ValueError, RecursionError):
         # Not written by this program. Waking is always right.
         _log.warning("notification unreadable", interview=interview_id)
         listener(interview_id, "")

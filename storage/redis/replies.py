@@ -1,5 +1,6 @@
 """What the functions answer, read into the Structs of `storage.live`."""
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -42,12 +43,17 @@ def event_id(raw: bytes) -> EventId:
 
 def names(raw: Sequence[bytes]) -> tuple[str, ...]:
     """Read names."""
-    return tuple(name.decode() for name in raw)
+    return tuple(map(_name, raw))
 
 
 def pairs(flat: Sequence[bytes]) -> list[tuple[str, str]]:
     """Read a flat list as pairs."""
-    return [(flat[i].decode(), flat[i + 1].decode()) for i in range(0, len(flat), 2)]
+    return [(_name(flat[i]), flat[i + 1].decode()) for i in range(0, len(flat), 2)]
+
+
+def _name(raw: bytes) -> str:
+    # What is no name of ours is nobody's, and stops nobody.
+    return raw.decode("utf-8", "replace")
 
 
 def log_entries(raw: Sequence[Any]) -> list[live.Entry]:
@@ -63,7 +69,7 @@ def state(raw: Sequence[Any]) -> live.State:
     """
     try:
         return _state(raw)
-    except (msgspec.MsgspecError, ValueError) as error:
+    except ValueError as error:
         raise BadDataError("Redis holds a session of another form") from error
 
 
@@ -108,8 +114,9 @@ def pulse(reply: Reply | Exception, last: live.Pulse | None) -> live.Pulse | Non
 def attendance(reply: Reply) -> live.Attendance:
     """Read the answer of one partition's ``attend``."""
     away, lapsed = reply
+    seen = ((name, float(score)) for name, score in pairs(lapsed))
     return live.Attendance(
-        names(away), tuple((name, int(float(seen))) for name, seen in pairs(lapsed))
+        names(away), tuple((name, int(at)) for name, at in seen if math.isfinite(at))
     )
 
 
@@ -139,5 +146,5 @@ def delivery(raw: Sequence[Any]) -> live.OutboxEntry:
     """Read one delivery of the outbox."""
     fields = dict(zip(raw[1][::2], raw[1][1::2], strict=True))
     return live.OutboxEntry(
-        id=raw[0].decode(), interview_id=fields[b"i"].decode(), ledger=fields.get(b"l", b"")
+        id=raw[0].decode(), interview_id=_name(fields.get(b"i", b"")), ledger=fields.get(b"l", b"")
     )

@@ -66,7 +66,8 @@ class TwinGate:
         rate, now = limits.tokens_per_minute, self._now()
         if rate and ticket.id in self._running:
             spare = min(ticket.tokens, rate) - used
-            self._level, self._at = min(rate, self._level_now(now, rate) + spare), now
+            level = min(rate, self._level_now(now, rate) + spare)
+            self._level, self._at = max(-rate, level), now
         self._forget(ticket.id)
 
     async def standing(self) -> Standing:

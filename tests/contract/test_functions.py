@@ -227,6 +227,24 @@ async def test_a_damaged_partition_does_not_stop_the_sweep_of_the_others(
     assert [line["key"] for line in logs] == [key]  # once
 
 
+async def test_names_that_are_none_stop_nobody(real: RedisBackend) -> None:
+    store, at = real.store(), partition_of(NAME)
+    await started(store)
+    prefix = keys.outbox_key(at).removesuffix("outbox")
+    for kind in ("leases", "timers"):
+        await real.raw.zadd(f"{prefix}{kind}", {b"\xff": 1})
+    await real.raw.zadd(keys.presence_key(at), {b"\xff": 1, "beginning": "-inf"})
+    await real.raw.xadd(keys.outbox_key(at), {"odd": "x"})
+    found = await store.due(10)
+    assert "\N{REPLACEMENT CHARACTER}" in found.leases
+    assert "\N{REPLACEMENT CHARACTER}" in found.timers
+    (told,) = await store.attend({at: []}, 60_000, 10)
+    assert told is not None
+    assert told.lapsed == (("\N{REPLACEMENT CHARACTER}", 1),)
+    (entry,) = await store.take(at, "somebody", 10, 0)
+    assert entry.interview_id == ""
+
+
 @pytest.mark.parametrize("field", ["stored", "touched"])
 async def test_a_field_that_is_damaged_is_bad_data(real: RedisBackend, field: str) -> None:
     store = real.store()

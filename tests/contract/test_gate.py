@@ -167,6 +167,15 @@ async def test_a_call_that_redis_forgot_is_counted_again(real: RedisBackend) -> 
     assert await gate.standing() == Standing(0, 0)
 
 
+async def test_no_call_shuts_the_gate_for_long(real: RedisBackend) -> None:
+    gate, limits = RedisGate(RedisStore(real.client())), Limits(tokens_per_minute=60_000)
+    for name in "ab":
+        await real.raw.hset(GATE_KEYS[3], "level", 60_000)
+        assert await gate.enter(of(name), limits) == IN
+        await gate.leave(of(name), limits, 10**9)
+        assert float(await real.raw.hget(GATE_KEYS[3], "level")) == -60_000
+
+
 @pytest.mark.parametrize("seed", range(3))
 async def test_no_crowd_gets_past_it_and_nobody_is_left_behind(
     make: Callable[..., Gate], seed: int

@@ -5,7 +5,6 @@ import contextlib
 from collections import Counter
 from collections.abc import AsyncGenerator
 
-import msgspec
 import psycopg
 import pytest
 
@@ -241,9 +240,10 @@ async def test_decisions_stand_beside_the_report_and_go_with_the_interview(scene
     assert rows_of(scene.url, "SELECT count(*) FROM decisions") == [(0,)]
 
 
-async def test_an_unknown_order_is_buried_and_holds_nobody_up(scene: Scene) -> None:
+@pytest.mark.parametrize("order", [b'{"kind":"dance"}', b'{"kind":"\xff"}'], ids=["kind", "bytes"])
+async def test_an_unknown_order_is_buried_and_holds_nobody_up(scene: Scene, order: bytes) -> None:
     session = await ended(scene.archive, scene.clock.now())
-    await scene.jobs.enqueue({"odd": msgspec.json.encode({"kind": "dance"})}, "high")
+    await scene.jobs.enqueue({"odd": order}, "high")
     async with scene.working():
         await scene.book.consider(session)
         await scene.settled()

@@ -21,6 +21,7 @@ from server.assessing.batcher import Batcher
 from server.assessing.groups import Hours
 from server.assessing.orders import OrderBook
 from storage.budgets import Caps, Payer
+from storage.errors import BadDataError
 from storage.postgres.batches import Batch, Batches
 from tests.support.batching import PENDING, Night, night
 from tests.support.databases import flush_redis
@@ -408,6 +409,24 @@ async def test_each_call_gets_its_share_of_what_is_left(scene: Night) -> None:
         Payer(interview_id=session.interview_id, user_id="ann", day=report_day(scene))
     )
     assert spent["interview"].held <= 60_000
+
+
+async def test_an_interview_whose_budget_is_damaged_holds_up_no_other(
+    scene: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = sorted([(await scene.ended(1)).interview_id for _ in range(2)])
+    settle = scene.budgets.settle
+
+    async def settled(call: str, payer: Payer, cost: int, **told: Any) -> bool:
+        if payer.interview_id == first:  # it is taken in before the other
+            raise BadDataError("a marker")
+        return await settle(call, payer, cost, **told)
+
+    monkeypatch.setattr(scene.budgets, "settle", settled)
+    async with scene.rating():
+        reports = await scene.reported(first, second)
+    assert [len(report.ratings) for report in reports] == [1, 1]
+    assert len(scene.ledger()) == 2
 
 
 async def test_a_budget_that_is_used_up_is_told_in_the_report(scene: Night) -> None:

@@ -43,8 +43,12 @@ class Archive:
 
     def __init__(self) -> None:
         self.restores: dict[str, Restore] = {}
+        self.fault: Exception | None = None
+        """What reading an interview that is not here meets."""
 
     async def rebuild(self, interview_id: str) -> Restore | None:
+        if self.fault is not None and interview_id not in self.restores:
+            raise self.fault
         return self.restores.get(interview_id)
 
     async def overdue(self, now: int, limit: int) -> tuple[str, ...]:

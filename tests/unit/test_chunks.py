@@ -3,7 +3,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from ai.chunks import ChatReader, Reader, ResponsesReader, Usage
+from ai.chunks import MOST_TOKENS, ChatReader, Reader, ResponsesReader, Usage
 from ai.failures import CallFailedError, Remedy
 
 
@@ -106,6 +106,23 @@ def test_errors_told_inside_a_stream(error: dict[str, Any], code: str, remedy: R
 
 def _event(kind: str, number: int, **fields: Any) -> dict[str, Any]:
     return {"type": f"response.{kind}", "sequence_number": number, **fields}
+
+
+@pytest.mark.parametrize("count", [-1, 10**30])
+def test_a_count_of_tokens_that_cannot_be_is_none_to_account_for(count: int) -> None:
+    chat, responses = ChatReader(), ResponsesReader()
+    details = {"cached_tokens": count}
+    told = {"prompt_tokens": 9, "completion_tokens": count, "prompt_tokens_details": details}
+    _read(chat, {"choices": [], "usage": told})
+    told = {"input_tokens": 9, "output_tokens": count, "input_tokens_details": details}
+    _read(responses, _event("completed", 0, response={"id": "r", "usage": told}))
+    most = max(0, min(count, MOST_TOKENS))
+    assert chat.usage == responses.usage == Usage(9, min(most, 9), most)
+
+
+@pytest.mark.parametrize("code", [{}, ["insufficient_quota"], 402, None])
+def test_an_error_code_of_another_kind_is_an_error_all_the_same(code: Any) -> None:
+    assert _fails(ChatReader(), {"error": {"code": code}}).code == "provider_error"
 
 
 def test_responses_text_end_and_usage() -> None:

@@ -217,13 +217,14 @@ async def test_what_is_owed_is_bounded_and_a_refusal_ends_it(desk: Desk) -> None
 
 
 @in_virtual_time
-async def test_an_entry_of_another_version_is_loaded_anew(desk: Desk) -> None:
-    await desk.cache.keep("g", "n", b'{"m": 1}', ttl_ms=60_000)
-    with capture_logs() as logs:
+async def test_an_entry_that_is_none_is_loaded_anew(desk: Desk) -> None:
+    for loads, held in enumerate((b'{"m": 1}', b'"\xff"'), 1):  # another version's, and no text
+        await desk.cache.keep("g", "n", held, ttl_ms=60_000)
+        with capture_logs() as logs:
+            assert await desk.read() == 1
+        assert [log["event"] for log in logs] == ["an entry of another form"]
         assert await desk.read() == 1
-    assert [log["event"] for log in logs] == ["an entry of another form"]
-    assert await desk.read() == 1
-    assert desk.loads == 1
+        assert desk.loads == loads
 
 
 @in_virtual_time

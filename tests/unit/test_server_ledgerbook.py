@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 import structlog
+from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from server import ledgerbook
@@ -94,6 +95,19 @@ def test_an_outage_delays_rows_and_loses_none() -> None:
 
     assert scene.run(story()) == []
     assert scene.queue.rows == ["a", "b"]
+
+
+def test_a_row_that_is_no_text_is_told_of_and_holds_nobody_up() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        scene.book.record(replace(ledger_row(OF, "odd"), code="\ud83d"))
+        scene.record("a")
+        await scene.book.drained(5)
+
+    (line,) = scene.run(story())
+    assert (line["event"], line["row"]) == ("ledger row lost", "odd")
+    assert scene.queue.rows == ["a"]
 
 
 def test_a_row_that_redis_refuses_for_good_is_told_of_and_holds_nobody_up() -> None:

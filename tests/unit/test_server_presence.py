@@ -12,6 +12,7 @@ from server.expiry import EVERY_S, Expiry
 from server.presence import PULSE_S
 from server.sessions import Sessions
 from server.sweeper import Sweeper
+from storage.errors import BadDataError
 from storage.live import Restore
 from storage.twin import Twin
 from tests.support.attending import LAPSES, Scene, Socket
@@ -195,8 +196,10 @@ def test_a_paused_interview_is_rebuilt_as_it_was() -> None:
     run_virtual(story())  # no instance beats for days
 
 
-def test_what_is_overdue_in_postgres_is_brought_back_and_ended() -> None:
+@pytest.mark.parametrize("fault", [None, BadDataError("a marker"), TypeError("a marker")])
+def test_what_is_overdue_in_postgres_is_brought_back_and_ended(fault: Exception | None) -> None:
     scene = Scene()
+    scene.archive.fault = fault  # of one that is told of before
 
     async def story() -> None:
         begun = scene.begun()

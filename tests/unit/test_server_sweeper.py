@@ -17,6 +17,7 @@ from server.hub import Hub
 from server.sessions import Sessions
 from server.sweeper import FAULTY_MS, SWEEP_S, TAKEN, WHOLE_EVERY, Sweeper
 from storage.commits import commit_of
+from storage.errors import BadDataError
 from storage.live import PARTITIONS, Committed, Missing, Restore, State, partition_of
 from storage.twin import Twin, TwinNotifier, TwinServer
 from tests.support.clocks import LoopClock
@@ -192,8 +193,9 @@ def test_a_timer_that_was_set_meanwhile_stays() -> None:
     scene.play(story)
 
 
+@pytest.mark.parametrize("fault", [ValueError("a marker"), BadDataError("a marker")])
 def test_an_interview_that_meets_a_fault_holds_up_no_other(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, fault: Exception
 ) -> None:
     scene = Scene()
     faulty: list[str] = []
@@ -201,7 +203,7 @@ def test_an_interview_that_meets_a_fault_holds_up_no_other(
 
     def failing(self: Sessions, of: Session) -> Any:
         if of.interview_id in faulty:
-            raise ValueError("a marker")
+            raise fault
         return lacks(self, of)
 
     monkeypatch.setattr(Sessions, "lacks", failing)

@@ -216,11 +216,12 @@ async def test_a_personal_interview_has_nothing_made(desk: Desk) -> None:
 
 
 @in_virtual_time
-async def test_an_entry_of_another_form_is_made_anew(desk: Desk) -> None:
+async def test_an_entry_that_is_none_is_made_anew(desk: Desk) -> None:
     (need, *_) = needs_of(PLAN, session(1).guide)
-    await desk.cache.keep(wordings.GROUP, need.key, b"{}", ttl_ms=1_000_000)
-    await desk.instances[0].fill(session(1))
-    assert all(await desk.find(session(1)))
+    for held in (b"{}", b'{"texts":["\xff"],"made_at":1}'):  # of another form, and no text
+        await desk.cache.keep(wordings.GROUP, need.key, held, ttl_ms=1_000_000)
+        await desk.instances[0].fill(session(1))
+        assert all(await desk.find(session(1)))
     await desk.instances[0].aclose()
     assert desk.maker.calls == -1
 
