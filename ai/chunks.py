@@ -28,11 +28,12 @@ class Usage(Struct, frozen=True):
     output_tokens: int
 
 
-def _usage(asked: int, details: "_Details | None", said: int) -> Usage:
-    """Return what was told, within what can be: budgets and gate go by it."""
-    asked, said = min(max(0, asked), MOST_TOKENS), min(max(0, said), MOST_TOKENS)
+def _usage(asked: int, details: "_Details | None", said: int) -> Usage | None:
+    """Return what was told; None where it cannot be: budgets, gate and estimates go by it."""
     cached = (details and details.cached_tokens) or 0
-    return Usage(asked, min(max(0, cached), asked), said)
+    if not all(0 <= count <= MOST_TOKENS for count in (asked, cached, said)):
+        return None
+    return Usage(asked, min(cached, asked), said)
 
 
 class Reader(Protocol):
@@ -77,8 +78,8 @@ class ChatUsage(Struct, frozen=True):
     completion_tokens: int = 0
     prompt_tokens_details: _Details | None = None
 
-    def counted(self) -> Usage:
-        """Return it in the common form."""
+    def counted(self) -> Usage | None:
+        """Return it in the common form, None where it cannot be."""
         return _usage(self.prompt_tokens, self.prompt_tokens_details, self.completion_tokens)
 
 
@@ -136,8 +137,8 @@ class ResponsesUsage(Struct, frozen=True):
     output_tokens: int = 0
     input_tokens_details: _Details | None = None
 
-    def counted(self) -> Usage:
-        """Return it in the common form."""
+    def counted(self) -> Usage | None:
+        """Return it in the common form, None where it cannot be."""
         return _usage(self.input_tokens, self.input_tokens_details, self.output_tokens)
 
 

@@ -366,26 +366,35 @@ class Hub:
         names, done = list(self._topics), 0
         batches = math.ceil(len(names) / PULSE_BATCH)
         failed = False
+        unread: list[str] = []
         while done < batches:
             due = await due_part(self._clock, began, done, parts=batches, over_s=SPREAD_S)
             due = min(due, done + LATE_BATCHES)
             try:
-                await self._beat(names[done * PULSE_BATCH : due * PULSE_BATCH])
+                unread += await self._beat(names[done * PULSE_BATCH : due * PULSE_BATCH])
             except StorageError as error:  # those behind it may have more luck
                 if not failed:
                     _log.warning("pulse failed", error=type(error).__name__)
                 failed = True
             except Exception:  # noqa: BLE001  # each instance would meet it, and end with it
-                _log.exception("pulse failed")
+                if not failed:
+                    _log.exception("pulse failed")
+                failed = True
             done = due
+        if unread:  # of words their sockets are told all the same
+            _log.error("pulses not read", interviews=len(unread), first=unread[0])
 
-    async def _beat(self, names: Sequence[str]) -> None:
+    async def _beat(self, names: Sequence[str]) -> list[str]:
+        """Beat for some; return those whose pulse cannot be read."""
         topics = [self._topics.get(name) for name in names]
         known = [topic.pulse if topic is not None else None for topic in topics]
         pulses = await self._store.pulse(names, known)
         for name, pulse in zip(names, pulses, strict=True):
             topic = self._topics.get(name)
-            if pulse is UNREADABLE:
-                _log.error("pulse not read", interview=name)  # words are told of all the same
-            elif topic is not None:
+            if topic is None or pulse is UNREADABLE:
+                continue
+            try:
                 topic.beat(pulse)
+            except Exception:  # noqa: BLE001  # each instance would meet it, and end with it
+                _log.exception("pulse not taken", interview=name)
+        return [name for name, pulse in zip(names, pulses, strict=True) if pulse is UNREADABLE]

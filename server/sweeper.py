@@ -32,7 +32,7 @@ and whoever sweeps first would have them all."""
 AGAIN_MS = 10_000
 """When a session that could not be parked is looked at again; while it cannot, ever later."""
 FAULTY_MS = 60_000
-"""When an interview is looked at again whose timer met a fault of the program."""
+"""When an interview is looked at again that cannot be read, or met a fault of the program."""
 
 _log = structlog.get_logger()
 
@@ -140,8 +140,8 @@ class Sweeper:
                 await self._store.postpone(interview_id, 0)  # drops the timer of what is gone
         except (MissingError, ErasedError):
             return
-        except BadDataError:
-            _log.exception("timer failed", interview=interview_id)
+        except BadDataError as error:
+            _log.error("timer failed", interview=interview_id, error=str(error))
             await self._put_off(interview_id)
         except StorageError as error:
             _log.warning("timer failed", interview=interview_id, error=type(error).__name__)

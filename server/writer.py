@@ -2,7 +2,8 @@
 
 A delivery only names an interview; what is written is its state at that moment, so one write serves
 all deliveries that wait, and a repeat finds nothing left to do. An outage is retried for ever. Bad
-data goes to the dead letters after five deliveries, and holds nobody up meanwhile.
+data, or a fault of the program, goes to the dead letters after five deliveries, and holds nobody up
+meanwhile.
 """
 
 import asyncio
@@ -99,7 +100,7 @@ class Writer:
         """Write what the partition's outbox has to give now; return how many entries that were.
 
         Raises:
-            BackendDownError, OutOfMemoryError: what is left is kept in hand, for the next drain.
+            StorageError: what is left is kept in hand, for the next drain.
         """
         written = 0
         while True:

@@ -15,6 +15,7 @@ from server.assessing.groups import Hours, Pace
 from server.assessing.ports import BatchMeter, BatchStore, hold_of, payer_of
 from server.clock import Clock
 from storage.budgets import Budgets, Caps, Granted
+from storage.errors import BadDataError
 from storage.postgres.batches import Batch, Request
 
 UNSENT_S = 48 * 3600.0
@@ -119,7 +120,10 @@ class Sender:
         await self._store.unseal(batch, _ids(calls), code=code)
         for interview_id, own in _by_interview(calls):
             payer = payer_of(batch, interview_id, own[0].user_id)
-            await self._budgets.settle(hold_of(batch, interview_id), payer, 0)
+            try:
+                await self._budgets.settle(hold_of(batch, interview_id), payer, 0)
+            except BadDataError:  # which must not keep the others in the batch
+                _log.exception("hold not let go of", interview=interview_id)
         await self._store.end(batch, code or "postponed")
         self._meter.batch_ended(code or "postponed")
 
@@ -129,7 +133,12 @@ class Sender:
         """Return the lines of those calls that there is money for; it is held."""
         lines: list[bytes] = []
         for interview_id, own in _by_interview(calls):
-            kept, tokens = await self._held(batch, interview_id, own)
+            try:
+                kept, tokens = await self._held(batch, interview_id, own)
+            except BadDataError:  # the live way says what becomes of them
+                _log.exception("budget not read", interview=interview_id)
+                await self._store.unseal(batch, _ids(own), code="budget")
+                continue
             lines += [self._counter.line(call, batch.api, batch.model, tokens) for call in kept]
         return lines
 

@@ -7,10 +7,12 @@ whoever finds it half done; a call whose reply was taken, or that is gone, chang
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 
+import msgspec
 import structlog
 
 from ai.assessor.depot import Depot, DepotError, State
 from ai.assessor.lines import Counter, Outcome, read_lines
+from protocol.ledger import LedgerEntry
 from server.assessing.groups import Pace
 from server.assessing.ports import BatchMeter, BatchStore, LedgerStore, hold_of, payer_of
 from server.clock import Clock
@@ -127,14 +129,25 @@ class Taker:
         ]
         cost = sum(map(self._counter.counted, entries))
         payer = payer_of(batch, interview_id, calls[0].user_id)
+        await self._write(entries)
         try:
-            await self._ledger.write_ledger(entries)
             await self._budgets.settle(hold_of(batch, interview_id), payer, cost)
         except BadDataError:  # the replies are there, and other interviews are behind this one
-            _log.exception("calls not accounted for", interview=interview_id, calls=len(calls))
+            _log.exception("cost not counted", interview=interview_id, micro_usd=cost)
         await self._store.take(batch, interview_id, [_row(call, end) for call, end in ends])
         for entry in entries:
             self._meter.called(entry)
+
+    async def _write(self, entries: Sequence[LedgerEntry]) -> None:
+        """Write ledger rows, but for those that PostgreSQL refuses for good."""
+        try:
+            await self._ledger.write_ledger(entries)
+        except BadDataError:
+            if len(entries) == 1:
+                _log.exception("ledger row lost", row=msgspec.to_builtins(entries[0]))
+                return
+            for entry in entries:
+                await self._write([entry])
 
 
 def _row(call: Request, end: Outcome) -> dict[str, str | None]:

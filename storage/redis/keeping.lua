@@ -110,7 +110,7 @@ end
 -- postpone: sets the interview's next timer, unless something changed since: whoever did that set it.
 -- ARGV id, tick, version (empty: whatever it is at)  ->  ok | moved
 local function postpone(keys, argv)
-  local version = redis.call('HGET', keys[META], 'version')
+  local version = redis.pcall('HGET', keys[META], 'version') -- an error where it is no hash
   if not version then
     redis.call('ZREM', keys[TIMERS], argv[1])
   elseif argv[3] ~= '' and argv[3] ~= version then
@@ -181,6 +181,9 @@ local function due(keys, argv)
     local found = redis.pcall(command, key, ...)
     if type(found) == 'number' then
       return found > 0
+    end
+    if not string.find(found.err, 'WRONGTYPE', 1, true) then
+      error(found)
     end
     damaged[#damaged + 1] = key
   end

@@ -189,8 +189,19 @@ class RedisStore:
         """See `LiveStore.append`."""
         link = self._urgent.number
         named = self._named(appends, link)
-        if not named:
-            return [*await self._appended(appends)]
+        if named:
+            answers = await self._by_name(appends, named, link)
+        else:
+            answers = await self._appended(appends)
+        failed = [answer for answer in answers if isinstance(answer, StorageError)]
+        if failed and len(failed) == len(answers):
+            raise failed[0]
+        return answers
+
+    async def _by_name(
+        self, appends: Sequence[live.Append], named: Sequence[tuple[live.Append, Place]], link: int
+    ) -> list[live.Appended | live.Fenced | StorageError]:
+        """Append those that are ``named`` by name, and what is left by the function."""
         results: dict[str, live.Appended | live.Fenced | StorageError] = {}
         results |= await self._written(named, link)
         rest = [append for append in appends if append.id not in results]
@@ -200,11 +211,7 @@ class RedisStore:
                 results |= zip(ids, await self._appended(rest), strict=True)
             except StorageError as error:  # what was written is in the log all the same
                 results |= dict.fromkeys(ids, error)
-        answers = [results[append.id] for append in appends]
-        failed = [answer for answer in answers if isinstance(answer, StorageError)]
-        if len(failed) == len(answers):
-            raise failed[0]
-        return answers
+        return [results[append.id] for append in appends]
 
     def _named(self, appends: Sequence[live.Append], link: int) -> list[tuple[live.Append, Place]]:
         """Return those that can be written by their logs' names."""
@@ -250,24 +257,29 @@ class RedisStore:
         self._urgent.post(told)  # whoever waits here need not wait for that; a pulse tells, too
         return results
 
-    async def _appended(self, appends: Sequence[live.Append]) -> list[live.Appended | live.Fenced]:
+    async def _appended(
+        self, appends: Sequence[live.Append]
+    ) -> list[live.Appended | live.Fenced | StorageError]:
         """Append by the function, and learn the logs' names."""
         link = self._urgent.number
         groups = [appends[at : at + _GROUPED] for at in range(0, len(appends), _GROUPED)]
         calls = [resp.appends(group) for group in groups]
         replied = await self._send(self._urgent, calls)
-        answers = [answer for group in _raised(replied) for answer in group]
-        _raised(answers, but_refusals=True)
         same = link == self._urgent.number
-        results: list[live.Appended | live.Fenced] = []
-        for reply, append in zip(answers, appends, strict=True):
-            result = replies.appended(reply, append.body)
-            if isinstance(result, live.Fenced):
-                self._places.drop(append.id, append.fence)
-            else:
-                known = same and reply[1]  # of a word that is no more the last one there is no name
-                self._places.learn(append, link if known else 0, reply[1], result.head)
-            results.append(result)
+        results: list[live.Appended | live.Fenced | StorageError] = []
+        for group, answers in zip(groups, replied, strict=True):
+            if isinstance(answers, Exception):  # what other groups wrote is in the log
+                results += [translate(answers)] * len(group)
+                continue
+            _raised(answers, but_refusals=True)
+            for reply, append in zip(answers, group, strict=True):
+                result = replies.appended(reply, append.body)
+                if isinstance(result, live.Fenced):
+                    self._places.drop(append.id, append.fence)
+                else:
+                    known = same and reply[1]  # of a word that is no more the last there is no name
+                    self._places.learn(append, link if known else 0, reply[1], result.head)
+                results.append(result)
         return results
 
     # --- reading and waking -----------------------------------------------------------------------
@@ -285,7 +297,11 @@ class RedisStore:
         """See `LiveStore.pulse`."""
         calls = list(map(resp.pulse, interviews))
         last = known or [None] * len(interviews)
-        replied = _raised(await self._send(self._wire, calls), but_refusals=True)
+        replied = await self._send(self._wire, calls)
+        refused = [translate(reply) for reply in replied if isinstance(reply, Exception)]
+        for error in refused:  # of some, it is their keys; of all, it is Redis
+            if len(refused) == len(replied) or not isinstance(error, BadDataError):
+                raise error
         return [replies.pulse(reply, pulse) for reply, pulse in zip(replied, last, strict=True)]
 
     async def publish(self, interview_id: str, payload: str) -> None:

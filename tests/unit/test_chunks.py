@@ -3,7 +3,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from ai.chunks import MOST_TOKENS, ChatReader, Reader, ResponsesReader, Usage
+from ai.chunks import ChatReader, Reader, ResponsesReader, Usage
 from ai.failures import CallFailedError, Remedy
 
 
@@ -108,16 +108,18 @@ def _event(kind: str, number: int, **fields: Any) -> dict[str, Any]:
     return {"type": f"response.{kind}", "sequence_number": number, **fields}
 
 
-@pytest.mark.parametrize("count", [-1, 10**30])
-def test_a_count_of_tokens_that_cannot_be_is_none_to_account_for(count: int) -> None:
-    chat, responses = ChatReader(), ResponsesReader()
-    details = {"cached_tokens": count}
-    told = {"prompt_tokens": 9, "completion_tokens": count, "prompt_tokens_details": details}
+@pytest.mark.parametrize("count", [-1, 10**9])
+@pytest.mark.parametrize("place", range(3))
+def test_a_count_of_tokens_that_cannot_be_counts_as_untold(count: int, place: int) -> None:
+    chat, responses, counts = ChatReader(), ResponsesReader(), [9, 4, 5]
+    counts[place] = count
+    asked, said, cached = counts
+    details = {"cached_tokens": cached}
+    told = {"prompt_tokens": asked, "completion_tokens": said, "prompt_tokens_details": details}
     _read(chat, {"choices": [], "usage": told})
-    told = {"input_tokens": 9, "output_tokens": count, "input_tokens_details": details}
+    told = {"input_tokens": asked, "output_tokens": said, "input_tokens_details": details}
     _read(responses, _event("completed", 0, response={"id": "r", "usage": told}))
-    most = max(0, min(count, MOST_TOKENS))
-    assert chat.usage == responses.usage == Usage(9, min(most, 9), most)
+    assert chat.usage is responses.usage is None
 
 
 @pytest.mark.parametrize("code", [{}, ["insufficient_quota"], 402, None])

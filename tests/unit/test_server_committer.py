@@ -65,7 +65,8 @@ class WatchedTwin(Twin):
         self.bad: set[str] = set()
         self.slow: set[str] = set()
         self.full: set[str] = set()
-        """For these there is no memory; the others' words are in all the same."""
+        """For these there is a fault, unless they come alone; the others' words are in."""
+        self.fault: StorageError = OutOfMemoryError("not now")
         self.at_once = self.most_at_once = 0
 
     async def append(self, appends: Sequence[Append]) -> list[Appended | Fenced | StorageError]:
@@ -73,17 +74,16 @@ class WatchedTwin(Twin):
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:
-            if any(append.id in self.bad for append in appends):
+            some = self.full if len(appends) > 1 else set[str]()
+            if not some and any(append.id in self.bad for append in appends):
                 await asyncio.sleep(TRIP_S)
                 raise BadDataError
             if any(append.id in self.slow for append in appends):
                 await asyncio.sleep(SLOW_S)
-            if not self.full:
-                return await super().append(appends)
-            results = await super().append([a for a in appends if a.id not in self.full])
+            results = await super().append([a for a in appends if a.id not in some])
             for place, append in enumerate(appends):
-                if append.id in self.full:
-                    results.insert(place, OutOfMemoryError("not now"))
+                if append.id in some:
+                    results.insert(place, self.fault)
             return results
         finally:
             self.at_once -= 1
@@ -519,6 +519,25 @@ def test_where_some_of_a_flush_are_refused_the_others_words_are_out() -> None:
         scene.store.full.clear()
         await refused.drained()
         assert scene.text(refused) == "a"
+
+    scene.run(story)
+
+
+def test_where_some_of_a_flush_are_bad_the_bad_one_alone_is_given_up() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        bad, beside, written = [await scene.relay() for _ in range(3)]
+        scene.store.full = {bad.interview_id, beside.interview_id}
+        scene.store.bad = {bad.interview_id}
+        scene.store.fault = BadDataError("refused together")
+        for relay in (bad, beside, written):
+            relay.push("a", "")
+        await written.drained()
+        with pytest.raises(BadDataError):
+            await bad.drained()
+        await beside.drained()
+        assert [scene.text(relay) for relay in (bad, beside, written)] == ["", "a", "a"]
 
     scene.run(story)
 

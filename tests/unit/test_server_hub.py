@@ -366,13 +366,17 @@ def test_neither_a_damaged_interview_nor_a_fault_ends_the_pulses() -> None:
             asked.append(len(some))
             if len(asked) == 1:
                 raise LookupError
-            return [UNREADABLE, None]
+            return [UNREADABLE, None, None]
+
+    class Faulty(FakeWatcher):
+        def lost(self) -> None:
+            raise LookupError
 
     async def main() -> list[FakeWatcher]:
         store: Any = Store([])
         notifier: Any = FakeNotifier()
         hub = Hub(store, notifier, LoopClock())
-        watchers = [FakeWatcher() for _ in range(2)]
+        watchers = [FakeWatcher(), Faulty(), FakeWatcher()]
         for number, watcher in enumerate(watchers):
             listening: Any = watcher
             await hub.enter(f"i{number}", listening)
@@ -382,10 +386,11 @@ def test_neither_a_damaged_interview_nor_a_fault_ends_the_pulses() -> None:
         return watchers
 
     with capture_logs() as logs:
-        damaged, missing = run_virtual(main())
+        damaged, _, missing = run_virtual(main())
     assert damaged.calls == []
     assert ("lost",) in missing.calls
-    assert [line["event"] for line in logs][:2] == ["pulse failed", "pulse not read"]
+    told = [line["event"] for line in logs][:3]
+    assert told == ["pulse failed", "pulse not taken", "pulses not read"]
 
 
 def test_a_pulse_that_is_very_late_asks_for_no_more_at_once_than_redis_bears() -> None:
