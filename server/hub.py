@@ -389,12 +389,14 @@ class Hub:
         topics = [self._topics.get(name) for name in names]
         known = [topic.pulse if topic is not None else None for topic in topics]
         pulses = await self._store.pulse(names, known)
+        unread: list[str] = []
         for name, pulse in zip(names, pulses, strict=True):
             topic = self._topics.get(name)
-            if topic is None or pulse is UNREADABLE:
-                continue
             try:
-                topic.beat(pulse)
+                if pulse is UNREADABLE:
+                    unread.append(name)
+                elif topic is not None:
+                    topic.beat(pulse)
             except Exception:  # noqa: BLE001  # each instance would meet it, and end with it
                 _log.exception("pulse not taken", interview=name)
-        return [name for name, pulse in zip(names, pulses, strict=True) if pulse is UNREADABLE]
+        return unread

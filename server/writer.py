@@ -165,7 +165,7 @@ class Writer:
                 raise
             if group[0].ledger and len(group) > 1:
                 return [[entry] for entry in group]
-            if not isinstance(error, BadDataError | ValueError):
+            if not isinstance(error, BadDataError):
                 _log.exception("outbox entry not written", interview=group[0].interview_id)
             await self._bury(partition, group, error)
         else:
