@@ -31,6 +31,8 @@ PATIENCE_S = 300.0
 MODEL = Options(tokens=25, tokens_per_second=40.0)
 LASTING = Options(tokens=60, tokens_per_second=10.0)
 """Turns of 6 s, so that nearly all candidates listen at the same time."""
+BRISK = Options(tokens=60, tokens_per_second=30.0)
+"""Turns of 2 s: one that has just begun is still running when its instance is stopped."""
 STALL_S = 0.5
 """Where the instance, or this very process, got no CPU for so long within a second, leases may have
 lapsed for that; a drain that went wrong then says nothing of the server, and is tried again."""
@@ -223,15 +225,13 @@ def _fenced_writes(
 
 
 async def test_an_instance_that_was_stopped_writes_nothing_when_it_wakes(tmp_path: Path) -> None:
-    async with scene(tmp_path) as it:
-        writes = Writes()
-        async with it.interviews(10):
-            place = await _busiest(it.rig)
-            stopped, proxy = it.rig.served[place], it.rig.proxies[place]
+    async with scene(tmp_path, model=BRISK) as it:
+        seen = [Writes() for _ in it.rig.proxies]
+        for proxy, writes in zip(it.rig.proxies, seen, strict=True):
             proxy.answered = writes.answered
-            await asyncio.sleep(0.3)
-            running = [x.interview_id for x in it.rig.candidates if x.listening]
-            mine = [name for name in running if it.rig.runner.get(name) == place]
+        async with it.interviews(10):
+            place, mine = await _busiest(it.rig)
+            stopped, writes = it.rig.served[place], seen[place]
             stopped.signal(signal.SIGSTOP)
             await asyncio.sleep(4.6)  # three leases
             taken_over = [name for name in mine if it.rig.runner[name] != place]
@@ -247,17 +247,14 @@ async def test_an_instance_that_was_stopped_writes_nothing_when_it_wakes(tmp_pat
         assert writes.taken == 0
 
 
-async def _busiest(rig: Rig) -> int:
-    """Wait until some instance runs turns; which."""
+async def _busiest(rig: Rig) -> tuple[int, list[str]]:
+    """Wait until some instance runs turns; which, and those of which interviews."""
     while True:  # what the proxies saw is polled
-        running = [
-            rig.runner.get(candidate.interview_id)
-            for candidate in rig.candidates
-            if candidate.listening
-        ]
+        listening = [x.interview_id for x in rig.candidates if x.listening]
         for place in range(len(rig.served)):
-            if running.count(place) >= 2:
-                return place
+            mine = [name for name in listening if rig.runner.get(name) == place]
+            if len(mine) >= 2:
+                return place, mine
         await asyncio.sleep(0.02)
 
 
