@@ -61,6 +61,13 @@ local function take(keys, argv)
   return entries
 end
 
+-- What counts failures and is no hash tells nobody anything, and would keep the partition from going on.
+local function counting(key)
+  if redis.call('TYPE', key).ok ~= 'hash' then
+    redis.call('DEL', key)
+  end
+end
+
 local function discard(keys, group, id)
   redis.call('XACK', keys[1], group, id)
   redis.call('XDEL', keys[1], id)
@@ -69,6 +76,7 @@ end
 
 -- settle: takes committed deliveries out. KEYS outbox, tries; ARGV group, ids
 local function settle(keys, argv)
+  counting(keys[2])
   for i = 2, #argv do
     discard(keys, argv[1], argv[i])
   end
@@ -86,10 +94,10 @@ local function bury(keys, argv)
   local pending = redis.call('XINFO', 'GROUPS', keys[1])[1] and
     redis.call('XPENDING', keys[1], group, id, id, 1)[1]
   local delivery = pending and int(pending[4]) or ''
-  local counted = redis.call('HGET', keys[2], id) or '0 '
-  local space = string.find(counted, ' ', 1, true)
-  local tries = tonumber(string.sub(counted, 1, space - 1))
-  if delivery == '' or string.sub(counted, space + 1) ~= delivery then
+  counting(keys[2])
+  local counted, last = string.match(redis.call('HGET', keys[2], id) or '', '^(%d+) (.*)$')
+  local tries = tonumber(counted or 0)
+  if delivery == '' or last ~= delivery then
     tries = tries + 1
     redis.call('HSET', keys[2], id, int(tries) .. ' ' .. delivery)
   end

@@ -8,6 +8,7 @@ from structlog.testing import capture_logs
 from protocol.ids import ORIGIN, EventId
 from storage.errors import BadDataError
 from storage.live import (
+    MAX_TRIES,
     PARTITIONS,
     UNREADABLE,
     Acquired,
@@ -243,6 +244,24 @@ async def test_names_that_are_none_stop_nobody(real: RedisBackend) -> None:
     assert told.lapsed == (("\N{REPLACEMENT CHARACTER}", 1),)
     (entry,) = await store.take(at, "somebody", 10, 0)
     assert entry.interview_id == ""
+
+
+@pytest.mark.parametrize("kind", ["key", "count"])
+async def test_damaged_counts_of_failures_hold_up_no_outbox(real: RedisBackend, kind: str) -> None:
+    store, at = real.store(), partition_of(NAME)
+    tries = keys.tries_key(at)
+    for row in (b"bad", b"good"):
+        await store.enqueue_ledger(NAME, row)
+    bad, good = await store.take(at, "somebody", 10, 0)
+    await (real.raw.set(tries, "x") if kind == "key" else real.raw.hset(tries, bad.id, "x"))
+    for number in range(1, MAX_TRIES + 1):
+        assert await store.bury(at, bad, "22P05") == (number == MAX_TRIES)
+        taken = await store.take(at, "somebody", 10, 0)
+        assert taken == ([bad, good] if number < MAX_TRIES else [good])
+    await real.raw.delete(tries)
+    await real.raw.set(tries, "x")
+    await store.settle(at, [good.id])
+    assert await store.take(at, "somebody", 10, 0) == []
 
 
 @pytest.mark.parametrize("field", ["stored", "touched"])
