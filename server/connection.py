@@ -32,10 +32,11 @@ from protocol.events import (
     Welcome,
 )
 from protocol.ids import EventId
-from protocol.limits import HEARTBEAT_MS, HEARTBEATS_MISSED, HELLO_TIMEOUT_S, LIMITS
+from protocol.limits import HELLO_TIMEOUT_S, LIMITS
 from protocol.scalars import Role
 from server.clock import Clock
 from server.cursor import Cursor
+from server.heartbeats import Heartbeats
 from server.hub import Hub, Topic
 from server.joining import Door, RefusedError, Seat
 from server.leases import SUSPENDED_S
@@ -53,7 +54,6 @@ COMMANDS_WAITING = 64
 """Commands of one socket that wait for their decision; more are refused as too many."""
 EARLY_BYTES = 2 * LIMITS.frame_bytes
 """What is taken in before the welcome, all in all; from then on the peer has to wait for it."""
-HEARTBEAT_S = HEARTBEAT_MS / 1000 * HEARTBEATS_MISSED
 PARTIAL_S = 1 / LIMITS.partials_per_second
 
 _log = structlog.get_logger()
@@ -70,6 +70,7 @@ class Backends(Struct, frozen=True):
     clock: Clock
     meter: SocketMeter
     presence: Presence
+    heartbeats: Heartbeats
 
 
 class _Speak(Struct, frozen=True):
@@ -141,6 +142,7 @@ class Connection:
         self._task = task = asyncio.current_task()
         assert task is not None  # noqa: S101  # a coroutine runs in a task
         cancelled = task.cancelling()
+        self._shared.heartbeats.enter(self)
         try:
             await self._come_in()
             await self._serve()
@@ -154,6 +156,7 @@ class Connection:
             return end.code
         finally:
             self._task = None
+            self._shared.heartbeats.leave(self)
             if self._topic is not None:
                 await self._shared.hub.leave(self._topic, self)
 
@@ -409,10 +412,12 @@ class Connection:
             _log.exception("socket not woken", interview=self.interview_id)
             self.abort(Close.INTERNAL)
 
-    def reach(self, head: EventId) -> None:
+    def reach(self, head: EventId) -> bool:
         """See `Watcher.reach`."""
-        if not self._outlet.rests_at(head):
+        rests = self._outlet.rests_at(head)
+        if not rests:
             self.wake()
+        return rests
 
     def stored(self, covered: EventId) -> None:
         """See `Watcher.stored`."""
@@ -446,13 +451,6 @@ class Connection:
         """See `Watcher.lost`."""
         if self._seat is not None:
             self._outlet.close(Close.RESYNCHRONISE)
-
-    def tick(self, now: float) -> None:
-        """See `Watcher.tick`."""
-        if self._outlet.stalled(now):
-            self.abort(Close.TOO_SLOW)
-        elif now - self._heard > HEARTBEAT_S:
-            self.abort(Close.HEARTBEAT_LOST)
 
     def drain(self, reconnect_after_ms: int) -> None:
         """Ask the client to go to another instance."""

@@ -31,7 +31,6 @@ PULSE_BATCH = 64
 """A pulse goes out in batches of so many, over so long."""
 LATE_BATCHES = 16
 """Those that are late go together, so many at a time: more would keep Redis busy for too long."""
-TICK_S = 2.0
 
 _DELTA = b'{"type":"turn.delta"'
 
@@ -51,8 +50,9 @@ class Watcher(Protocol):
     def wake(self) -> None:
         """There may be something new in the log."""
 
-    def reach(self, head: EventId) -> None:
-        """The log ends at ``head``, as a pulse has just seen."""
+    def reach(self, head: EventId) -> bool:
+        """The log ends at ``head``, as a pulse has just seen; tell whether all of it was sent."""
+        ...
 
     def stored(self, covered: EventId) -> None:
         """PostgreSQL has everything up to ``covered``."""
@@ -75,15 +75,13 @@ class Watcher(Protocol):
     def lost(self) -> None:
         """Redis does not hold the interview any more, or lost the tail of its log."""
 
-    def tick(self, now: float) -> None:
-        """Time passed: ``now`` is monotonic. Called every second or two."""
-
 
 class Topic:
     """One interview with sockets on this instance."""
 
     __slots__ = (
         "_base",
+        "_calm",
         "_framed",
         "_rested",
         "_ring",
@@ -108,6 +106,8 @@ class Topic:
         self._base: EventId | None = None
         """What the ring's first entry follows, and its end where it is empty; None: not known."""
         self._ring: deque[Entry] | None = None
+        self._calm = False
+        """Nothing has come, and nobody, since all sockets had what the last pulse told."""
         self._rested: EventId | None = None
         """Where the log ended when a pulse saw it last."""
         self._framed: dict[Encoding, Framed] = {}
@@ -124,6 +124,7 @@ class Topic:
         """
         if not entries:
             return
+        self._calm = False
         end, ring = self._end, self._ring
         if end is None or not _continues(end, entries[0], behind):
             # Others wrote in between, or Redis lost what came before.
@@ -169,6 +170,7 @@ class Topic:
 
     def hear(self, payload: str) -> None:
         """Take a notification. An empty one wakes in doubt."""
+        self._calm = False
         kind, content = payload[:1], payload[1:]
         if kind == "e":
             self._hear_of(trusted_event_id(content))
@@ -185,7 +187,7 @@ class Topic:
 
     def tell_again(self) -> None:
         """Somebody here may not know what the last pulse told: the next one is news."""
-        self.pulse = None
+        self.pulse, self._calm = None, False
 
     def cover(self, covered: EventId) -> None:
         """Tell the sockets how far PostgreSQL has come."""
@@ -194,6 +196,8 @@ class Topic:
 
     def beat(self, pulse: Pulse | None) -> None:
         """Take what a pulse found."""
+        if self._calm and pulse is self.pulse:
+            return  # what a look at it all touches has gone from the processor's cache
         if pulse is None:
             for watcher in self.watchers:
                 watcher.lost()
@@ -207,9 +211,9 @@ class Topic:
             self._base, self._ring = self._end, None
             self._framed.clear()
         self._rested = pulse.head
-        for watcher in self.watchers:
-            watcher.reach(pulse.head)
+        rests = [watcher.reach(pulse.head) for watcher in self.watchers]
         if pulse is self.pulse:
+            self._calm = self._ring is None and not self.expected and all(rests)
             return
         self.pulse = pulse
         self.cover(pulse.stored)
@@ -345,14 +349,6 @@ class Hub:
         """Return all sockets of this instance."""
         return [watcher for topic in self._topics.values() for watcher in topic.watchers]
 
-    async def tick(self) -> None:
-        """Tell the sockets the time for ever; owned by the instance's task group."""
-        while True:
-            await asyncio.sleep(TICK_S)
-            now = self._clock.monotonic()
-            for watcher in self.watchers():
-                watcher.tick(now)
-
     async def run(self) -> None:
         """Beat for ever; owned by the instance's task group."""
         began = self._clock.monotonic()
@@ -363,15 +359,15 @@ class Hub:
             await self._beat_all(began)
 
     async def _beat_all(self, began: float) -> None:
-        names, done = list(self._topics), 0
-        batches = math.ceil(len(names) / PULSE_BATCH)
+        topics, done = list(self._topics.values()), 0
+        batches = math.ceil(len(topics) / PULSE_BATCH)
         failed = False
         unread: list[str] = []
         while done < batches:
             due = await due_part(self._clock, began, done, parts=batches, over_s=SPREAD_S)
             due = min(due, done + LATE_BATCHES)
             try:
-                unread += await self._beat(names[done * PULSE_BATCH : due * PULSE_BATCH])
+                unread += await self._beat(topics[done * PULSE_BATCH : due * PULSE_BATCH])
             except StorageError as error:  # those behind it may have more luck
                 if not failed:
                     _log.warning("pulse failed", error=type(error).__name__)
@@ -384,19 +380,17 @@ class Hub:
         if unread:  # of words their sockets are told all the same
             _log.error("pulses not read", interviews=len(unread), first=unread[0])
 
-    async def _beat(self, names: Sequence[str]) -> list[str]:
+    async def _beat(self, topics: Sequence[Topic]) -> list[str]:
         """Beat for some; return those whose pulse cannot be read."""
-        topics = [self._topics.get(name) for name in names]
-        known = [topic.pulse if topic is not None else None for topic in topics]
-        pulses = await self._store.pulse(names, known)
+        names = [topic.interview_id for topic in topics]
+        pulses = await self._store.pulse(names, [topic.pulse for topic in topics])
         unread: list[str] = []
-        for name, pulse in zip(names, pulses, strict=True):
-            topic = self._topics.get(name)
+        for topic, pulse in zip(topics, pulses, strict=True):
             try:
                 if pulse is UNREADABLE:
-                    unread.append(name)
-                elif topic is not None:
+                    unread.append(topic.interview_id)
+                else:
                     topic.beat(pulse)
             except Exception:  # noqa: BLE001  # each instance would meet it, and end with it
-                _log.exception("pulse not taken", interview=name)
+                _log.exception("pulse not taken", interview=topic.interview_id)
         return unread

@@ -38,6 +38,7 @@ from server.drain import Drain
 from server.erasing import Eraser
 from server.expiry import Expiry
 from server.followers import Following, Stored
+from server.heartbeats import Heartbeats
 from server.hub import Hub
 from server.joining import Door
 from server.leases import Leases
@@ -100,6 +101,7 @@ class Instance:
         self.documents = Documents(self.clock)
         self.connections = Connections()
         self.hub = Hub(self.store, self.notifier, self.clock)
+        self.heartbeats = Heartbeats(self.clock)
         idle_ms = int(settings.idle_s * 1000)
         self.book = LedgerBook(self.store, self.clock, self.meters)
         self.budgets = BudgetBook(
@@ -266,6 +268,7 @@ class Instance:
             clock=self.clock,
             meter=self.meters,
             presence=self.presence,
+            heartbeats=self.heartbeats,
         )
 
     @property
@@ -291,7 +294,7 @@ class Instance:
         everything = (
             self.notifier.run(self.hub.hear),
             self.hub.run(),
-            self.hub.tick(),
+            self.heartbeats.run(),
             self.committer.run(),
             self.leases.run(),
             self.runner.run(),

@@ -20,6 +20,7 @@ from protocol.limits import OVER_LINGER_S
 from protocol.resume import merge
 from server.clock import Clock, backoff
 from server.cursor import Cursor, ResynchroniseError
+from server.leases import SUSPENDED_S
 from server.partials import Newest
 from server.waiting import Flag
 from storage.errors import StorageError
@@ -79,7 +80,7 @@ class Outlet:
 
     __slots__ = (
         "_answers", "_clock", "_controls", "_encoding", "_over_at", "_partials", "_reported",
-        "_resting", "_sending", "_stored", "_told", "_verdict", "_wake", "_wire",
+        "_resting", "_stored", "_told", "_verdict", "_wake", "_wire",
     )  # fmt: skip
 
     def __init__(self, wire: Wire, encoding: Encoding, clock: Clock) -> None:
@@ -94,7 +95,6 @@ class Outlet:
         self._told = 0
         self._over_at: float | None = None
         self._reported = False
-        self._sending: float | None = None
         self._partials = Newest()
         self._resting: Cursor | None = None
         """Set while the task has nothing to do but to wait."""
@@ -164,10 +164,6 @@ class Outlet:
         """Ask the client to go to another instance."""
         self.say(Draining(reconnect_after_ms=reconnect_after_ms))
         self.close(Close.DRAINING)
-
-    def stalled(self, now: float) -> bool:
-        """Whether the client has not read for too long."""
-        return self._sending is not None and now - self._sending > SEND_STALL_S
 
     async def send(self, message: Struct) -> None:
         """Send one message now."""
@@ -283,6 +279,13 @@ class Outlet:
             raise ClosedError(Close.OVER)
 
     async def _send(self, frame: bytes) -> None:
-        self._sending = self._clock.monotonic()
-        await self._wire.send(frame)
-        self._sending = None
+        if self._wire.send_now(frame):
+            return
+        began = self._clock.monotonic()
+        try:
+            async with asyncio.timeout(SEND_STALL_S):
+                await self._wire.send(frame)
+        except TimeoutError:
+            late = self._clock.monotonic() - began > SEND_STALL_S + SUSPENDED_S
+            # Where it was this process that slept, the client may come again.
+            raise ClosedError(Close.RESYNCHRONISE if late else Close.TOO_SLOW) from None

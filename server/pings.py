@@ -5,7 +5,7 @@ from typing import Protocol
 
 import structlog
 
-PING_S = 30
+PING_S = 45
 """Between two pings of a socket; as long it has to answer. Who is gone is known sooner, by its own
 heartbeat: this keeps open what lies between, which forgets the silent after a minute."""
 

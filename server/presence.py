@@ -210,7 +210,7 @@ class Presence:
         told: list[Attendant] = []
         for name, sockets in here.items():  # without helper calls: it runs for each socket
             heard = max([each.heard for each in sockets])
-            if name in left:
+            if left and name in left:
                 heard = max(heard, left[name])
             told.append(Attendant(name, True, _ago_ms(now - heard)))
         told += [

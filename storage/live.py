@@ -268,13 +268,13 @@ class Pulse(Struct, frozen=True):
     """What a socket that missed every notification must learn sooner or later.
 
     ``sockets`` holds the number of the newest candidate's and transcriber's socket, by slot.
-    ``raw`` is what it was read from; it is for the store alone, which may compare it.
+    ``raw`` is what it was read from, all in one; it is for the store alone, which may compare it.
     """
 
     head: EventId
     stored: EventId
     sockets: dict[str, int]
-    raw: tuple[bytes | None, ...] = ()
+    raw: bytes = b""
 
 
 UNREADABLE = Pulse(ORIGIN, ORIGIN, {})

@@ -98,12 +98,12 @@ def pulse(reply: Reply | Exception, last: live.Pulse | None) -> live.Pulse | Non
     """Read the fields of a pulse, unless they are those of the ``last`` one."""
     if isinstance(reply, Exception):
         return live.UNREADABLE
-    raw = tuple(reply)
-    if last is not None and last.raw == raw:
-        return last
-    head, stored, *sockets = raw
+    head, stored, *sockets = reply
     if head is None or stored is None:
         return None
+    raw = b"\n".join([part or b"" for part in reply])
+    if last is not None and last.raw == raw:
+        return last
     slots = zip(("candidate", "transcriber"), sockets, strict=True)
     try:
         return live.Pulse(event_id(head), event_id(stored), _numbers(slots), raw)

@@ -12,6 +12,9 @@ from storage.redis import keys, library
 
 Argument = str | bytes | int
 
+OWN_KEYS = 65_536
+"""So many packed keys are kept; those of more interviews than one instance can hold."""
+
 
 def command(arguments: Iterable[Argument]) -> bytes:
     """Pack one command: an array of bulk strings."""
@@ -111,10 +114,26 @@ def _named(interview_id: str) -> bytes:
     return b"".join(map(_bulk, keys.interview_keys(interview_id)[:2]))
 
 
-@lru_cache(maxsize=65_536)  # pulses look at all in turn: were there more, each would be missed
+class _OwnKeys(dict[str, bytes]):
+    """Interviews' own keys, packed.
+
+    Pulses look at all in turn. A dict touches one entry for each; an LRU cache would link it anew
+    between two others, all of which have long gone from the processor's cache.
+    """
+
+    def __missing__(self, interview_id: str) -> bytes:
+        if len(self) >= OWN_KEYS:
+            self.clear()
+        packed = self[interview_id] = _bulk(keys.interview_key(interview_id))
+        return packed
+
+
+_own_keys = _OwnKeys()
+
+
 def own_key(interview_id: str) -> bytes:
     """Pack the interview's key, which is its channel, too."""
-    return _bulk(keys.interview_key(interview_id))
+    return _own_keys[interview_id]
 
 
 @lru_cache(maxsize=16_384)

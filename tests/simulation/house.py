@@ -15,6 +15,7 @@ from server.connection import Backends, Connection
 from server.credentials import Credentials
 from server.erasing import Eraser
 from server.followers import Following
+from server.heartbeats import Heartbeats
 from server.hub import Hub
 from server.joining import Door
 from server.leases import Leases
@@ -158,6 +159,7 @@ class SimInstance:
         loop = asyncio.get_running_loop()
         self.notifier = TwinNotifier(witness, LossyNotices(self._draw, loop))
         self.hub = Hub(store, self.notifier, clock)
+        self.heartbeats = Heartbeats(clock)
         meter: Any = Meter()
         idle_ms = 40_000
         speaker = Speaker(self._draw, stored=stored, faults=True)
@@ -196,6 +198,7 @@ class SimInstance:
             clock=clock,
             meter=meter,
             presence=self.presence,
+            heartbeats=self.heartbeats,
         )
         self._pipes: dict[Pipe, Connection] = {}
         self._group: asyncio.TaskGroup | None = None
@@ -262,7 +265,7 @@ class SimInstance:
                 for task in (
                     self.notifier.run(self.hub.hear),
                     self.hub.run(),
-                    self.hub.tick(),
+                    self.heartbeats.run(),
                     self.committer.run(),
                     self.leases.run(),
                     self.runner.run(),

@@ -16,6 +16,7 @@ from uvicorn.server import ServerState
 from server import garbage
 from server.clock import SystemClock
 from server.frames import Frames
+from server.heartbeats import Heartbeats
 from server.intake import Bounds, Intake
 from server.pings import Pings
 from server.socket import Connections, socket_route
@@ -73,7 +74,8 @@ def test_an_open_socket_leaves_no_cycles_behind() -> None:
     """Neither the connection as it began nor what Litestar made of the request waits for `gc`."""
 
     async def story() -> None:
-        shared: Any = SimpleNamespace(clock=SystemClock())
+        clock = SystemClock()
+        shared: Any = SimpleNamespace(clock=clock, heartbeats=Heartbeats(clock))
         route = socket_route(lambda: shared, Connections(), lambda: True)
         frames: Any = partial(Frames, Pings())
         config = uvicorn.Config(

@@ -1,6 +1,7 @@
 """What wakes a socket, and what a socket that was woken reads from where."""
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import pytest
@@ -44,8 +45,13 @@ class FakeNotifier:
 
 
 class FakeWatcher:
-    def __init__(self) -> None:
+    def __init__(self, *, rests: bool = False) -> None:
         self.calls: list[tuple[Any, ...]] = []
+        self.rests = rests
+
+    def reach(self, head: EventId) -> bool:
+        self.calls.append(("reach", head))
+        return self.rests
 
     def __getattr__(self, name: str) -> Any:
         def called(*values: Any) -> None:
@@ -236,6 +242,34 @@ async def test_a_pulse_without_news_asks_for_the_place_alone_unless_somebody_is_
     topic.tell_again()
     topic.beat(same)
     assert ("joined", "candidate", 7) in new.calls
+
+
+@pytest.mark.parametrize("rests", [True, False])
+async def test_where_all_rest_only_what_comes_is_looked_at(rests: bool) -> None:  # noqa: FBT001
+    it = Scene(known=5)
+    it.watcher.rests = rests
+    same = pulse(it.log[-1].id)
+    looked = ("reach", same.head)
+    more = Entry(EventId(same.head.seq + 1, 5), b"{}")
+    for comes in (
+        it.topic.tell_again,
+        partial(it.topic.hear, ""),
+        partial(it.topic.hear, f"e{more.id}"),
+        partial(it.topic.add, [more], same.head),
+    ):
+        for _ in range(3):
+            it.topic.beat(same)
+        it.watcher.calls.clear()
+        it.topic.beat(same)
+        assert it.watcher.calls == [looked] * (not rests)
+        comes()
+        it.watcher.calls.clear()
+        it.topic.beat(same)
+        assert looked in it.watcher.calls
+    it.topic.beat(pulse(more.id))
+    assert ("reach", more.id) in it.watcher.calls
+    it.topic.beat(None)
+    assert it.watcher.calls[-1] == ("lost",)
 
 
 async def test_what_is_known_to_follow_is_taken_unless_another_event_came_in_between() -> None:

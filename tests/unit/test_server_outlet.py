@@ -25,6 +25,7 @@ from protocol.ids import ORIGIN, EventId
 from protocol.limits import OVER_LINGER_S
 from server.cursor import ResynchroniseError
 from server.hub import Framed
+from server.leases import SUSPENDED_S
 from server.outlet import CONTROLS_WAITING, READ_PATIENCE_S, SEND_STALL_S, ClosedError, Outlet
 from storage.errors import BackendDownError
 from storage.live import Entry
@@ -365,7 +366,7 @@ def test_who_rests_at_the_head_needs_no_waking() -> None:
     scene.run(story)
 
 
-def test_a_delta_for_one_who_does_not_read_waits_and_is_noticed() -> None:
+def test_a_delta_for_one_who_does_not_read_waits() -> None:
     scene = Scene()
 
     async def story() -> None:
@@ -374,8 +375,8 @@ def test_a_delta_for_one_who_does_not_read_waits_and_is_noticed() -> None:
         for text in ("ab", "cd", "ef"):
             scene.cursor.add(*deltas(text))
             scene.outlet.wake()
-        await asyncio.sleep(SEND_STALL_S + 1)
-        assert scene.outlet.stalled(scene.clock.monotonic())
+        await asyncio.sleep(SEND_STALL_S - 1)
+        assert scene.wire.told() == ["live"]
         scene.wire.flowing.set()
         await moment()
         assert "".join(text or "" for (text,) in scene.wire.told("text")) == "abcdef"
@@ -383,22 +384,42 @@ def test_a_delta_for_one_who_does_not_read_waits_and_is_noticed() -> None:
     scene.run(story)
 
 
-def test_a_send_that_does_not_end_is_noticed() -> None:
+@pytest.mark.parametrize("waited_s", [SEND_STALL_S - 0.5, SEND_STALL_S + 0.5])
+def test_a_send_that_does_not_end_ends_the_socket(waited_s: float) -> None:
     scene = Scene()
 
     async def story() -> None:
         await moment()
         scene.wire.flowing.clear()
         scene.outlet.say(Error(code="x", message="y"))
-        await asyncio.sleep(SEND_STALL_S)
-        assert not scene.outlet.stalled(scene.clock.monotonic())
-        await asyncio.sleep(1)
-        assert scene.outlet.stalled(scene.clock.monotonic())
+        await asyncio.sleep(waited_s)
         scene.wire.flowing.set()
-        await moment()
-        assert not scene.outlet.stalled(scene.clock.monotonic())
+        scene.outlet.say(Error(code="z", message="y"))
+        await asyncio.sleep(2 * SEND_STALL_S)
 
     scene.run(story)
+    if waited_s < SEND_STALL_S:
+        codes = [code for (code,) in scene.wire.told("code")]
+        assert (scene.closed, codes) == (None, [None, "x", "z"])
+    else:
+        assert scene.closed == Close.TOO_SLOW
+        assert scene.closed_after == pytest.approx(SEND_STALL_S, abs=0.1)
+
+
+def test_one_that_slept_meanwhile_calls_nobody_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene()
+    monotonic = scene.clock.monotonic
+
+    async def story() -> None:
+        await moment()
+        scene.wire.flowing.clear()
+        scene.outlet.say(Error(code="x", message="y"))
+        await moment()
+        monkeypatch.setattr(scene.clock, "monotonic", lambda: monotonic() + SUSPENDED_S + 0.1)
+        await asyncio.sleep(SEND_STALL_S)
+
+    scene.run(story)
+    assert scene.closed == Close.RESYNCHRONISE
 
 
 def test_control_messages_for_one_who_does_not_read_are_limited() -> None:
