@@ -3,7 +3,7 @@
 A `Topic` is one such interview: the newest entries of its log (a ring, filled by the commits made
 here, and let go when the interview rests), the newest head heard of, and the sockets to wake.
 Notifications only wake: a socket that wakes reads on from its own cursor. A pulse every few seconds
-makes good for lost notifications.
+makes good for lost notifications; where nothing happens, every second one does.
 """
 
 import asyncio
@@ -85,6 +85,7 @@ class Topic:
         "_framed",
         "_rested",
         "_ring",
+        "_skipped",
         "expected",
         "head",
         "interview_id",
@@ -108,6 +109,7 @@ class Topic:
         self._ring: deque[Entry] | None = None
         self._calm = False
         """Nothing has come, and nobody, since all sockets had what the last pulse told."""
+        self._skipped = False
         self._rested: EventId | None = None
         """Where the log ended when a pulse saw it last."""
         self._framed: dict[Encoding, Framed] = {}
@@ -188,6 +190,11 @@ class Topic:
     def tell_again(self) -> None:
         """Somebody here may not know what the last pulse told: the next one is news."""
         self.pulse, self._calm = None, False
+
+    def asks(self) -> bool:
+        """Whether the next pulse is to ask for it: of those where nothing happens, every second."""
+        self._skipped = self._calm and not self._skipped
+        return not self._skipped
 
     def cover(self, covered: EventId) -> None:
         """Tell the sockets how far PostgreSQL has come."""
@@ -359,7 +366,7 @@ class Hub:
             await self._beat_all(began)
 
     async def _beat_all(self, began: float) -> None:
-        topics, done = list(self._topics.values()), 0
+        topics, done = [topic for topic in self._topics.values() if topic.asks()], 0
         batches = math.ceil(len(topics) / PULSE_BATCH)
         failed = False
         unread: list[str] = []

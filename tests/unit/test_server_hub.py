@@ -272,6 +272,20 @@ async def test_where_all_rest_only_what_comes_is_looked_at(rests: bool) -> None:
     assert it.watcher.calls[-1] == ("lost",)
 
 
+async def test_where_nothing_happens_every_second_pulse_asks() -> None:
+    it = Scene(known=5)
+    it.watcher.rests = True
+    asked: list[bool] = []
+    for beats in range(10):
+        if beats == 6:
+            it.topic.hear("")
+        asked.append(it.topic.asks())
+        if asked[-1]:
+            it.topic.beat(pulse(it.log[-1].id) if beats < 1 else it.topic.pulse)
+    calm = [False, True, False, True]
+    assert asked == [True, True, *calm, True, *calm[:3]]
+
+
 async def test_what_is_known_to_follow_is_taken_unless_another_event_came_in_between() -> None:
     it = Scene(known=3)
     known = it.log[2].id
