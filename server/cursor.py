@@ -67,6 +67,7 @@ class Cursor:
 
     async def _read(self) -> list[Entry]:
         entries = await self._store.read(self._topic.interview_id, self.position, BATCH + 1)
+        self._topic.stir()
         if self.position.seq == 0:
             if entries and entries[0].id.seq != 1:
                 raise ResynchroniseError

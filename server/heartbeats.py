@@ -6,6 +6,7 @@ over. So one that was heard in time is not looked at again before it could be la
 
 import asyncio
 import itertools
+from collections.abc import Iterable
 from typing import Protocol
 
 from protocol.closes import Close
@@ -18,6 +19,7 @@ LOOK_S = 1.0
 PARTS = 15
 """Each socket is looked at every so many looks; one that could be late by the next, at each."""
 LATE_S = HEARTBEAT_S - (PARTS + 1) * LOOK_S
+"""One that was silent for so long may be late before the next look at its part."""
 
 
 class Beating(Protocol):
@@ -53,16 +55,23 @@ class Heartbeats:
 
     async def run(self) -> None:
         """Look for ever; owned by the instance's task group."""
+        parts = itertools.cycle(self._parts)
+        looked = self._clock.monotonic()
         while True:
-            for part in self._parts:
-                await asyncio.sleep(LOOK_S)
-                now = self._clock.monotonic()
-                for socket in part:
-                    if now - socket.heard > LATE_S:
-                        self._late[socket] = None
-                for socket in tuple(self._late):
-                    silent_s = now - socket.heard
-                    if silent_s > HEARTBEAT_S:
-                        socket.abort(Close.HEARTBEAT_LOST)
-                    elif silent_s <= LATE_S:
-                        del self._late[socket]
+            await asyncio.sleep(LOOK_S)
+            now = self._clock.monotonic()
+            due = int((now - looked) / LOOK_S)  # more than one where the loop was late
+            looked += due * LOOK_S
+            for part in itertools.islice(parts, min(due, PARTS)):
+                self._look(part, now)
+
+    def _look(self, part: Iterable[Beating], now: float) -> None:
+        for socket in part:
+            if now - socket.heard > LATE_S:
+                self._late[socket] = None
+        for socket in tuple(self._late):
+            silent_s = now - socket.heard
+            if silent_s > HEARTBEAT_S:
+                socket.abort(Close.HEARTBEAT_LOST)
+            elif silent_s <= LATE_S:
+                del self._late[socket]

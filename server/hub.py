@@ -196,6 +196,10 @@ class Topic:
         self._skipped = self._calm and not self._skipped
         return not self._skipped
 
+    def stir(self) -> None:
+        """A socket went on by what it read itself."""
+        self._calm = False
+
     def cover(self, covered: EventId) -> None:
         """Tell the sockets how far PostgreSQL has come."""
         for watcher in self.watchers:
@@ -205,6 +209,7 @@ class Topic:
         """Take what a pulse found."""
         if self._calm and pulse is self.pulse:
             return  # what a look at it all touches has gone from the processor's cache
+        self._calm = False
         if pulse is None:
             for watcher in self.watchers:
                 watcher.lost()
@@ -232,6 +237,7 @@ class Topic:
         """A commit that was expected has its reply, or never will have."""
         self.expected -= 1
         if not self.expected and self._end != self.head:
+            self._calm = False
             self._wake()  # something else was heard of meanwhile
 
     def _hear_partial(self, heard: PartialHeard) -> None:

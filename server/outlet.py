@@ -20,7 +20,6 @@ from protocol.limits import OVER_LINGER_S
 from protocol.resume import merge
 from server.clock import Clock, backoff
 from server.cursor import Cursor, ResynchroniseError
-from server.leases import SUSPENDED_S
 from server.partials import Newest
 from server.waiting import Flag
 from storage.errors import StorageError
@@ -281,11 +280,9 @@ class Outlet:
     async def _send(self, frame: bytes) -> None:
         if self._wire.send_now(frame):
             return
-        began = self._clock.monotonic()
         try:
             async with asyncio.timeout(SEND_STALL_S):
                 await self._wire.send(frame)
         except TimeoutError:
-            late = self._clock.monotonic() - began > SEND_STALL_S + SUSPENDED_S
-            # Where it was this process that slept, the client may come again.
-            raise ClosedError(Close.RESYNCHRONISE if late else Close.TOO_SLOW) from None
+            if not self._wire.send_now(frame):  # else it was this process that was late
+                raise ClosedError(Close.TOO_SLOW) from None

@@ -63,7 +63,8 @@ end
 
 -- What counts failures and is no hash tells nobody anything, and would keep the partition from going on.
 local function counting(key)
-  if redis.call('TYPE', key).ok ~= 'hash' then
+  local kind = redis.call('TYPE', key).ok
+  if kind ~= 'hash' and kind ~= 'none' then
     redis.call('DEL', key)
   end
 end

@@ -113,7 +113,7 @@ class Trace:
     def _plain_small(self, side: int, answer: Any) -> Any:
         if hasattr(answer, "sockets"):
             ranks = {s: self.numbers[side][n] for s, n in answer.sockets.items()}
-            return replace(answer, sockets=ranks, raw=(), head=ORIGIN)  # see `_look`
+            return replace(answer, sockets=ranks, raw=b"", head=ORIGIN)  # see `_look`
         if hasattr(answer, "lapsed"):
             return (answer.away, sorted(name for name, _ in answer.lapsed))
         if hasattr(answer, "ledger"):

@@ -266,8 +266,15 @@ async def test_where_all_rest_only_what_comes_is_looked_at(rests: bool) -> None:
         it.watcher.calls.clear()
         it.topic.beat(same)
         assert looked in it.watcher.calls
-    it.topic.beat(pulse(more.id))
-    assert ("reach", more.id) in it.watcher.calls
+    for _ in range(3):
+        it.topic.beat(same)
+    it.watcher.rests = False  # it goes on beyond what a pulse tells of
+    news = pulse(more.id)
+    for _ in range(3):
+        it.watcher.calls.clear()
+        it.topic.beat(news)
+        assert ("reach", more.id) in it.watcher.calls
+        assert it.topic.asks()
     it.topic.beat(None)
     assert it.watcher.calls[-1] == ("lost",)
 

@@ -25,7 +25,6 @@ from protocol.ids import ORIGIN, EventId
 from protocol.limits import OVER_LINGER_S
 from server.cursor import ResynchroniseError
 from server.hub import Framed
-from server.leases import SUSPENDED_S
 from server.outlet import CONTROLS_WAITING, READ_PATIENCE_S, SEND_STALL_S, ClosedError, Outlet
 from storage.errors import BackendDownError
 from storage.live import Entry
@@ -406,20 +405,23 @@ def test_a_send_that_does_not_end_ends_the_socket(waited_s: float) -> None:
         assert scene.closed_after == pytest.approx(SEND_STALL_S, abs=0.1)
 
 
-def test_one_that_slept_meanwhile_calls_nobody_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_reads_on_as_its_time_ends_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     scene = Scene()
-    monotonic = scene.clock.monotonic
+
+    async def stuck(_frame: bytes) -> None:
+        await asyncio.sleep(2 * SEND_STALL_S)
 
     async def story() -> None:
         await moment()
+        monkeypatch.setattr(scene.wire, "send", stuck)
         scene.wire.flowing.clear()
         scene.outlet.say(Error(code="x", message="y"))
         await moment()
-        monkeypatch.setattr(scene.clock, "monotonic", lambda: monotonic() + SUSPENDED_S + 0.1)
-        await asyncio.sleep(SEND_STALL_S)
+        scene.wire.flowing.set()
+        await asyncio.sleep(2 * SEND_STALL_S)
 
     scene.run(story)
-    assert scene.closed == Close.RESYNCHRONISE
+    assert (scene.closed, scene.wire.told("code")[1:]) == (None, [("x",)])
 
 
 def test_control_messages_for_one_who_does_not_read_are_limited() -> None:
