@@ -60,7 +60,7 @@ class Heartbeats:
         while True:
             await asyncio.sleep(LOOK_S)
             now = self._clock.monotonic()
-            due = int((now - looked) / LOOK_S)  # more than one where the loop was late
+            due = round((now - looked) / LOOK_S)  # more than one where the loop was late
             looked += due * LOOK_S
             for part in itertools.islice(parts, min(due, PARTS)):
                 self._look(part, now)

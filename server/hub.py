@@ -358,10 +358,6 @@ class Hub:
             for topic in topics:
                 topic.settle()
 
-    def watchers(self) -> list[Watcher]:
-        """Return all sockets of this instance."""
-        return [watcher for topic in self._topics.values() for watcher in topic.watchers]
-
     async def run(self) -> None:
         """Beat for ever; owned by the instance's task group."""
         began = self._clock.monotonic()

@@ -24,7 +24,7 @@ from protocol.limits import (
 from protocol.scalars import Role
 from server.connection import COMMANDS_WAITING, EARLY_BYTES, Backends, Connection
 from server.heartbeats import LOOK_S, Heartbeats
-from server.hub import Hub
+from server.hub import Hub, Topic
 from server.joining import Admission, Seat
 from server.outlet import SEND_STALL_S, Outlet
 from server.sessions import Verdict
@@ -150,6 +150,10 @@ class Scene:
         self._backends = Backends(**parts)
         self.connection: Connection
 
+    @property
+    def topic(self) -> Topic | None:
+        return self.hub.topic(self.connection.interview_id)
+
     async def prepare(self) -> Connection:
         """Return a socket that is not served yet."""
         new = session()
@@ -201,7 +205,7 @@ def test_a_socket_is_aborted_at_once_whatever_it_waits_for(waits_for: str) -> No
             scene.connection.abort(code)
         assert await scene.within(serving, 0.001) == Close.RESYNCHRONISE
         assert not serving.cancelling()
-        assert (scene.hub.watchers(), scene.sessions.running) == ([], 0)
+        assert (scene.topic, scene.sessions.running) == (None, 0)
         scene.connection.abort(Close.INTERNAL)  # too late to mean anything
 
     scene.run(story)
@@ -236,7 +240,7 @@ def test_a_server_that_ends_is_no_abort() -> None:
             serving.cancel()
             await asyncio.wait([serving])
             assert serving.cancelled()
-            assert scene.hub.watchers() == []
+            assert scene.topic is None
 
     scene.run(story)
 
@@ -326,7 +330,7 @@ def test_one_that_leaves_is_let_go_at_once_whatever_it_waited_for(waits_for: str
         scene.connection.left()
         scene.connection.abort(Close.INTERNAL)  # too late to mean anything
         assert await scene.within(serving, 0.001) is None
-        assert (scene.hub.watchers(), scene.sessions.running) == ([], 0)
+        assert (scene.topic, scene.sessions.running) == (None, 0)
 
     scene.run(story)
 
@@ -338,7 +342,7 @@ def test_one_that_left_before_anything_began_is_not_served() -> None:
         connection = await scene.prepare()
         connection.left()
         assert await connection.run() is None
-        assert scene.hub.watchers() == []
+        assert scene.topic is None
 
     scene.run(story)
 
