@@ -9,6 +9,8 @@ import { drawProgress } from "./progress.js";
 import { login } from "./store.js";
 import { DIFFICULTIES, DURATIONS, STATUSES, TYPES, dayWords, typeWords } from "./words.js";
 
+const RETRY_MS = 3000;
+
 export function loginScreen(done, sentence = "") {
   const { root, parts } = screen("login-screen");
   setText(parts.problem, sentence);
@@ -84,6 +86,7 @@ async function listRecent(parts, refused) {
   } catch (problem) {
     if (problem.status === 401) refused(problem.message);
     else setText(parts.empty, problem.message);
+    if (problem.passing) setTimeout(() => parts.list.isConnected && listRecent(parts, refused), RETRY_MS);
     return;
   }
   setText(parts.empty, items.length ? "" : "None yet. Yours will be here, to go back to at any time.");

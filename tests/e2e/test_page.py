@@ -319,6 +319,19 @@ def test_interviews_can_be_erased_in_the_list(start: Start, watched: Watched) ->
     assert interviews(instance.url) == []
 
 
+def test_the_list_comes_by_itself_when_the_server_is_back(start: Start, watched: Watched) -> None:
+    instance = start(**FAST)
+    page = watched.page()
+    log_in(page, instance.url)
+    prepare(page, "Patient")
+    page.route("**/api/interviews?*", lambda route: route.abort())
+    page.get_by_role("link", name="viva").click()
+    expect(part(page, "empty")).to_contain_text("cannot be reached")
+    page.unroute("**/api/interviews?*")
+    expect(page.get_by_role("link", name="Patient")).to_be_visible()
+    expect(part(page, "empty")).to_be_hidden()
+
+
 def test_a_link_makes_nobody_somebody_else_unasked(start: Start, watched: Watched) -> None:
     instance = start(**FAST)
     page = watched.page()
