@@ -97,8 +97,8 @@ class Connection:
 
     __slots__ = (
         "_arrived", "_clock", "_cursor", "_deciding", "_early", "_early_size", "_encoding", "_end",
-        "_errors", "_heard", "_open", "_outlet", "_partial", "_partial_due", "_rate", "_seat",
-        "_shared", "_task", "_topic", "_welcome", "_wire", "_work", "interview_id",
+        "_errors", "_open", "_outlet", "_partial", "_partial_due", "_rate", "_seat",
+        "_shared", "_task", "_topic", "_welcome", "_wire", "_work", "heard", "interview_id",
     )  # fmt: skip
 
     def __init__(
@@ -113,7 +113,8 @@ class Connection:
         now = shared.clock.monotonic()
         self._rate = CommandRate(now)
         self._errors = ErrorCount()
-        self._heard = now
+        self.heard = now
+        """The monotonic time of the last frame."""
         self._task: asyncio.Task[Any] | None = None
         self._end: ClosedError | None = None
         """Why it is to end at once, whatever it waits for."""
@@ -129,11 +130,6 @@ class Connection:
         self._deciding: asyncio.Task[None] | None = None
         self._partial: c.SpeechPartial | None = None
         self._partial_due = now
-
-    @property
-    def heard(self) -> float:
-        """The monotonic time of the last frame."""
-        return self._heard
 
     async def run(self) -> Close | None:
         """Serve the socket; return the code to close it with, None where the peer went first."""
@@ -168,7 +164,7 @@ class Connection:
         """
         shared = self._shared
         hello = await self._hello()
-        since = self._heard
+        since = self.heard
         grant = shared.door.identify(self.interview_id, hello)
         topic = self._topic = await shared.hub.enter(self.interview_id, self)
         admission = await shared.door.admit(grant, hello, since=since)
@@ -191,7 +187,7 @@ class Connection:
             async with asyncio.timeout(HELLO_TIMEOUT_S):
                 return await self._first_frame()
         except TimeoutError:
-            late = self._clock.monotonic() - self._heard > HELLO_TIMEOUT_S + SUSPENDED_S
+            late = self._clock.monotonic() - self.heard > HELLO_TIMEOUT_S + SUSPENDED_S
             # Where it was this process that slept, the client may come again.
             raise ClosedError(Close.INTERNAL if late else Close.NO_HELLO) from None
 
@@ -249,7 +245,7 @@ class Connection:
 
     def take(self, message: str | bytes) -> None:
         """Take a frame. Before the welcome it is kept, of a peer that sends very much not all."""
-        self._heard = self._clock.monotonic()
+        self.heard = self._clock.monotonic()
         if self._open:
             self._read(message)
             return
@@ -261,7 +257,7 @@ class Connection:
 
     def left(self) -> None:
         """Note that the peer is gone: that is a sign of life, too."""
-        self._heard = self._clock.monotonic()
+        self.heard = self._clock.monotonic()
         self._end_with(None)
 
     def _read(self, frame: str | bytes) -> None:
@@ -283,7 +279,7 @@ class Connection:
                 self._reject(error.command_id, "unknown_field", str(error))
             return
         self._outlet.say(Error(code="invalid_message", message=str(error)))
-        if self._errors.add(self._heard):
+        if self._errors.add(self.heard):
             self._outlet.close(Close.ABUSE)
 
     def _obey(self, command: c.Command) -> None:
@@ -316,12 +312,12 @@ class Connection:
 
     def _affords(self, command_id: str | None) -> bool:
         """Whether one more command is within the limits; else it is refused here, or dropped."""
-        if self._rate.admit(self._heard) and len(self._work) < COMMANDS_WAITING:
+        if self._rate.admit(self.heard) and len(self._work) < COMMANDS_WAITING:
             return True
         if command_id is not None:
             message = "too many commands; send it again later"
             self._reject(command_id, "rate_limited", message, retryable=True)
-        if self._rate.exhausted(self._heard):
+        if self._rate.exhausted(self.heard):
             self._outlet.close(Close.RATE_LIMITED)
         return False
 
@@ -330,9 +326,9 @@ class Connection:
         waiting, self._partial = self._partial, partial
         if waiting is None:
             loop = asyncio.get_running_loop()
-            pause = max(0.0, self._partial_due - self._heard)
+            pause = max(0.0, self._partial_due - self.heard)
             loop.call_later(pause, self._decide_soon, _Speak())
-            self._partial_due = self._heard + pause + PARTIAL_S
+            self._partial_due = self.heard + pause + PARTIAL_S
 
     # --- decisions ---
 

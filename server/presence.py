@@ -21,7 +21,7 @@ from server.sessions import Sessions
 from storage.errors import ErasedError, MissingError, StorageError
 from storage.live import PARTITIONS, Attendance, Attendant, LiveStore, State, partition_of
 
-PULSE_S = 4.0
+PULSE_S = 5.0
 SPREAD_S = 1.0
 PARTS = 16
 """A pulse tells so many parts of the interviews one after the other, over so long: 2,500 at once
@@ -101,6 +101,7 @@ class Presence:
         away: dict[str, int | None] = {}
         lapsed: dict[str, int | None] = {}
         failed: StorageError | None = None
+        handed = 0
         done = 0
         while done < PARTS:
             due = await due_part(self._clock, began, done, parts=PARTS, over_s=SPREAD_S)
@@ -111,6 +112,7 @@ class Presence:
             except StorageError as error:  # which must not silence the parts behind these
                 if failed is None:
                     self._work_at(away)  # what was found missing before counts no longer
+                    handed = len(away)
                 failed = failed or error
                 for trust in self._trust:  # it was Redis that failed, and of other instances, too
                     trust.lose()
@@ -124,7 +126,8 @@ class Presence:
         if failed is not None and not self._failing:
             _log.warning("presence not told", error=type(failed).__name__)
         self._failing = failed is not None
-        self._work_at({**away, **lapsed})
+        if failed is None or len(away) > handed or lapsed:
+            self._work_at({**away, **lapsed})
 
     async def _tell(
         self, parts: range, left: Mapping[str, float], absent: Mapping[int, Sequence[str]]
@@ -209,10 +212,12 @@ class Presence:
         now, here = self._clock.monotonic(), self._sockets[partition]
         told: list[Attendant] = []
         for name, sockets in here.items():  # without helper calls: it runs for each socket
-            heard = max([each.heard for each in sockets])
+            heard = sockets[0].heard
+            for other in sockets[1:]:
+                heard = max(heard, other.heard)
             if left and name in left:
                 heard = max(heard, left[name])
-            told.append(Attendant(name, True, _ago_ms(now - heard)))
+            told.append(Attendant(name, True, max(0, int((now - heard) * 1000))))
         told += [
             Attendant(name, False, _ago_ms(now - left[name])) for name in absent if name not in here
         ]

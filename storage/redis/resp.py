@@ -22,9 +22,9 @@ def command(arguments: Iterable[Argument]) -> bytes:
     return b"*%d\r\n%b" % (len(parts), b"".join(parts))
 
 
-def pulse(interview_id: str) -> bytes:
-    """Pack the look at what `storage.live.Pulse` tells: each socket's every few seconds."""
-    return b"%b%b%b" % (_LOOK, own_key(interview_id), _FIELDS)
+def pulses(interviews: Sequence[str]) -> bytes:
+    """Pack a look at each one's `storage.live.Pulse`: all sockets' every few seconds."""
+    return b"%b%b%b" % (_LOOK, _NEXT_LOOK.join([_own_keys[name] for name in interviews]), _FIELDS)
 
 
 def attend(partition: int, attendants: Sequence[Attendant], lapse_ms: int, limit: int) -> bytes:
@@ -34,11 +34,12 @@ def attend(partition: int, attendants: Sequence[Attendant], lapse_ms: int, limit
     named: list[bytes] = []
     told: list[bytes] = []
     for each in attendants:
-        name, heard = each.interview_id.encode(), b"%d" % each.heard_ms
-        named.append(own_key(each.interview_id))
+        interview_id = each.interview_id
+        name = interview_id.encode()
+        named.append(_own_keys[interview_id])
         told.append(
-            b"$%d\r\n%b\r\n$1\r\n%d\r\n$%d\r\n%b\r\n"
-            % (len(name), name, each.present, len(heard), heard)
+            b"$%d\r\n%b\r\n$1\r\n%d\r\n$12\r\n%012d\r\n"
+            % (len(name), name, each.present, each.heard_ms)
         )
     begin = b"".join(map(_bulk, ("FCALL", function, count + 1, presence)))
     bounds = _bulk(lapse_ms) + _bulk(limit)
@@ -154,3 +155,4 @@ _NOMKSTREAM = _bulk("NOMKSTREAM")
 _LISTENERS = _bulk("PUBSUB") + _bulk("NUMSUB")
 _LOOK = b"*6\r\n" + _bulk("HMGET")
 _FIELDS = b"".join(map(_bulk, ("head", "stored", "socket:candidate", "socket:transcriber")))
+_NEXT_LOOK = _FIELDS + _LOOK

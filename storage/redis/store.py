@@ -295,13 +295,15 @@ class RedisStore:
         self, interviews: Sequence[str], known: Sequence[live.Pulse | None] = ()
     ) -> list[live.Pulse | None]:
         """See `LiveStore.pulse`."""
-        calls = list(map(resp.pulse, interviews))
+        if not interviews:
+            return []
         last = known or [None] * len(interviews)
-        replied = await self._send(self._wire, calls)
-        refused = [translate(reply) for reply in replied if isinstance(reply, Exception)]
-        for error in refused:  # of some, it is their keys; of all, it is Redis
-            if len(refused) == len(replied) or not isinstance(error, BadDataError):
-                raise error
+        replied = await self._send(self._wire, [resp.pulses(interviews)], len(interviews))
+        if _refuses(replied):
+            refused = [translate(reply) for reply in replied if isinstance(reply, Exception)]
+            for error in refused:  # of some, it is their keys; of all, it is Redis
+                if len(refused) == len(replied) or not isinstance(error, BadDataError):
+                    raise error
         return [replies.pulse(reply, pulse) for reply, pulse in zip(replied, last, strict=True)]
 
     async def publish(self, interview_id: str, payload: str) -> None:
@@ -455,16 +457,23 @@ class RedisStore:
         """Make packed calls in one round trip. The first error is raised; all can be repeated."""
         return _raised(await self._send(self._wire, calls))
 
-    async def _send(self, wire: Wire, calls: Sequence[bytes]) -> list[Any]:
+    async def _send(
+        self, wire: Wire, calls: Sequence[bytes], count: int | None = None
+    ) -> list[Any]:
         """Make packed calls in one round trip; an error stands in for a refused one's reply."""
         loads = self._library.loads
         with translated():
-            answers = await wire.send(calls)
-        if any(isinstance(reply, Exception) and _unloaded(reply) for reply in answers):
+            answers = await wire.send(calls, count)
+        if _refuses(answers) and any(map(_unloaded, answers)):
             with translated():
                 await self._library.load_again(loads)
-                answers = await wire.send(calls)
+                answers = await wire.send(calls, count)
         return answers
+
+
+def _refuses(replies: Sequence[Any]) -> bool:
+    """Whether an error is among them. Thousands are looked at each second: kind by kind."""
+    return any(issubclass(kind, Exception) for kind in set(map(type, replies)))
 
 
 def _raised(replies: list[Any], *, but_refusals: bool = False) -> list[Any]:
@@ -473,6 +482,8 @@ def _raised(replies: list[Any], *, but_refusals: bool = False) -> list[Any]:
     ``but_refusals`` are left where they stand: an interview whose keys are damaged must not stop
     the others.
     """
+    if not _refuses(replies):
+        return replies
     for reply in replies:
         if isinstance(reply, Exception):
             error = translate(reply)
@@ -505,5 +516,5 @@ def _flag(value: bool) -> str:  # noqa: FBT001  # Lua has no booleans among its 
     return "1" if value else "0"
 
 
-def _unloaded(error: Exception) -> bool:
-    return "Function not found" in str(error)
+def _unloaded(reply: Any) -> bool:
+    return isinstance(reply, Exception) and "Function not found" in str(reply)

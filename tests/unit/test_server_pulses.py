@@ -20,7 +20,7 @@ def test_a_pulse_is_told_in_parts_and_of_those_that_are_late_some_together(
     scene = Scene(latency_s)
 
     async def story() -> None:
-        await asyncio.sleep(30)
+        await asyncio.sleep(7 * PULSE_S)
         asked = scene.stores[0].asked
         starts = [at for at, (_, part) in enumerate(asked) if part[0] == 0]
         assert len(starts) >= 5
