@@ -21,7 +21,7 @@ from server.sessions import Sessions
 from storage.errors import ErasedError, MissingError, StorageError
 from storage.live import PARTITIONS, Attendance, Attendant, LiveStore, State, partition_of
 
-PULSE_S = 5.0
+PULSE_S = 4.0
 SPREAD_S = 1.0
 PARTS = 16
 """A pulse tells so many parts of the interviews one after the other, over so long: 2,500 at once

@@ -79,14 +79,19 @@ async function createWith(parts, texts, refused) {
   }
 }
 
+let again = 0; // one look at a time is to come
+
 async function listRecent(parts, refused) {
+  clearTimeout(again);
   let items;
   try {
     ({ items } = await api.listInterviews());
   } catch (problem) {
+    if (!parts.list.isConnected) return; // it was asked by who has gone on, or logged out since
     if (problem.status === 401) refused(problem.message);
     else setText(parts.empty, problem.message);
-    if (problem.passing) setTimeout(() => parts.list.isConnected && listRecent(parts, refused), RETRY_MS);
+    clearTimeout(again);
+    if (problem.passing) again = setTimeout(() => parts.list.isConnected && listRecent(parts, refused), RETRY_MS);
     return;
   }
   setText(parts.empty, items.length ? "" : "None yet. Yours will be here, to go back to at any time.");

@@ -20,7 +20,7 @@ def test_a_pulse_is_told_in_parts_and_of_those_that_are_late_some_together(
     scene = Scene(latency_s)
 
     async def story() -> None:
-        await asyncio.sleep(7 * PULSE_S)
+        await asyncio.sleep(30)
         asked = scene.stores[0].asked
         starts = [at for at, (_, part) in enumerate(asked) if part[0] == 0]
         assert len(starts) >= 5
@@ -306,6 +306,24 @@ def test_who_is_there_again_is_seen_to_once_though_all_behind_them_fail(
             await asyncio.sleep(0.01)
         assert applied.total() > 16
         assert set(applied.values()) == {1}
+
+    scene.play(story)
+
+
+def test_who_is_there_again_is_seen_to_on_either_side_of_a_part_that_fails() -> None:
+    scene = Scene()
+    scene.instances.pop()
+
+    async def story() -> None:
+        names = [await scene.interview(number) for number in (0, PARTITIONS - 1)]
+        await asyncio.sleep(LAPSES)
+        scene.stores[0].fails = PARTITIONS // 2
+        for name in names:
+            assert (await scene.found(name)).status == "disconnected"
+            scene.instances[0].enter(name, Socket(scene.clock))
+        await asyncio.sleep(1.25 * PULSE_S + 2 * SPREAD_S)
+        for name in names:
+            assert (await scene.found(name)).status == "live"
 
     scene.play(story)
 
