@@ -37,7 +37,7 @@ def attend(partition: int, attendants: Sequence[Attendant], lapse_ms: int, limit
         interview_id = each.interview_id
         name = interview_id.encode()
         named.append(_own_keys[interview_id])
-        told.append(
+        told.append(  # padded, so that its length need not be found first
             b"$%d\r\n%b\r\n$1\r\n%d\r\n$12\r\n%012d\r\n"
             % (len(name), name, each.present, each.heard_ms)
         )
