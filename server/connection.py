@@ -20,6 +20,7 @@ from protocol.codec import (
     decode_command,
     decode_hello,
     encode,
+    plain_pong,
 )
 from protocol.events import (
     Accepted,
@@ -264,6 +265,9 @@ class Connection:
         if self._end is not None:
             return
         try:
+            pong = plain_pong(frame, self._encoding, self._clock.now())
+            if pong is not None and self._outlet.say_now(pong):
+                return
             self._obey(decode_command(frame, self._encoding))
         except UndecodableError:
             self.abort(Close.UNDECODABLE)

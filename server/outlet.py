@@ -117,12 +117,16 @@ class Outlet:
     def rests_at(self, head: EventId) -> bool:
         """Whether all up to ``head`` was sent, and nothing is to be done."""
         resting = self._resting
-        return resting is not None and not self._wake.is_set() and resting.position == head
+        return self._waits() and resting is not None and resting.position == head
+
+    def say_now(self, frame: bytes) -> bool:
+        """Send an encoded control message if nothing is before it; tell whether it was sent."""
+        return self._waits() and self._wire.send_now(frame)
 
     def say(self, message: Struct) -> None:
         """Send a control message, before any further event."""
         try:
-            if self._resting is not None and not self._wake.is_set() and self._said(message):
+            if self._waits() and self._said(message):
                 return  # to wake a task costs more
         except Exception as error:  # noqa: BLE001  # who speaks to many goes on: the task meets it
             _log.warning("control message left to the task", error=type(error).__name__)
@@ -233,6 +237,10 @@ class Outlet:
                 await self.send(message)
         if self._verdict is not None:
             raise ClosedError(self._verdict)
+
+    def _waits(self) -> bool:
+        """Whether all was sent that there is, so far."""
+        return self._resting is not None and not self._wake.is_set()
 
     def _said(self, message: Struct) -> bool:
         """Whether nothing is left to do about a control message."""

@@ -22,6 +22,7 @@ from protocol.codec import (
     encode,
     event_body,
     event_frame,
+    plain_pong,
     read_body,
 )
 from protocol.ids import EventId
@@ -160,3 +161,57 @@ def test_who_may_send_what() -> None:
         c.Ping,
     }
     assert allowed["observer"] == {c.Ack, c.Ping}
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize(
+    "nonce", ["beat", "1790000000000", "", "a b", "\u00e9", '"', "\\u0041", "x" * 70, 17]
+)
+def test_a_plain_pong_is_what_the_ping_would_get_anyway(
+    nonce: str | int, encoding: Encoding
+) -> None:
+    frame = framed(c.Ping(nonce=nonce), encoding)
+    assert plain_pong(frame, encoding, 1_790_000_000_000) in (
+        None,
+        encode(e.Pong(nonce=nonce, server_time=1_790_000_000_000), encoding),
+    )
+
+
+@EAGER
+@given(messages(c.Ping) | messages(c.Ack), st.integers(0, 2**53), st.sampled_from(ENCODINGS))
+def test_a_plain_pong_is_for_pings_alone(message: Any, now: int, encoding: Encoding) -> None:
+    pong = plain_pong(framed(message, encoding), encoding, now)
+    if pong is not None:
+        assert pong == encode(e.Pong(nonce=message.nonce, server_time=now), encoding)
+
+
+def test_a_ping_that_is_written_as_usual_gets_a_plain_pong() -> None:
+    for nonce in ("beat", "1790000000000", "3f2b8a1c-5d7e-4a90-8c11-b6f0e2d94713"):
+        written = json.dumps({"type": "ping", "nonce": nonce}, separators=(",", ":"))
+        assert written == framed(c.Ping(nonce=nonce), "json")
+        assert plain_pong(written, "json", 7) == encode(e.Pong(nonce=nonce, server_time=7), "json")
+
+
+@given(ANYTHING | st.text())
+@PATIENT
+def test_what_is_no_ping_gets_no_plain_pong(frame: str | bytes) -> None:
+    for encoding in ENCODINGS:
+        assert plain_pong(frame, encoding, 7) is None
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        '{"type":"ping","nonce":"a"} ',
+        '{"type":"ping","nonce":"a"}\n',
+        '{"type":"ping","nonce":"a","x":1}',
+        '{"type":"ping","nonce":"a","nonce":"b"}',
+        '{"type":"pings","nonce":"a"}',
+        '{"type":"ping","nonce":""}',
+        '{"type":"ping"}',
+    ],
+)
+def test_what_is_nearly_a_plain_ping_is_decoded(frame: str) -> None:
+    assert plain_pong(frame, "json", 7) is None
+    assert plain_pong(frame.encode(), "json", 7) is None
+    assert plain_pong('{"type":"ping","nonce":"a"}', "msgpack", 7) is None

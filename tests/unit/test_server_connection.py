@@ -65,6 +65,9 @@ class FakeWire:
             self.got.append(msgspec.json.decode(frame))
         return not self.stuck
 
+    def pongs(self) -> list[str]:
+        return [message["nonce"] for message in self.got if message["type"] == "pong"]
+
     def codes(self) -> Counter[str]:
         return Counter(str(message["code"]) for message in self.got if "code" in message)
 
@@ -403,6 +406,30 @@ def test_nothing_is_decided_of_what_comes_with_a_message_that_costs_the_socket()
         scene.wire.say(AnswerSubmit(id="a", text="x"))
         assert await scene.within(serving, 0.001) == Close.UNDECODABLE
         assert scene.sessions.asked == []
+
+    scene.run(story)
+
+
+@pytest.mark.parametrize("nonce", ["plain", "of two words"])
+def test_pings_are_answered_in_their_order(nonce: str) -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        await scene.open()
+        asked = [f"{nonce}{number}" for number in range(4)]
+        scene.wire.say(Ping(nonce=asked[0]))
+        assert scene.wire.pongs() == asked[:1]  # nobody waited for it
+        scene.wire.stuck = True
+        for each in asked[1:3]:
+            scene.wire.say(Ping(nonce=each))
+        scene.wire.stuck = False
+        scene.wire.say(Ping(nonce=asked[3]))  # which could go at once, but those before it wait
+        assert scene.wire.pongs() == asked[:1]
+        await asyncio.sleep(0.01)
+        assert scene.wire.pongs() == asked
+        scene.connection.abort(Close.TOO_SLOW)
+        scene.wire.say(Ping(nonce=nonce))
+        assert scene.wire.pongs() == asked
 
     scene.run(story)
 
