@@ -70,7 +70,9 @@ def _lenient(kind: type[msgspec.Struct]) -> type[msgspec.Struct]:
 _HALF = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
 """A lone surrogate, as some encoders write it: no UTF-8 (RFC 3629, §3)."""
 
-_PLAIN_PING = re.compile(r'\{"type":"ping","nonce":"([A-Za-z0-9_-]{1,64})"\}').fullmatch
+_PLAIN_PING = re.compile(
+    r'\{"type": ?"ping", ?"nonce": ?"([A-Za-z0-9_-]{1,64})"\}'  # stands for itself: no escapes
+).fullmatch
 
 _LENIENT: Any = Union[tuple(_lenient(kind) for kind in get_args(DurableCommand))]  # noqa: UP007
 
@@ -133,7 +135,7 @@ def encode(message: msgspec.Struct, encoding: Encoding) -> bytes:
 
 
 def plain_pong(frame: str | bytes, encoding: Encoding, server_time: int) -> bytes | None:
-    """Return the ``pong`` to a JSON ``ping`` that is written as nearly all clients do; else None.
+    """Return the ``pong`` to a JSON ``ping`` as JavaScript and Python write it; else None.
 
     ``server_time`` is in milliseconds. What this returns is what decoding and encoding would, by a
     tenth of their code: thousands of silent clients send little else, and by the time the next life

@@ -120,8 +120,15 @@ class Outlet:
         return self._waits() and resting is not None and resting.position == head
 
     def say_now(self, frame: bytes) -> bool:
-        """Send an encoded control message if nothing is before it; tell whether it was sent."""
-        return self._waits() and self._wire.send_now(frame)
+        """Send a control message that is encoded, and no partial; tell whether it was sent.
+
+        It was not if something is before it; see `say`.
+        """
+        try:
+            return self._waits() and self._wire.send_now(frame)
+        except Exception as error:  # noqa: BLE001  # whoever says it again leaves it to the task
+            _log.warning("control message not sent at once", error=type(error).__name__)
+            return False
 
     def say(self, message: Struct) -> None:
         """Send a control message, before any further event."""
@@ -239,7 +246,7 @@ class Outlet:
             raise ClosedError(self._verdict)
 
     def _waits(self) -> bool:
-        """Whether all was sent that there is, so far."""
+        """Whether the task rests, and nothing has woken it."""
         return self._resting is not None and not self._wake.is_set()
 
     def _said(self, message: Struct) -> bool:

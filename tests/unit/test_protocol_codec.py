@@ -185,11 +185,13 @@ def test_a_plain_pong_is_for_pings_alone(message: Any, now: int, encoding: Encod
         assert pong == encode(e.Pong(nonce=message.nonce, server_time=now), encoding)
 
 
-def test_a_ping_that_is_written_as_usual_gets_a_plain_pong() -> None:
-    for nonce in ("beat", "1790000000000", "3f2b8a1c-5d7e-4a90-8c11-b6f0e2d94713"):
-        written = json.dumps({"type": "ping", "nonce": nonce}, separators=(",", ":"))
-        assert written == framed(c.Ping(nonce=nonce), "json")
-        assert plain_pong(written, "json", 7) == encode(e.Pong(nonce=nonce, server_time=7), "json")
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
+@pytest.mark.parametrize("nonce", ["beat", "1790000000000", "3f2b8a1c-5d7e-4a90-8c11-b6f0e2d94713"])
+def test_a_ping_that_is_written_as_usual_gets_a_plain_pong(
+    nonce: str, separators: tuple[str, str]
+) -> None:
+    written = json.dumps({"type": "ping", "nonce": nonce}, separators=separators)
+    assert plain_pong(written, "json", 7) == encode(e.Pong(nonce=nonce, server_time=7), "json")
 
 
 @given(ANYTHING | st.text())
@@ -208,10 +210,26 @@ def test_what_is_no_ping_gets_no_plain_pong(frame: str | bytes) -> None:
         '{"type":"ping","nonce":"a","nonce":"b"}',
         '{"type":"pings","nonce":"a"}',
         '{"type":"ping","nonce":""}',
+        '{"type":"ping","nonce":17}',
+        '{"nonce":"a","type":"ping"}',
         '{"type":"ping"}',
+        r'{"type":"ping","nonce":"\u0041"}',
+        r'{"type":"ping","nonce":"\u0000"}',
+        r'{"type":"ping","nonce":"\q"}',
+        '{"type":"ping","nonce":"a\nb"}',
+        '{"type":"ping","nonce":"\x00"}',
+        '{"type":"ping","nonce":"\u0661"}',
     ],
 )
 def test_what_is_nearly_a_plain_ping_is_decoded(frame: str) -> None:
     assert plain_pong(frame, "json", 7) is None
+
+
+def test_a_plain_pong_is_for_text_in_json() -> None:
+    frame = '{"type":"ping","nonce":"a"}'
     assert plain_pong(frame.encode(), "json", 7) is None
-    assert plain_pong('{"type":"ping","nonce":"a"}', "msgpack", 7) is None
+    assert plain_pong(frame, "msgpack", 7) is None
+
+
+def test_half_a_surrogate_pair_gets_no_plain_pong() -> None:
+    assert plain_pong('{"type":"ping","nonce":"\ud800"}', "json", 7) is None

@@ -419,6 +419,7 @@ def test_pings_are_answered_in_their_order(nonce: str) -> None:
         asked = [f"{nonce}{number}" for number in range(4)]
         scene.wire.say(Ping(nonce=asked[0]))
         assert scene.wire.pongs() == asked[:1]  # nobody waited for it
+        assert scene.wire.got[-1]["server_time"] == scene.clock.now()
         scene.wire.stuck = True
         for each in asked[1:3]:
             scene.wire.say(Ping(nonce=each))
@@ -430,6 +431,39 @@ def test_pings_are_answered_in_their_order(nonce: str) -> None:
         scene.connection.abort(Close.TOO_SLOW)
         scene.wire.say(Ping(nonce=nonce))
         assert scene.wire.pongs() == asked
+
+    scene.run(story)
+
+
+def test_a_usual_ping_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        await scene.open()
+        monkeypatch.delattr("server.connection.decode_command")
+        scene.wire.say(Ping(nonce="usual"))
+        assert scene.wire.pongs() == ["usual"]
+
+    scene.run(story)
+
+
+def test_a_pong_that_cannot_be_written_at_once_is_left_to_the_task(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scene = Scene()
+
+    def fails(_: bytes) -> bool:
+        raise OSError
+
+    async def story() -> None:
+        serving = await scene.open()
+        with monkeypatch.context() as patched:
+            patched.setattr(scene.wire, "send_now", fails)
+            scene.wire.say(Ping(nonce="kept"))
+        assert scene.wire.pongs() == []
+        await asyncio.sleep(0.01)
+        assert scene.wire.pongs() == ["kept"]
+        assert not serving.done()
 
     scene.run(story)
 
