@@ -137,9 +137,9 @@ def encode(message: msgspec.Struct, encoding: Encoding) -> bytes:
 def plain_pong(frame: str | bytes, encoding: Encoding, server_time: int) -> bytes | None:
     """Return the ``pong`` to a JSON ``ping`` as JavaScript and Python write it; else None.
 
-    ``server_time`` is in milliseconds. What this returns is what decoding and encoding would, by a
-    tenth of their code: thousands of silent clients send little else, and by the time the next life
-    sign comes, all that the last one ran has gone from the processor's cache.
+    ``server_time`` is in milliseconds. What this returns is what decoding and encoding would, with
+    less code: thousands of silent clients send little else, and by the time the next life sign
+    comes, all that the last one ran has gone from the processor's cache.
     """
     if encoding != "json" or not isinstance(frame, str):
         return None
