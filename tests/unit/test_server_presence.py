@@ -9,7 +9,7 @@ from protocol import commands as c
 from protocol.ids import ORIGIN
 from protocol.machine import Received, transition
 from server.expiry import EVERY_S, Expiry
-from server.presence import PULSE_S
+from server.presence import PULSE_S, SPREAD_S, TURNS
 from server.sessions import Sessions
 from server.sweeper import Sweeper
 from storage.errors import BadDataError
@@ -72,7 +72,8 @@ def test_an_instance_that_was_killed_gives_no_news_and_its_candidates_are_missed
         await asyncio.sleep(LAPSES)
         away = await scene.found(lost)
         assert away.status == "disconnected"
-        assert 60_000 - 2_000 * PULSE_S <= away.elapsed_ms <= 60_000
+        told_ms = 1_000 * (TURNS * 1.25 * PULSE_S + SPREAD_S)
+        assert 60_000 - told_ms <= away.elapsed_ms <= 60_000
         assert (await scene.found(kept)).status == "live"
 
     scene.play(story)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from server.presence import LAPSE_S, LATE_PARTS, PARTS, PULSE_S, SPREAD_S
+from server.presence import LAPSE_S, LATE_PARTS, PARTS, PULSE_S, SPREAD_S, TURNS
 from storage.live import PARTITIONS
 from tests.support.attending import GRACE_MS, LAPSES, Far, Scene, Socket
 
@@ -31,6 +31,76 @@ def test_a_pulse_is_told_in_parts_and_of_those_that_are_late_some_together(
             assert all(len(part) <= LATE_PARTS * PARTITIONS // PARTS for _, part in pulse)
             assert pulse[-1][0] - pulse[0][0] >= SPREAD_S * (1 - 1 / PARTS) - 0.001
             assert asked[following][0] - pulse[0][0] <= 1.25 * PULSE_S + latency_s
+
+    scene.play(story)
+
+
+def test_who_stays_is_told_in_every_second_pulse_and_who_came_or_left_in_the_next() -> None:
+    scene = Scene()
+    scene.instances.pop()
+
+    async def pulse() -> Counter[tuple[str, bool]]:
+        store = scene.stores[0]
+        store.asked.clear()
+        store.told.clear()
+        while len(store.asked) < PARTS:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)
+        return Counter((each.interview_id, each.present) for each in store.told)
+
+    async def story() -> None:
+        names = [await scene.interview(number) for number in range(PARTITIONS)]
+        presence = scene.instances[0]
+        first, second = Socket(scene.clock), Socket(scene.clock)
+        for name in names:
+            presence.enter(name, first)
+        assert await pulse() == dict.fromkeys([(name, True) for name in names], 1)
+        turns = [await pulse() for _ in range(4)]
+        assert turns[0] == turns[2]
+        assert turns[1] == turns[3]
+        assert turns[0] + turns[1] == dict.fromkeys([(name, True) for name in names], 1)
+        assert len(turns[0]) == len(turns[1])
+        for name in names:
+            presence.enter(name, second)
+        assert await pulse() == dict.fromkeys([(name, True) for name in names], 1)
+        for name in names:
+            presence.leave(name, first)
+        assert await pulse() == dict.fromkeys([(name, True) for name in names], 1)
+        for name in names:
+            presence.leave(name, second)
+        assert await pulse() == dict.fromkeys([(name, False) for name in names], 1)
+        assert await pulse() == {}
+
+    scene.play(story)
+
+
+@pytest.mark.parametrize("how", ["fails", "refuses"])
+@pytest.mark.parametrize("partition", [PARTITIONS - 2, PARTITIONS - 1])
+def test_a_telling_that_failed_comes_again_with_the_next_pulse(how: str, partition: int) -> None:
+    scene = Scene()
+    scene.instances.pop()
+
+    async def story() -> None:
+        name, store = await scene.interview(partition), scene.stores[0]
+        scene.instances[0].enter(name, Socket(scene.clock))
+        setattr(store, how, partition)
+        for _ in range(4):
+            store.told.clear()
+            while not store.told:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            began = scene.clock.monotonic()
+            await asyncio.sleep(0.01)
+            store.told.clear()
+            while not store.told:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            assert scene.clock.monotonic() - began <= 1.25 * PULSE_S + SPREAD_S
+        setattr(store, how, None)
+        await asyncio.sleep(2 * PULSE_S)
+        store.told.clear()
+        store.asked.clear()
+        await asyncio.sleep(10 * PULSE_S)
+        pulses = sum(partition in part for _, part in store.asked)
+        assert abs(len(store.told) - pulses / TURNS) < 1
 
     scene.play(story)
 
@@ -105,19 +175,19 @@ def test_a_partition_that_is_refused_keeps_nobody_else_from_being_missed(sound: 
 
 
 def test_a_partition_that_was_refused_for_a_while_makes_nobody_absent() -> None:
-    """What one told just before it, the other did not: 13.5 s pass for one, 16.5 for the other."""
+    """What one told just before it, the other did not: its last telling is 21 s old for the one."""
     scene = Scene()
     scene.clock.chance, period = 0.75, 4.5
 
     async def story() -> None:
-        name = await scene.interview(7)
+        name = await scene.interview(6)  # it is not its turn in the other's last pulse before
         scene.running.pop().cancel()
         await asyncio.sleep(1.5)
         scene.running.append(asyncio.create_task(scene.instances[1].run()))
         scene.instances[1].enter(name, Socket(scene.clock))
         await asyncio.sleep(6 * period - 1.5 + 0.05)
         for store in scene.stores:
-            store.refuses = 7
+            store.refuses = 6
         await asyncio.sleep(3 * period - 0.1)
         for store in scene.stores:
             store.refuses = None
@@ -154,7 +224,7 @@ def test_an_outage_that_each_call_notices_late_makes_nobody_absent() -> None:
     scene = Scene()
 
     async def story() -> None:
-        names = [await scene.interview(number) for number in range(0, PARTITIONS, 8)]
+        names = [await scene.interview(number) for number in range(0, PARTITIONS, 7)]
         scene.running.pop().cancel()
         await asyncio.sleep(1.5)
         scene.running.append(asyncio.create_task(scene.instances[1].run()))
