@@ -1,11 +1,12 @@
 """Who is there: the interview's clock stands while nobody is who could answer.
 
-The candidate's sockets, and those of the voice-to-text front end, are told to Redis every few
-seconds, by each instance for its own: a look at all of thousands is dear, so that who stays is told
-half as often as who came or left. What nobody told for `LAPSE_S` has lapsed, and whichever
-instance finds it first applies `Left`: as of the last sign of life that anybody heard. So nothing
-hangs on the news that a socket was closed, which an instance that was killed never gives. Somebody
-present where an interview waits is found in the same round trip, and `Arrived` applied.
+The candidate's sockets, and those of the voice-to-text front end, are told to Redis, by each
+instance for its own: who came or left with the next pulse, a few seconds later, and who stays with
+every second one, as a look at all of thousands is dear. What nobody told for `LAPSE_S` has lapsed,
+and whichever instance finds it first applies `Left`: as of the last sign of life that anybody
+heard. So nothing hangs on the news that a socket was closed, which an instance that was killed
+never gives. Somebody present where an interview waits is found in the same round trip, and
+`Arrived` applied.
 
 An absence is committed only if the interview was not seen since it was found missing.
 """
@@ -31,8 +32,12 @@ LATE_PARTS = 4
 """At most so many parts that are late go together."""
 TURNS = 2
 """Of those who stay a pulse tells one partition in so many; of those who came or left, all."""
+LATEST_S = 1.25 * PULSE_S
+"""So long after one pulse the next begins, at the latest."""
+TOLD_S = TURNS * LATEST_S + SPREAD_S
+"""Who stays is told so often at the least, where nothing fails or is late."""
 LAPSE_S = 20.0
-"""An interview is missed when it was not told for so long: some pulses may fail."""
+"""An interview is missed when it was not told for so long: a call or two may fail."""
 LIMIT = 32
 """At most so many lapsed interviews of one partition a pulse."""
 AT_ONCE = 16
@@ -97,7 +102,9 @@ class Presence:
             while True:
                 due = began + PULSE_S * (0.75 + self._clock.random() / 2)
                 await asyncio.sleep(due - self._clock.monotonic())
-                began = self._clock.monotonic()
+                before, began = began, self._clock.monotonic()
+                if began - before > LATEST_S + SPREAD_S:  # those whose turn it is not wait for long
+                    self._owed.update(range(PARTITIONS))
                 await self._beat(began)
 
     async def _beat(self, began: float) -> None:
@@ -152,7 +159,6 @@ class Presence:
         answers: list[tuple[int, Attendance]] = []
         for number, each in zip(numbers, told, strict=True):
             if each is None:
-                self._trust[number].lose()
                 self._not_told(number, left, absent.get(number, ()))
             else:
                 self._trust[number].told(asked, now)
@@ -203,9 +209,9 @@ class Presence:
                 await self._miss(interview_id, seen)
         except (MissingError, ErasedError):
             self._left.setdefault(interview_id, self._clock.monotonic())  # it is forgotten then
-        except StorageError as error:  # the next pulse finds it again
+        except StorageError as error:  # one of the next pulses finds it again
             _log.warning("presence not noted", interview=interview_id, error=type(error).__name__)
-        except Exception:  # noqa: BLE001  # the next pulse finds it again, on each instance
+        except Exception:  # noqa: BLE001  # a next pulse finds it again, on each instance
             _log.exception("presence not noted", interview=interview_id)
 
     async def _miss(self, interview_id: str, seen: int) -> None:
@@ -219,6 +225,7 @@ class Presence:
     def _attendants(
         self, partition: int, left: Mapping[str, float], absent: Sequence[str]
     ) -> list[Attendant]:
+        """Take what is to be told; where that fails, `_not_told` has all told again."""
         now, here = self._clock.monotonic(), self._sockets[partition]
         came, self._came[partition] = self._came[partition], set()
         if partition in self._owed or (self._beats + partition) % TURNS == 0:
@@ -243,8 +250,10 @@ class Presence:
 class _Trust:
     """Whether silence means absence: not while Redis was away, or this process, a moment ago.
 
-    Then nobody could tell who is there, and all would seem to be missing. One for each partition:
-    that Redis refuses one, say because its keys are damaged, says nothing of the others.
+    Then nobody could tell who is there, and all would seem to be missing. What kept this instance
+    from asking may have kept others from telling, whose last word was up to `TOLD_S` old by then: a
+    pause counts as soon as the two together could take `LAPSE_S`. One for each partition: that
+    Redis refuses one, say because its keys are damaged, says nothing of the others.
     """
 
     __slots__ = ("_asked_before", "_watching_since", "holds")
@@ -256,7 +265,7 @@ class _Trust:
 
     def told(self, asked: float, now: float) -> None:
         """Note a call made at ``asked`` and answered ``now``, by the monotonic clock."""
-        if self._watching_since is None or now - self._asked_before > LAPSE_S:
+        if self._watching_since is None or now - self._asked_before > LAPSE_S - TOLD_S:
             self._watching_since = now
         self._asked_before = asked
         self.holds = asked - self._watching_since >= LAPSE_S

@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 AWAY_S = 30.0
-"""Longer than an absence needs to be noticed: 15 seconds and a pulse."""
+"""Longer than an absence needs to be noticed: 20 seconds and a pulse, 26 together."""
 
 
 class Persona(Struct, frozen=True, kw_only=True):

@@ -91,13 +91,20 @@ async function listRecent(parts, refused) {
     if (problem.status === 401) refused(problem.message);
     else setText(parts.empty, problem.message);
     clearTimeout(again);
-    if (problem.passing) again = setTimeout(() => parts.list.isConnected && listRecent(parts, refused), RETRY_MS);
+    if (problem.passing) again = setTimeout(lookAgain, RETRY_MS * (1 + Math.random()), parts, refused);
     return;
   }
   setText(parts.empty, items.length ? "" : "None yet. Yours will be here, to go back to at any time.");
   show(parts.empty, items.length === 0);
   show(parts.list, items.length > 0);
   parts.list.replaceChildren(...items.map((item) => recent(item, parts, refused)));
+}
+
+// Pages that all lost the same server do not all come back in the same moment.
+function lookAgain(parts, refused) {
+  if (!parts.list.isConnected) return;
+  listRecent(parts, refused);
+  drawProgress(parts);
 }
 
 function recent({ id, type, role, status, created_at }, parts, refused) {

@@ -10,13 +10,13 @@ import pytest
 
 from protocol import commands as c
 from server.auth import sign
-from server.presence import LAPSE_S, PULSE_S
+from server.presence import LAPSE_S, PULSE_S, TOLD_S
 from tests.e2e.clients import Client, post, until_asked
 from tests.e2e.instances import SECRET, Instance
 from tests.e2e.raw_sockets import RawSocket
 
 Start = Callable[..., Instance]
-GRACE_S = 40.0
+GRACE_S = 45.0
 NOTICED_S = LAPSE_S + 3 * PULSE_S
 
 
@@ -63,7 +63,7 @@ def test_a_killed_instance_stops_the_clocks_of_its_candidates(start: Start) -> N
     began = time.monotonic()
     doomed.kill()
     _becomes(other, returning, "disconnected", NOTICED_S)
-    _becomes(other, staying_away, "disconnected", 2 * PULSE_S)
+    _becomes(other, staying_away, "disconnected", TOLD_S)
     assert _status(other, there) == "live"
     away_s = time.monotonic() - began
     fresh = Client(returning, "json")

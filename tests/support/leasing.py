@@ -12,15 +12,9 @@ from storage.live import Acquired, Restore
 from storage.twin import Twin, TwinServer
 from tests.support.clocks import LoopClock
 from tests.support.interviews import NOW, session
-from tests.support.virtual_time import run_beside
+from tests.support.virtual_time import run_beside, stand_still
 
 START = c.InterviewStart(id="c-1", consent=c.Consent(version="1", at=NOW))
-
-
-def stand_still(seconds: float) -> None:
-    """Set the loop's clock on, which jumps by itself to the next timer: what SIGCONT looks like."""
-    loop: Any = asyncio.get_running_loop()
-    loop._jumping.now += seconds
 
 
 class SlowWire:

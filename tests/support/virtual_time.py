@@ -39,6 +39,12 @@ def run_virtual(main: Coroutine[Any, Any, T]) -> T:
         return runner.run(main)
 
 
+def stand_still(seconds: float) -> None:
+    """Set the loop's clock on, which jumps by itself to the next timer: what SIGCONT looks like."""
+    loop: Any = asyncio.get_running_loop()
+    loop._jumping.now += seconds
+
+
 def run_beside(
     service: Callable[[], Coroutine[Any, Any, None]],
     story: Callable[[], Coroutine[Any, Any, None]],

@@ -13,7 +13,8 @@ from server.leases import (
 from storage.errors import BackendDownError
 from storage.live import LEASE_MS
 from storage.twin import TwinNotifier
-from tests.support.leasing import Scene, ended, stand_still
+from tests.support.leasing import Scene, ended
+from tests.support.virtual_time import stand_still
 
 
 def test_leases_are_renewed_together_for_as_long_as_the_work_takes() -> None:

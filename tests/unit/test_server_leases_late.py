@@ -10,7 +10,8 @@ from server.leases import (
     SUSPENDED_S,
     Lease,
 )
-from tests.support.leasing import Scene, ended, stand_still
+from tests.support.leasing import Scene, ended
+from tests.support.virtual_time import stand_still
 
 
 @pytest.mark.parametrize("answered_s", [0.0, 0.53, 0.57])

@@ -7,15 +7,15 @@ import pytest
 
 from protocol import commands as c
 from protocol.ids import ORIGIN
-from protocol.machine import Received, transition
+from protocol.machine import Left, Received, transition
 from server.expiry import EVERY_S, Expiry
-from server.presence import PULSE_S, SPREAD_S, TURNS
+from server.presence import LATEST_S, PULSE_S, SPREAD_S, TOLD_S
 from server.sessions import Sessions
 from server.sweeper import Sweeper
 from storage.errors import BadDataError
 from storage.live import Restore
 from storage.twin import Twin
-from tests.support.attending import LAPSES, Scene, Socket
+from tests.support.attending import GRACE_MS, LAPSES, Scene, Socket
 from tests.support.virtual_time import run_virtual
 
 
@@ -72,8 +72,7 @@ def test_an_instance_that_was_killed_gives_no_news_and_its_candidates_are_missed
         await asyncio.sleep(LAPSES)
         away = await scene.found(lost)
         assert away.status == "disconnected"
-        told_ms = 1_000 * (TURNS * 1.25 * PULSE_S + SPREAD_S)
-        assert 60_000 - told_ms <= away.elapsed_ms <= 60_000
+        assert 60_000 - 1_000 * TOLD_S <= away.elapsed_ms <= 60_000
         assert (await scene.found(kept)).status == "live"
 
     scene.play(story)
@@ -141,22 +140,44 @@ def test_an_outage_makes_nobody_absent() -> None:
     scene.play(story)
 
 
-def test_who_slept_misses_nobody_it_could_not_hear_of() -> None:
+@pytest.mark.parametrize("partition", [6, 7])
+@pytest.mark.parametrize("since_s", [0.0, 1.0, 2.0, 3.0, 4.0])
+@pytest.mark.parametrize("slept_s", [4.0, 8.0, 12.0, 60.0])
+def test_who_slept_misses_nobody_it_could_not_hear_of(
+    slept_s: float, since_s: float, partition: int
+) -> None:
     """As where one machine runs all instances, and is suspended: they wake one by one."""
     scene = Scene()
 
     async def story() -> None:
-        name = await scene.interview()
+        name = await scene.interview(partition)
         scene.instances[1].enter(name, Socket(scene.clock))
-        await asyncio.sleep(30)
+        await asyncio.sleep(40 + since_s)
         for task in scene.running:
             task.cancel()
-        await asyncio.sleep(60)
+        await asyncio.sleep(slept_s)
         scene.running[0] = asyncio.create_task(scene.instances[0].run())
         await asyncio.sleep(2 * PULSE_S)
         scene.running[1] = asyncio.create_task(scene.instances[1].run())
         await asyncio.sleep(LAPSES)
         assert (await scene.found(name)).absences == 0
+
+    scene.play(story)
+
+
+@pytest.mark.parametrize("partition", [6, 7])
+def test_who_stays_and_was_missed_all_the_same_is_found_within_two_pulses(partition: int) -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        name = await scene.interview(partition)
+        scene.instances[0].enter(name, Socket(scene.clock))
+        await asyncio.sleep(60)
+        now = scene.clock.now()
+        left = Left(since=now, grace_ms=GRACE_MS, at=now)
+        assert (await scene.sessions[1].apply(name, left)).session.status == "disconnected"
+        await asyncio.sleep(2 * LATEST_S + SPREAD_S)
+        assert (await scene.found(name)).status == "live"
 
     scene.play(story)
 

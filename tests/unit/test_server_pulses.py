@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 from server.presence import LAPSE_S, LATE_PARTS, PARTS, PULSE_S, SPREAD_S, TURNS
 from storage.live import PARTITIONS
 from tests.support.attending import GRACE_MS, LAPSES, Far, Scene, Socket
+from tests.support.virtual_time import stand_still
 
 
 @pytest.mark.parametrize(("latency_s", "calls"), [(0.0, PARTS), (0.1, 12), (0.5, 5), (0.75, 5)])
@@ -105,6 +106,47 @@ def test_a_telling_that_failed_comes_again_with_the_next_pulse(how: str, partiti
     scene.play(story)
 
 
+@pytest.mark.parametrize("pause_s", [9.5, 14.5, 19.5])
+def test_a_machine_that_stands_still_for_a_while_makes_nobody_absent(pause_s: float) -> None:
+    """Both instances stand, at any point of their pulses, and either may be the first to ask."""
+    scene = Scene()
+
+    async def story() -> None:
+        names = [await scene.interview(number) for number in (0, 1, PARTITIONS - 1)]
+        scene.running.pop().cancel()
+        await asyncio.sleep(1.7)
+        scene.running.append(asyncio.create_task(scene.instances[1].run()))
+        for name in names:
+            scene.instances[1].enter(name, Socket(scene.clock))
+        for _ in range(40):
+            await asyncio.sleep(2 * LAPSE_S + 0.31)
+            stand_still(pause_s)
+        await asyncio.sleep(2 * LAPSE_S)
+        assert [(await scene.found(name)).absences for name in names] == [0, 0, 0]
+
+    scene.play(story)
+
+
+def test_a_pulse_that_comes_late_tells_of_all() -> None:
+    scene = Scene()
+    scene.instances.pop()
+
+    async def story() -> None:
+        names = [await scene.interview(number) for number in range(PARTITIONS)]
+        for name in names:
+            scene.instances[0].enter(name, Socket(scene.clock))
+        await asyncio.sleep(30)
+        store = scene.stores[0]
+        while len(store.asked) % PARTS:  # noqa: ASYNC110  # until a pulse is over
+            await asyncio.sleep(0.01)
+        stand_still(1.25 * PULSE_S + SPREAD_S)
+        store.told.clear()
+        await asyncio.sleep(SPREAD_S + 0.1)
+        assert {each.interview_id for each in store.told} == set(names)
+
+    scene.play(story)
+
+
 @pytest.mark.parametrize("latency_s", [0.0, 0.5])
 @pytest.mark.parametrize("partition", [0, PARTITIONS // 2, PARTITIONS - 1])
 def test_a_slow_redis_and_a_call_now_and_then_that_fails_make_nobody_absent(
@@ -123,7 +165,7 @@ def test_a_slow_redis_and_a_call_now_and_then_that_fails_make_nobody_absent(
                 await asyncio.sleep(0.1)
             await asyncio.sleep(latency_s)
             store.fails = None
-            await asyncio.sleep(15)
+            await asyncio.sleep(LAPSE_S)
             assert (await scene.found(name)).absences == 0
         scene.instances[0].leave(name, socket)
         await asyncio.sleep(LAPSES + 3 * PULSE_S)
@@ -136,7 +178,7 @@ def test_a_part_that_always_fails_at_one_instance_silences_no_other() -> None:
     scene = Scene()
 
     async def story() -> None:
-        numbers = range(0, PARTITIONS, PARTITIONS // PARTS)
+        numbers = range(0, PARTITIONS, PARTITIONS // PARTS + 1)
         names = [await scene.interview(number) for number in numbers]
         for name in names:
             scene.instances[0].enter(name, Socket(scene.clock))
@@ -233,7 +275,7 @@ def test_an_outage_that_each_call_notices_late_makes_nobody_absent() -> None:
         await asyncio.sleep(28.51)
         for store in scene.stores:
             store.hangs_until = scene.clock.monotonic() + 12
-        for _ in range(40):
+        for _ in range(50):
             await asyncio.sleep(1)
             assert not any([(await scene.found(name)).absences for name in names])
 

@@ -16,7 +16,7 @@ FIRST_WORDS_S = 20.0
 OVERTIME_MS = 120_000
 """An answer that was begun in time may be finished."""
 DRIFT_MS = 2_000
-AWAY_S = 25.0
+AWAY_S = 27.0
 """Whoever comes back sooner may not have been missed."""
 CATALOGUE = Catalogue("conduct")
 _check = CATALOGUE.check
