@@ -28,14 +28,17 @@ async def _side(name: str, number: int, run: Run) -> list[Cost]:
     return costs
 
 
-async def load(name: str, number: int, run: Run, *, there: int, streams: int) -> Cost:
+async def load(
+    name: str, number: int, run: Run, *, there: int, streams: int, rest_s: float = 0.0
+) -> Cost:
     """Measure one load on a server of its own: of ``there`` clients ``streams`` are spoken to.
 
-    Everybody's reply has just begun then, and lasts.
+    Everybody's reply has just begun then, and lasts. The clients came ``rest_s`` before.
     """
     speech = Speech(per_second=run.plan.per_second)
     async with sides.running(name, speech, run.ground) as side, crew(side.place) as clients:
         await clients.open(there)
+        await asyncio.sleep(rest_s)
         await clients.speak(streams)
         await asyncio.sleep(SETTLE_S)
         meter = run.meter(side)
