@@ -22,7 +22,7 @@ torture: ## the long versions of the tests
 	@scripts/environment dev
 	$(BIN)/pytest -m torture --timeout 7200 -o faulthandler_timeout=7300 $(ARGS)
 
-bench: ## what a token and an interview cost, beside peers in the same run: most of an hour
+bench: ## what a token and an interview cost, beside peers in the same run: about an hour
 	@scripts/environment bench
 	@$(BIN)/python -m loadtest.bench $(ARGS)
 

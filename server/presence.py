@@ -253,7 +253,8 @@ class _Trust:
     Then nobody could tell who is there, and all would seem to be missing. What kept this instance
     from asking may have kept others from telling, whose last word was up to `TOLD_S` old by then: a
     pause counts as soon as the two together could take `LAPSE_S`. One for each partition: that
-    Redis refuses one, say because its keys are damaged, says nothing of the others.
+    Redis refuses one, say because its keys are damaged, says nothing of the others. A call that was
+    refused was none.
     """
 
     __slots__ = ("_asked_before", "_watching_since", "holds")

@@ -6,10 +6,6 @@ from loadtest.bench.plan import Run
 from loadtest.bench.relay import load
 from loadtest.bench.rounds import in_rounds
 
-REST_S = 15.0
-"""From the last join to the first token: until a server has put the memory in order that the joins
-took, which is no part of a token's cost. viva looks for what is to be gathered each 10 s."""
-
 
 async def measure(run: Run) -> None:
     """Measure in rounds, all sides in turn."""
@@ -20,7 +16,9 @@ async def _side(name: str, number: int, run: Run) -> list[Cost]:
     costs: list[Cost] = []
     most, streams = sides.most_idle(name), run.plan.growth_streams
     for count in sorted({max(streams, min(count, most)) for count in run.plan.growth}):
-        cost = await load(name, number, run, there=count, streams=streams, rest_s=REST_S)
+        cost = await load(
+            name, number, run, there=count, streams=streams, rest_s=run.plan.growth_rest_s
+        )
         costs.append(cost)
         told = ", ".join(f"{who} {us:.1f}" for who, us in cost.us.items())
         run.tell(f"round {number} {name:<8}{count:>5} interviews: {told} µs  {cost.void}".rstrip())

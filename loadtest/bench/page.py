@@ -8,7 +8,6 @@ from loadtest.bench import arithmetic, drawing
 from loadtest.bench import findings as f
 from loadtest.bench.drawing import number
 from loadtest.bench.findings import SERVER, Findings
-from loadtest.bench.growth import REST_S
 from loadtest.bench.sides import NAMES, PEERS
 from loadtest.bench.summary import growth_of, joins_of
 
@@ -167,8 +166,7 @@ def _growth(found: Findings) -> Iterator[str]:
     yield "## Growth\n"
     yield (
         f"{found.options['growth_streams']} streams among more and more interviews that are only"
-        f" there; the cost of those is in that of a token. All joined {REST_S:g} s before the first"
-        f" one. {_void(found.growth)}\n"
+        f" there; the cost of those is in that of a token.{_rested(found)} {_void(found.growth)}\n"
     )
     grown = growth_of(found)
     counts = sorted({count for costs in grown.values() for count in costs})
@@ -180,6 +178,11 @@ def _growth(found: Findings) -> Iterator[str]:
         ),
     )
     yield f"![CPU for each token as interviews become more]({_CHARTS}/growth.svg)\n"
+
+
+def _rested(found: Findings) -> str:
+    rest = found.options.get("growth_rest_s", "0")  # earlier findings have none
+    return "" if rest == "0" else f" All came {rest} s before the first token."
 
 
 def _peak(found: Findings) -> Iterator[str]:

@@ -33,6 +33,9 @@ class Plan(Struct, frozen=True, kw_only=True):
     growth: Sequence[int] = (100, 1_000)
     growth_streams: int = 100
     """All of the least number of interviews."""
+    growth_rest_s: float = 15.0
+    """From the last join to the first token: in that time a server puts in order the memory that
+    the joins took, which is no part of a token's cost. viva looks 10 s after it was done last."""
     peak: tuple[int, int] = (1_000, 60)
     """So many interviews, and how many of them are spoken to."""
     spare: int = 3

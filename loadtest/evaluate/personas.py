@@ -2,8 +2,8 @@
 
 from msgspec import Struct
 
-AWAY_S = 30.0
-"""Longer than an absence needs to be noticed: 20 seconds and a pulse, 26 together."""
+AWAY_S = 36.0
+"""Longer than an absence needs to be noticed: 20 s and a pulse, and one more if a call failed."""
 
 
 class Persona(Struct, frozen=True, kw_only=True):

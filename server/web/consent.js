@@ -34,7 +34,7 @@ export class Consent {
       this.parts.points.prepend(...this.notice.points.map((point) => el("li", {}, point)));
     } catch (problem) {
       setText(this.parts["consent-problem"], `The notice cannot be shown yet. ${problem.message}`);
-      this.timer = setTimeout(() => this.load(), RETRY_MS);
+      this.timer = setTimeout(() => this.load(), RETRY_MS * (1 + Math.random()));
     }
     this.draw();
   }

@@ -269,6 +269,16 @@ def test_only_what_is_between_the_marks_is_written_anew(tmp_path: Path) -> None:
     assert second.startswith("# Performance\n")
 
 
+def test_how_long_all_had_been_there_is_told_where_it_is_known(tmp_path: Path) -> None:
+    run = found(growth=[cost("viva", 1, 50.0, 100), cost("viva", 1, 55.0, 1_000)])
+    page.write(run, tmp_path)
+    told = "All came 15 s before the first token."
+    assert told in (tmp_path / "performance.md").read_text(encoding="utf-8")
+    del run.options["growth_rest_s"]  # as in earlier ones
+    page.write(run, tmp_path)
+    assert "before the first token" not in (tmp_path / "performance.md").read_text(encoding="utf-8")
+
+
 def test_charts_are_well_formed_and_tell_their_figures(tmp_path: Path) -> None:
     run = found(
         relay=[cost("floor", 1, 25.0), cost("viva", 1, 50.0)],

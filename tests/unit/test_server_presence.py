@@ -175,7 +175,8 @@ def test_who_stays_and_was_missed_all_the_same_is_found_within_two_pulses(partit
         await asyncio.sleep(60)
         now = scene.clock.now()
         left = Left(since=now, grace_ms=GRACE_MS, at=now)
-        assert (await scene.sessions[1].apply(name, left)).session.status == "disconnected"
+        await scene.sessions[1].apply(name, left)
+        assert (await scene.found(name)).status == "disconnected"
         await asyncio.sleep(2 * LATEST_S + SPREAD_S)
         assert (await scene.found(name)).status == "live"
 

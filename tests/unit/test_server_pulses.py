@@ -106,27 +106,6 @@ def test_a_telling_that_failed_comes_again_with_the_next_pulse(how: str, partiti
     scene.play(story)
 
 
-@pytest.mark.parametrize("pause_s", [9.5, 14.5, 19.5])
-def test_a_machine_that_stands_still_for_a_while_makes_nobody_absent(pause_s: float) -> None:
-    """Both instances stand, at any point of their pulses, and either may be the first to ask."""
-    scene = Scene()
-
-    async def story() -> None:
-        names = [await scene.interview(number) for number in (0, 1, PARTITIONS - 1)]
-        scene.running.pop().cancel()
-        await asyncio.sleep(1.7)
-        scene.running.append(asyncio.create_task(scene.instances[1].run()))
-        for name in names:
-            scene.instances[1].enter(name, Socket(scene.clock))
-        for _ in range(40):
-            await asyncio.sleep(2 * LAPSE_S + 0.31)
-            stand_still(pause_s)
-        await asyncio.sleep(2 * LAPSE_S)
-        assert [(await scene.found(name)).absences for name in names] == [0, 0, 0]
-
-    scene.play(story)
-
-
 def test_a_pulse_that_comes_late_tells_of_all() -> None:
     scene = Scene()
     scene.instances.pop()
