@@ -105,7 +105,15 @@ def prepare(page: Page, role: str, *, minutes: str = "15") -> str:
     page.get_by_label("Length").select_option(minutes)
     page.get_by_role("button", name="Prepare the interview").click()
     page.get_by_role("button", name="I agree, begin").click()
+    # What is clicked while the page makes room for the conversation may have moved by then.
+    expect(page.get_by_role("button", name="I agree, begin")).to_be_hidden()
     return page.url.rsplit("/", 1)[1]
+
+
+def go_home(page: Page) -> None:
+    """Leave an interview by the page's head, once the interviewer is done: words move the page."""
+    expect(part(page, "label")).to_have_text("Your answer")
+    page.get_by_role("link", name="viva").click()
 
 
 def answer(page: Page, text: str) -> None:

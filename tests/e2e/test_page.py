@@ -14,6 +14,7 @@ from tests.e2e.pages import (
     browser,
     eventually,
     frames_sent,
+    go_home,
     interviews,
     log_in,
     needs_chromium,
@@ -309,7 +310,7 @@ def test_interviews_can_be_erased_in_the_list(start: Start, watched: Watched) ->
     page = watched.page()
     log_in(page, instance.url)
     prepare(page, "Forgotten")
-    page.get_by_role("link", name="viva").click()
+    go_home(page)
     page.get_by_role("button", name="Erase Forgotten").click()
     page.get_by_role("button", name="Keep it").click()
     expect(page.locator(".recent li")).to_have_count(1)
@@ -325,7 +326,7 @@ def test_the_list_comes_by_itself_when_the_server_is_back(start: Start, watched:
     log_in(page, instance.url)
     prepare(page, "Patient")
     page.route("**/api/interviews?*", lambda route: route.abort())
-    page.get_by_role("link", name="viva").click()
+    go_home(page)
     expect(part(page, "empty")).to_contain_text("cannot be reached")
     page.unroute("**/api/interviews?*")
     expect(page.get_by_role("link", name="Patient")).to_be_visible()
