@@ -91,6 +91,7 @@ async function listRecent(parts, refused) {
     if (problem.status === 401) refused(problem.message);
     else setText(parts.empty, problem.message);
     clearTimeout(again);
+    // Pages that all lost the same server do not all ask it again in the same moment.
     if (problem.passing) again = setTimeout(lookAgain, RETRY_MS * (1 + Math.random()), parts, refused);
     return;
   }
@@ -100,7 +101,6 @@ async function listRecent(parts, refused) {
   parts.list.replaceChildren(...items.map((item) => recent(item, parts, refused)));
 }
 
-// Pages that all lost the same server do not all come back in the same moment.
 function lookAgain(parts, refused) {
   if (!parts.list.isConnected) return;
   listRecent(parts, refused);
