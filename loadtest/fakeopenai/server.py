@@ -25,6 +25,8 @@ from loadtest.fakeopenai.wheel import Wheel
 KEPT = 10_000
 """Stored responses; the oldest are forgotten."""
 UPLOAD_BYTES = 64 * 1024 * 1024
+STREAMS_END_S = 1.0
+"""How long who is spoken to may still hear when the server stops."""
 _SSE = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
 _STATUS_CODES = {429: "rate_limit_exceeded", 401: "invalid_api_key"}
 
@@ -66,7 +68,12 @@ class FakeOpenAI:
     @contextlib.asynccontextmanager
     async def running(self, port: int = 0) -> AsyncGenerator["FakeOpenAI"]:
         """Serve while the body runs."""
-        runner = web.AppRunner(self._app(), access_log=None, handler_cancellation=True)
+        runner = web.AppRunner(
+            self._app(),
+            access_log=None,
+            handler_cancellation=True,
+            shutdown_timeout=STREAMS_END_S,
+        )
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", port, backlog=1024)
         await site.start()
