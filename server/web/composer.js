@@ -1,7 +1,7 @@
 // The form at the foot of the interview: typing, speaking, sending, and the interview's own buttons.
 
 import { Answer } from "./answer.js";
-import { ask, el, keepEnd, setText, show } from "./dom.js";
+import { ask, el, setText, show } from "./dom.js";
 import { Voice, canListen } from "./speech.js";
 import { rejection } from "./words.js";
 
@@ -15,9 +15,10 @@ function surplusOf(text, limit) {
 
 export class Composer {
   // `shown()` tells {turn, attempt, points} of the interviewer's words on screen.
-  constructor(parts, client, { shown }) {
+  constructor(parts, client, { following, shown }) {
     this.parts = parts;
     this.client = client;
+    this.following = following;
     this.shown = shown;
     this.answer = new Answer(client);
     this.speaking = false; // whether the candidate wants to answer by voice
@@ -130,7 +131,7 @@ export class Composer {
 
   draw() {
     // It grows over what is being answered, unless that moves up.
-    if (this.client.view.latest) keepEnd(() => this.drawParts());
+    if (this.client.view.latest) this.following.keepEnd(() => this.drawParts());
     else this.drawParts();
   }
 

@@ -1,12 +1,13 @@
 // The turns of the interview, drawn in place as they grow.
 
-import { el, keepEnd, setText, show } from "./dom.js";
+import { el, setText, show } from "./dom.js";
 import { feedback } from "./rating.js";
 import { Speaker } from "./speaker.js";
 import { KINDS } from "./words.js";
 
 export class Conversation {
-  constructor(parts) {
+  constructor(parts, following) {
+    this.following = following;
     this.list = parts.turns;
     this.earlier = parts.earlier;
     this.speaker = new Speaker();
@@ -18,7 +19,7 @@ export class Conversation {
   draw(view, storedSeq) {
     // Without turns there is nothing to follow: the head of the page stays where it is.
     if (!view.latest) this.drawTurns(view, storedSeq);
-    else keepEnd(() => this.drawTurns(view, storedSeq));
+    else this.following.keepEnd(() => this.drawTurns(view, storedSeq));
   }
 
   drawTurns(view, storedSeq) {

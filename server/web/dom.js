@@ -53,16 +53,6 @@ export function show(node, visible) {
   node.hidden = !visible;
 }
 
-const NEAR_PX = 160;
-
-// Draws, and whoever saw the end of the page before sees it afterwards.
-export function keepEnd(draw) {
-  const page = document.documentElement;
-  const follow = window.innerHeight + window.scrollY >= page.scrollHeight - NEAR_PX;
-  draw();
-  if (follow) window.scrollTo({ top: page.scrollHeight });
-}
-
 let answered = null;
 
 // Asks on top of whatever is on screen; resolves to whether the answer was `yes`.

@@ -6,6 +6,7 @@ import { Consent } from "./consent.js";
 import { Conversation } from "./conversation.js";
 import { announce, el, screen, setText, show } from "./dom.js";
 import { Ending } from "./ending.js";
+import { Following } from "./following.js";
 import { spokenFeedback } from "./rating.js";
 import { PHASES, clockWords, typeWords } from "./words.js";
 
@@ -19,8 +20,10 @@ export class Room {
     this.parts = parts;
     this.refused = refused;
     this.client = new InterviewClient(interviewId);
-    this.conversation = new Conversation(parts);
+    const following = new Following();
+    this.conversation = new Conversation(parts, following);
     this.composer = new Composer(parts, this.client, {
+      following,
       shown: () => this.conversation.shown,
     });
     this.ending = new Ending(parts, this.client, this.conversation);
