@@ -78,6 +78,10 @@ class Jobs(Protocol):
         """Put the job back until ``until``; ``code`` says why it could not be done."""
         ...
 
+    async def ordered(self, name: str) -> bool:
+        """Tell whether a job of that name is queued, put back or worked at."""
+        ...
+
     async def put_back(self, name: str) -> PutBack | None:
         """Return until when the job of that name is put back; None where it is not."""
         ...

@@ -18,6 +18,7 @@ from server.auth import Caller
 from server.ids import uuid7
 from server.problems import ProblemError, absent
 from storage.errors import StorageError
+from storage.live import State
 from storage.postgres.assessments import Assessed, Decision
 from storage.postgres.records import Interview
 
@@ -61,7 +62,8 @@ class Reports(Controller):
         """Have the report written again: every answer is rated anew."""
         interview = await _permitted(deps, caller, interview_id)
         if interview.status not in ENDED:
-            raise _NOT_OVER
+            await _ends(deps, interview_id)
+            return await _pending(deps, interview_id)  # it is ordered as soon as its end is stored
         assessed = await deps.assessments.assessed(interview_id) or _NOTHING
         age = deps.clock.now() - assessed.report.created_at if assessed.report else AGAIN_MS
         if age < AGAIN_MS:
@@ -139,15 +141,32 @@ async def _explain(deps: Deps, interview: Interview) -> None:
 
     Raises:
         ProblemError: the interview goes on, or its report failed.
+        StorageError: nobody knows whether it goes on.
     """
     if interview.status not in ENDED:
-        raise _NOT_OVER
+        await _ends(deps, interview.interview_id)
+        return
     restore = await deps.archive.rebuild(interview.interview_id)
     view: ReportView | None = restore.session.report if restore else None
-    if view is not None and view.code is not None:
+    if view is not None and view.code is not None and not await _ordered(deps, interview):
         raise ProblemError(
             409, view.code, _FAILED.get(view.code, "The report could not be written.")
         )
+
+
+async def _ends(deps: Deps, interview_id: str) -> None:
+    """Refuse where the interview goes on. Its end is told live before it is in PostgreSQL."""
+    found = await deps.store.load(interview_id)
+    if not (isinstance(found, State) and found.session.over):
+        raise _NOT_OVER
+
+
+async def _ordered(deps: Deps, interview: Interview) -> bool:
+    """Tell whether the report that failed is being written again."""
+    try:
+        return await deps.orders.ordered(interview.interview_id)
+    except StorageError:
+        return False  # the queue is not needed to say why there is no report
 
 
 _FAILED = {"nothing_to_report": "Nothing was answered in this interview; there is no report."}

@@ -90,6 +90,10 @@ class OrderBook:
         """Order a report out of turn; False where one is being written already."""
         return await self._place([Write(interview_id, again)], "low")
 
+    async def ordered(self, interview_id: str) -> bool:
+        """Tell whether the report is being written, or waits for that."""
+        return await self._jobs.ordered(_name(Write(interview_id)))
+
     async def put_back(self, interview_id: str) -> PutBack | None:
         """Return until when the report's order is put back, and why; None where it is not."""
         return await self._jobs.put_back(_name(Write(interview_id)))

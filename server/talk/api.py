@@ -122,12 +122,7 @@ class Api:
             TalkError: with a sentence.
         """
         path = f"interviews/{interview_id}/report"
-        try:
-            status, text = await self._reply("GET", path, headers={"Accept": "text/markdown"})
-        except RefusedError as refused:
-            if refused.code == "not_over":  # its end is not stored yet
-                return None
-            raise
+        status, text = await self._reply("GET", path, headers={"Accept": "text/markdown"})
         if status != PENDING:
             return text.decode(errors="replace")
         pending = self._decoded(_Pending, text)

@@ -7,7 +7,6 @@ import { dayWords } from "./words.js";
 
 const POLL_MS = 3000;
 const POLL_CAP_MS = 15000;
-const AGAIN_PATIENCE_MS = 120000;
 const FORMS = {
   "report-pdf": ["application/pdf", "pdf"],
   "report-markdown": ["text/markdown", "md"],
@@ -22,9 +21,8 @@ const WORDS = {
 
 export class ReportPanel {
   // It is put into `place`. `goTo(turn, evidence, from)` shows a turn of the conversation, `behind` has what
-  // else is told of ratings (see sheet.js), `shown(report)` is called with each report. Where the interview may go on for
-  // hours (`waitsForEnd`: false) its end is not waited for.
-  constructor(place, interviewId, { goTo, behind, shown = () => {}, waitsForEnd = true }) {
+  // else is told of ratings (see sheet.js), `shown(report)` is called with each report.
+  constructor(place, interviewId, { goTo, behind, shown = () => {} }) {
     const { root, parts } = screen("report-panel");
     place.append(root);
     this.root = root;
@@ -33,10 +31,8 @@ export class ReportPanel {
     this.goTo = goTo;
     this.behind = behind;
     this.shown = shown;
-    this.waitsForEnd = waitsForEnd;
     this.state = null; // pending | shown | failed | not_over | nothing_to_report | assessment
     this.waits = null; // what the report waits for before it can be written
-    this.patient = 0; // until when a refusal is taken for one of the report before
     for (const [name, [mediaType, suffix]] of Object.entries(FORMS)) {
       parts[name].addEventListener("click", () => this.download(parts[name], mediaType, suffix));
     }
@@ -83,8 +79,7 @@ export class ReportPanel {
       found = await api.report(this.id);
     } catch (problem) {
       if (this.left) return;
-      const early = problem.code === "not_over" && this.waitsForEnd;
-      if (!(problem.passing || early || Date.now() < this.patient)) {
+      if (!problem.passing) {
         this.become(problem.code, problem.code in WORDS ? undefined : problem.message);
         return;
       }
@@ -111,7 +106,6 @@ export class ReportPanel {
   async again() {
     try {
       await api.writeReport(this.id);
-      this.patient = Date.now() + AGAIN_PATIENCE_MS;
       this.load();
     } catch (problem) {
       setText(this.parts["report-words"], problem.message);

@@ -24,7 +24,6 @@ export class Review {
       goTo: (turn, evidence, from) => this.transcript.goTo(turn, evidence, from),
       behind: { anchors: (rating) => anchorList(rating, this.guide), made: madeHow },
       shown: (report) => this.shown(report),
-      waitsForEnd: false,
     });
   }
 

@@ -53,6 +53,11 @@ class RedisJobs:
         """See `Jobs.postpone`."""
         return bool(await self._call("job_postpone", job.name, job.delivery, until, code))
 
+    async def ordered(self, name: str) -> bool:
+        """See `Jobs.ordered`."""
+        (known,) = await self._store.plain(("HEXISTS", _KNOWN, name))
+        return bool(known)
+
     async def put_back(self, name: str) -> PutBack | None:
         """See `Jobs.put_back`."""
         until, known = await self._store.plain(("ZSCORE", _LATER, name), ("HGET", _KNOWN, name))

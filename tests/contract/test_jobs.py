@@ -123,6 +123,20 @@ async def test_it_is_told_until_when_and_why_a_job_is_put_back(real: RedisBacken
     assert await jobs.put_back("one") is None
 
 
+async def test_a_job_is_ordered_until_its_end(real: RedisBackend) -> None:
+    jobs = _queue(real)
+    assert not await jobs.ordered("one")
+    await jobs.enqueue({"one": b"{}"})
+    assert await jobs.ordered("one")
+    job = await _one(jobs)
+    assert await jobs.ordered("one"), "it is worked at"
+    assert await jobs.postpone(job, real.now() + 20, "down")
+    assert await jobs.ordered("one"), "it is put back"
+    await asyncio.sleep(0.05)
+    await jobs.finish(await _one(jobs))
+    assert not await jobs.ordered("one")
+
+
 async def test_a_job_that_kills_its_workers_is_buried(real: RedisBackend) -> None:
     jobs = _queue(real)
     await jobs.enqueue({"poison": b'{"p":1}'})

@@ -9,10 +9,15 @@ from typing import Any
 import psycopg
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from redis import Redis
 
+from protocol import commands as c
+from protocol.events import InterviewEnded
 from protocol.scalars import Mode
 from server.reporting.html import content_security_policy
+from tests.e2e.clients import Client, post
 from tests.e2e.instances import Instance
+from tests.e2e.raw_sockets import RawSocket
 from tests.e2e.test_api import Reply, ask
 from tests.support.databases import flush_redis, fresh_database
 from tests.support.ended import ANSWER, ended
@@ -60,6 +65,14 @@ class Place:
             time.sleep(0.1)
         assert reply.status == 200
         return reply.json
+
+    def until_refused(self, path: str, code: str, **more: Any) -> None:
+        """Wait until it is known that no report will come, and why."""
+        deadline = time.monotonic() + PATIENCE_S
+        while (reply := self.ask("GET", f"{path}/report", **more)).status == 202:
+            assert time.monotonic() < deadline, "nobody said that no report will come"
+            time.sleep(0.1)
+        reply.problem(409, code)
 
 
 @pytest.fixture(scope="module")
@@ -179,11 +192,42 @@ def test_there_is_no_report_of_what_goes_on_or_said_nothing(place: Place) -> Non
     place.ask("POST", f"{path}/report").problem(409, "not_over")
     silent = place.ended(" ", " ")
     assert place.ask("POST", f"{silent}/report").status == 202
-    deadline = time.monotonic() + PATIENCE_S
-    while (reply := place.ask("GET", f"{silent}/report")).status == 202:
-        assert time.monotonic() < deadline, "nobody said that there is nothing to report"
-        time.sleep(0.1)
-    reply.problem(409, "nothing_to_report")
+    place.until_refused(silent, "nothing_to_report")
+
+
+def test_what_failed_is_pending_while_it_is_written_again(place: Place, services: Any) -> None:
+    path = place.ended(" ", " ")
+    assert place.ask("POST", f"{path}/report").status == 202
+    place.until_refused(path, "nothing_to_report")
+    queue = Redis.from_url(services.redis_url)
+    name = f"{path.rsplit('/', 1)[1]}:report"
+    queue.hset("viva:{jobs}:known", name, "{}")  # as if it was ordered, and nobody has come to it
+    try:
+        assert place.ask("GET", f"{path}/report").status == 202
+    finally:
+        queue.hdel("viva:{jobs}:known", name)
+        queue.close()
+    place.ask("GET", f"{path}/report").problem(409, "nothing_to_report")
+
+
+def test_the_end_is_known_before_it_is_stored(place: Place) -> None:
+    plan = {"type": "technical", "role": "Sprinter", "duration_minutes": 15}
+    interview_id = str(post(place.instance, "", plan)["id"])
+    client = Client(interview_id, "json")
+    client.connect(place.instance, post(place.instance, f"/{interview_id}/tickets", {})["ticket"])
+    client.until_live()
+    path, told = f"/api/interviews/{interview_id}", {"user": "ada"}
+    with psycopg.connect(place.database_url) as connection:
+        connection.execute("LOCK TABLE interviews IN SHARE MODE")  # nothing can be stored
+        client.post(client.session.send(c.InterviewEnd(id="end")))
+        while not isinstance(client.take(), InterviewEnded):
+            pass
+        assert place.ask("GET", path, **told).json["status"] != "terminated"
+        assert place.ask("GET", f"{path}/report", **told).status == 202
+        assert place.ask("POST", f"{path}/report", **told).status == 202
+        connection.rollback()
+    place.until_refused(path, "nothing_to_report", **told)
+    RawSocket.abandon_all()
 
 
 def test_ratings_of_an_assessment_are_for_reviewers(place: Place) -> None:
