@@ -29,7 +29,7 @@ class Close(IntEnum):
         return _REASONS[self]
 
 
-_REASONS = {
+_REASONS: dict[int, str] = {
     Close.MESSAGE_TOO_BIG: "the frame is larger than welcome.limits allows",
     Close.INTERNAL: "internal error; reconnect",
     Close.DRAINING: "this instance is going away; reconnect",
@@ -63,6 +63,11 @@ STANDARD = {
 
 _STANDARD_RECONNECT = frozenset((1001, 1006, 1011, 1012))
 """The standard codes that ask for a reconnect. Every other standard code does not."""
+
+
+def reason_of(code: int) -> str:
+    """Return what a close frame tells beside ``code``; nothing for one that is in no table."""
+    return _REASONS.get(code) or STANDARD.get(code, "")
 
 
 def may_reconnect(code: int) -> bool:

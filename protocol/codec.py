@@ -11,7 +11,7 @@ from typing import Any, Literal, NoReturn, Protocol, TypeVar, Union, get_args
 
 import msgspec
 
-from protocol.commands import Command, DurableCommand, Hello
+from protocol.commands import Command, Hello
 from protocol.events import DurableEvent, Event, ServerMessage
 from protocol.ids import EventId
 
@@ -31,14 +31,15 @@ class UndecodableError(ValueError):
 class MismatchError(ValueError):
     """The frame is well formed but fits no message.
 
-    ``command_id`` is set where the only fault is that a durable command has fields the contract
-    does not know. That is no abuse, it may be a newer client: the command is answered with
-    ``rejected unknown_field``, and the socket is not charged for it.
+    ``extended`` is the command where its only fault is that it has fields the contract does not
+    know. That is no abuse, it may be a newer client: it is refused with ``unknown_field``, and the
+    socket is not charged for it. The text may be told to the client: it may hold words of theirs.
     """
 
-    def __init__(self, message: str, command_id: str | None = None) -> None:
-        super().__init__(message)
-        self.command_id = command_id
+    def __init__(self, message: str, extended: Command | None = None) -> None:
+        told = message.replace("\0", "�")
+        super().__init__(told if len(told) <= _LONGEST else f"{told[: _LONGEST - 1]}…")
+        self.extended = extended
 
 
 _T = TypeVar("_T")
@@ -67,6 +68,9 @@ def _lenient(kind: type[msgspec.Struct]) -> type[msgspec.Struct]:
     )
 
 
+_LONGEST = 300
+"""Of what is told of a misfit, in characters: fields are named as they came."""
+
 _HALF = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
 """A lone surrogate, as some encoders write it: no UTF-8 (RFC 3629, §3)."""
 
@@ -74,7 +78,7 @@ _PLAIN_PING = re.compile(
     r'\{"type": ?"ping", ?"nonce": ?"([A-Za-z0-9_-]{1,64})"\}'  # stands for itself: no escapes
 ).fullmatch
 
-_LENIENT: Any = Union[tuple(_lenient(kind) for kind in get_args(DurableCommand))]  # noqa: UP007
+_LENIENT: Any = Union[tuple(_lenient(kind) for kind in get_args(Command))]  # noqa: UP007
 
 _lenient_json = msgspec.json.Decoder(_LENIENT)
 _lenient_msgpack = msgspec.msgpack.Decoder(_LENIENT)
@@ -212,11 +216,11 @@ def _unpack(frame: bytes) -> None:
         msgspec.msgpack.decode(_HALF.sub(b"???", frame))
 
 
-def _extended(frame: str | bytes, encoding: Encoding) -> str | None:
-    """Return the id of a durable command that would be right but for fields it has too many."""
+def _extended(frame: str | bytes, encoding: Encoding) -> Command | None:
+    """Return a command that would be right but for fields it has too many."""
     decoder = _lenient_json if encoding == "json" else _lenient_msgpack
     try:
-        return decoder.decode(_raw(frame)).id
+        return decoder.decode(_raw(frame))
     except (ValueError, RecursionError):
         return None
 

@@ -22,6 +22,8 @@ LIMITS = Limits()
 
 SEGMENTS_PER_ANSWER = 1_000
 """Final segments of one answer: each costs room in every snapshot, even an empty one."""
+UTTERANCE_IDS_BYTES = 144 * 1024
+"""Of the ids of these, as JSON: all that may come of the longest ids in ASCII."""
 
 HELLO_TIMEOUT_S = 5.0
 HEARTBEAT_MS = 15_000

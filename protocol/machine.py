@@ -13,9 +13,10 @@ that went (`Finished`, `Lost`). It reads no clock, every input carries its time;
 be retried on any instance, replayed, and tested by the million.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
+import msgspec
 from msgspec.structs import replace
 
 from protocol import commands as c
@@ -35,7 +36,7 @@ from protocol.inputs import (
     Reported,
     Ticked,
 )
-from protocol.limits import LIMITS, SEGMENTS_PER_ANSWER
+from protocol.limits import LIMITS, SEGMENTS_PER_ANSWER, UTTERANCE_IDS_BYTES
 from protocol.scalars import Status
 from protocol.session import OpenTurn, Session
 from protocol.step import Refusal, Step, Transition
@@ -142,7 +143,7 @@ def _record(step: Step, received: Received) -> None:
     recorded = turn.record(command)
     if recorded is None:
         return
-    _fits(recorded.spoken, len(recorded.segments))
+    _fits(recorded.spoken, [segment.utterance_id for segment in recorded.segments])
     step.change(open=replace(recorded, heard_at=step.at))
     step.emit(
         e.SpeechRecorded(
@@ -281,11 +282,15 @@ def _candidates_turn(step: Step, received: Received) -> OpenTurn:
     return turn
 
 
-def _fits(text: str, segments: int = 0) -> None:
+def _fits(text: str, utterance_ids: Sequence[str] = ()) -> None:
     if len(text.encode()) > LIMITS.answer_bytes:
         raise Refusal("too_large", f"an answer holds at most {LIMITS.answer_bytes} bytes")
-    if segments > SEGMENTS_PER_ANSWER:
+    if len(utterance_ids) > SEGMENTS_PER_ANSWER:
         raise Refusal("too_large", f"an answer holds at most {SEGMENTS_PER_ANSWER} segments")
+    if len(msgspec.json.encode(utterance_ids)) > UTTERANCE_IDS_BYTES:
+        raise Refusal(
+            "too_large", f"utterance ids take at most {UTTERANCE_IDS_BYTES} bytes an answer"
+        )
 
 
 def _present(rule: Rule) -> Rule:

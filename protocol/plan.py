@@ -10,7 +10,7 @@ RoleTitle = Annotated[str, Meta(min_length=1, max_length=120, pattern=r"\A[^\x00
 Competency = Annotated[str, Meta(min_length=1, max_length=80, pattern=r"\A[^\x00]*\Z")]
 Competencies = Annotated[tuple[Competency, ...], Meta(max_length=8)]
 Minutes = Annotated[int, Meta(ge=15, le=60)]
-Language = Annotated[str, Meta(pattern=r"\A[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,4}\Z")]
+Language = Annotated[str, Meta(pattern=r"\A([IiXx]-)?[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,9}\Z")]
 """A language tag, BCP 47 (RFC 5646), checked for its shape."""
 Document = Annotated[Text, Meta(max_length=20_000)]
 

@@ -278,9 +278,10 @@ class Connection:
             self.abort(Close.INTERNAL)
 
     def _misfit(self, error: MismatchError) -> None:
-        if error.command_id is not None:
-            if self._affords(error.command_id):
-                self._reject(error.command_id, "unknown_field", str(error))
+        if error.extended is not None:
+            command_id = _id_of(error.extended)
+            if self._affords(command_id):
+                self._refuse(command_id, "unknown_field", str(error))
             return
         self._outlet.say(Error(code="invalid_message", message=str(error)))
         if self._errors.add(self.heard):
@@ -301,14 +302,10 @@ class Connection:
                 self._enqueue(command)
 
     def _forbid(self, command: c.DurableCommand | c.SpeechPartial, role: Role) -> None:
-        command_id = None if isinstance(command, c.SpeechPartial) else command.id
-        if not self._affords(command_id):
-            return
-        message = f"{command.__struct_config__.tag} may not be sent as {role}"
-        if command_id is None:
-            self._outlet.say(Error(code="forbidden", message=message))
-        else:
-            self._reject(command_id, "forbidden", message)
+        command_id = _id_of(command)
+        if self._affords(command_id):
+            message = f"{command.__struct_config__.tag} may not be sent as {role}"
+            self._refuse(command_id, "forbidden", message)
 
     def _enqueue(self, command: c.DurableCommand) -> None:
         if self._affords(command.id):
@@ -397,6 +394,13 @@ class Connection:
         except StorageError as error:
             _log.info("partial dropped", error=type(error).__name__)
 
+    def _refuse(self, command_id: str | None, code: str, message: str) -> None:
+        """Answer a command; one without an id can only be told that something was refused."""
+        if command_id is None:
+            self._outlet.say(Error(code=code, message=message))
+        else:
+            self._reject(command_id, code, message)
+
     def _reject(self, command_id: str, code: str, message: str, *, retryable: bool = False) -> None:
         self._outlet.say(
             Rejected(command_id=command_id, code=code, message=message, retryable=retryable)
@@ -469,6 +473,10 @@ class Connection:
 
 
 _ratings = msgspec.json.Decoder(RatingReady)
+
+
+def _id_of(command: c.Command) -> str | None:
+    return None if isinstance(command, c.SpeechPartial | c.Ack | c.Ping) else command.id
 
 
 def _outcome(verdict: Verdict) -> str:

@@ -17,8 +17,10 @@ from typing import Any, Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 from websockets.protocol import State
+from websockets.server import ServerProtocol
 from websockets.streams import StreamReader
 
+from protocol.closes import reason_of
 from server.pings import Pings
 from server.waiting import Flag, Inbox
 
@@ -80,6 +82,14 @@ class _Leaving:
             self._listener.left()
 
 
+class _StateMachine(ServerProtocol):
+    """websockets' own, but for the reasons in its close frames: they were texts of exceptions."""
+
+    def fail(self, code: int, reason: str = "") -> None:  # noqa: ARG002
+        """See websockets."""
+        super().fail(code, reason_of(code))
+
+
 class Frames(WebSocketsSansIOProtocol):
     """One WebSocket: ASGI's until it is handed over, then its listener's."""
 
@@ -93,6 +103,7 @@ class Frames(WebSocketsSansIOProtocol):
 
     def __init__(self, pings: Pings, **given: Any) -> None:
         super().__init__(**given)
+        self.conn.__class__ = _StateMachine  # uvicorn makes it, and takes no other
         self.queue = Inbox[Any]()  # type: ignore[assignment]  # it does what is asked of one
         self.writable = Flag()  # type: ignore[assignment]
         self.writable.set()
@@ -215,7 +226,7 @@ class Frames(WebSocketsSansIOProtocol):
         elif (text := _text(payload)) is not None:
             listener.take(text)
         else:
-            self.conn.fail(1007, "not UTF-8")
+            self.conn.fail(1007)
             self.handle_parser_exception()
 
     def pause_reading(self) -> None:

@@ -50,7 +50,9 @@ class Guards:
 
     def __init__(self, app: Any, *, hosts: tuple[str, ...], origins: tuple[str, ...]) -> None:
         self._app = app
-        self._hosts = frozenset(host.lower() for host in hosts)
+        named = {host.lower() for host in hosts}
+        # Browsers leave the port of HTTP out (RFC 9110, §4.2.1).
+        self._hosts = named | {host.removesuffix(":80") for host in named}
         self._origins = frozenset(origin.lower().rstrip("/") for origin in origins)
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:

@@ -5,7 +5,7 @@ from litestar.datastructures import CacheControlHeader
 
 from server.api.deps import Deps
 from server.api.described import SECURED, refusals
-from server.auth import Caller
+from server.auth import Caller, may_be_user
 from server.caching import LIST_S, Kept, progress_of
 from server.problems import ProblemError
 from server.reporting.progress import Progress, progress
@@ -25,6 +25,8 @@ async def show_progress(deps: Deps, caller: Caller, user: str | None = None) -> 
     if user is not None and user != caller.user and not caller.reviews:
         raise ProblemError(403, "reviewers_only", "The progress of others is shown to reviewers.")
     whose = user or caller.user
+    if not may_be_user(whose):
+        raise ProblemError(400, "invalid_request", "Nobody can be called that.")
 
     async def load() -> Progress:
         reports = await deps.assessments.reports_of(whose)

@@ -10,6 +10,8 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from protocol.closes import reason_of
+
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 PATIENCE_S = 10.0
 
@@ -124,12 +126,14 @@ class RawSocket:
         raise AssertionError(f"none of {kinds} came")
 
     def closed(self) -> int:
-        """Read on until the close; return its code. Its reason must be short."""
+        """Read on until the close; return its code. Its reason must be that of the contract."""
         while True:
             opcode, payload = self.read()
             if opcode == CLOSE:
                 assert len(payload) <= 125
-                return int(struct.unpack("!H", payload[:2])[0])
+                code = int(struct.unpack("!H", payload[:2])[0])
+                assert payload[2:].decode() == reason_of(code)
+                return code
 
     @property
     def unread(self) -> bytes:

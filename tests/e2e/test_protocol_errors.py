@@ -263,6 +263,25 @@ def test_an_unknown_field_is_rejected_and_the_socket_stays(join: Join) -> None:
     raw.hear("pong")
 
 
+EXTENDED = [
+    '{"type":"ping","nonce":"n","id":"p"}',
+    '{"type":"ack","event_id":"1-1","at":1}',
+    '{"type":"speech.partial","utterance_id":"u","revision":1,"text":"t","\\u0000":1}',
+]
+
+
+@pytest.mark.parametrize("extended", EXTENDED, ids=range(len(EXTENDED)))
+def test_so_does_that_of_a_command_without_an_id(join: Join, extended: str) -> None:
+    raw = join()
+    for _ in range(4):
+        raw.text(extended)
+        error = raw.hear("error")
+        assert error["code"] == "unknown_field"
+        assert "\0" not in error["message"]
+    raw.say("ping", nonce="on")
+    raw.hear("pong")
+
+
 def test_an_absent_interview_and_somebody_elses_look_alike(
     instance: Instance, interview: str
 ) -> None:

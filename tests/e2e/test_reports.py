@@ -31,6 +31,7 @@ STRONG, WEAK = f"{SAID} quality:strong", f"{SAID} quality:weak"
 PATIENCE_S = 20.0
 
 _numbers = itertools.count()
+_redis: Any = Redis
 
 
 class Place:
@@ -199,14 +200,11 @@ def test_what_failed_is_pending_while_it_is_written_again(place: Place, services
     path = place.ended(" ", " ")
     assert place.ask("POST", f"{path}/report").status == 202
     place.until_refused(path, "nothing_to_report")
-    queue = Redis.from_url(services.redis_url)
     name = f"{path.rsplit('/', 1)[1]}:report"
-    queue.hset("viva:{jobs}:known", name, "{}")  # as if it was ordered, and nobody has come to it
-    try:
+    with _redis.from_url(services.redis_url) as redis:
+        redis.hset("viva:{jobs}:known", name, "{}")  # as if ordered, and nobody had come to it
         assert place.ask("GET", f"{path}/report").status == 202
-    finally:
-        queue.hdel("viva:{jobs}:known", name)
-        queue.close()
+        redis.hdel("viva:{jobs}:known", name)
     place.ask("GET", f"{path}/report").problem(409, "nothing_to_report")
 
 
@@ -250,6 +248,8 @@ def test_progress_goes_from_report_to_report(place: Place, rated: str) -> None:
     nothing = place.ask("GET", "/api/progress", user="eve").json
     assert (nothing["interviews"], nothing["competencies"]) == (0, [])
     place.ask("GET", "/api/progress?user=ann", user="eve").problem(403, "reviewers_only")
+    nobody = place.ask("GET", "/api/progress?user=%00", user="rex", role="reviewer")
+    nobody.problem(400, "invalid_request")
 
 
 def test_the_document_describes_the_forms(place: Place) -> None:

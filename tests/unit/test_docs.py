@@ -125,7 +125,7 @@ def test_rejections_of_the_page_are_those_of_the_code() -> None:
             "server/connection.py",
         )
     )
-    calls = r"(?:\bRefusal\(|\bReject\(|_reject\(\s*(?:\w+\.)*\w*id, )\"(\w+)\""
+    calls = r"(?:\bRefusal\(|\bReject\(|_(?:reject|refuse)\(\s*(?:\w+\.)*\w*id, )\"(\w+)\""
     assert told == set(re.findall(calls, source))
 
 

@@ -1,18 +1,20 @@
 """Interviews told step by step: the agenda, barge-in, hints, pauses, time, and what is refused."""
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
 from protocol import commands as c
 from protocol import events as e
 from protocol.effects import Run, Stop
-from protocol.limits import LIMITS, SEGMENTS_PER_ANSWER
+from protocol.limits import LIMITS, SEGMENTS_PER_ANSWER, UTTERANCE_IDS_BYTES
 from protocol.machine import (
     HINTS_PER_QUESTION,
     Finished,
     Lost,
     next_tick,
 )
+from protocol.session import snapshot
 from tests.support.stories import AT, CONSENT, Story, begun
 
 
@@ -220,6 +222,34 @@ def test_an_answer_holds_so_many_segments() -> None:
     assert story.reject.code == "too_large"
     story.hear("corrected", utterance_id="u0", revision=2)
     assert story.events
+
+
+def test_the_largest_answer_that_is_open_fits_into_a_message() -> None:
+    story = begun()
+    last = 2**53 - 1
+    for number in range(SEGMENTS_PER_ANSWER):
+        story.hear(
+            "\x01" * 31,  # as JSON six bytes each
+            utterance_id=f"{number:04}".ljust(128, "u"),
+            revision=last,
+            start_ms=last,
+            end_ms=last,
+            confidence=1 / 3,
+        )
+        assert story.events, "the longest ids in ASCII are taken"
+    taken = snapshot(story.session, (), "", AT)
+    assert len(msgspec.json.encode(taken)) < LIMITS.message_bytes - 10_000
+
+
+def test_the_ids_of_an_answer_take_so_much() -> None:
+    story, taken = begun(), 0
+    while taken == len(story.open.segments):
+        taken += 1
+        story.hear("", utterance_id=f"{taken}".ljust(128, "🦁"))
+    assert story.reject.code == "too_large"
+    ids = [segment.utterance_id for segment in story.open.segments]
+    room = UTTERANCE_IDS_BYTES - len(msgspec.json.encode(ids))
+    assert 0 <= room < 128 * 4
 
 
 @pytest.mark.parametrize("began", [False, True])

@@ -34,7 +34,8 @@ def frame(value: Any, encoding: Encoding) -> str | bytes:
     return json.dumps(value) if encoding == "json" else msgspec.msgpack.encode(value)
 
 
-def misfit(value: Any, encoding: Encoding) -> MismatchError:
+def misfit(value: Any, encoding: Encoding) -> Any:
+    """Return the `MismatchError`."""
     with pytest.raises(MismatchError) as caught:
         decode_command(frame(value, encoding), encoding)
     return caught.value
@@ -45,8 +46,8 @@ def misfit(value: Any, encoding: Encoding) -> MismatchError:
 def test_a_durable_command_with_unknown_fields_is_named(tag: str, encoding: Encoding) -> None:
     good = {"type": tag, "id": "c-1", **GOOD[tag]}
     assert decode_command(frame(good, encoding), encoding).__struct_config__.tag == tag
-    assert misfit({**good, "colour": {"deep": [1]}}, encoding).command_id == "c-1"
-    assert misfit({"colour": None, "hue": 2, **good}, encoding).command_id == "c-1"
+    assert misfit({**good, "colour": {"deep": [1]}}, encoding).extended.id == "c-1"
+    assert misfit({"colour": None, "hue": 2, **good}, encoding).extended.id == "c-1"
 
 
 def test_every_durable_command_is_tried() -> None:
@@ -54,9 +55,32 @@ def test_every_durable_command_is_tried() -> None:
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize(
+    "good",
+    [
+        {"type": "speech.partial", "utterance_id": "u", "revision": 1, "text": "t"},
+        {"type": "ping", "nonce": 1},
+        {"type": "ack", "event_id": "1-1"},
+    ],
+)
+def test_so_is_a_command_without_an_id(good: dict[str, Any], encoding: Encoding) -> None:
+    extended: Any = misfit({**good, "id": "c"}, encoding).extended
+    assert isinstance(extended, type(decode_command(frame(good, encoding), encoding)))
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("name", ["\0x", "long" * 10_000])
+def test_what_is_told_of_a_misfit_is_text_and_short(name: str, encoding: Encoding) -> None:
+    told = str(misfit({"type": "interview.pause", "id": "c", name: 1}, encoding))
+    assert name[1:5] in told
+    assert "\0" not in told
+    assert len(told) <= 300
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
 def test_unknown_fields_inside_consent_count_alike(encoding: Encoding) -> None:
     value = {"type": "interview.start", "id": "c", "consent": {"version": "1", "at": 1, "by": "me"}}
-    assert misfit(value, encoding).command_id == "c"
+    assert misfit(value, encoding).extended.id == "c"
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
@@ -84,12 +108,12 @@ def test_unknown_fields_inside_consent_count_alike(encoding: Encoding) -> None:
         | {"confidence": 1.5},
         {"type": "speech.final", "id": "c", "utterance_id": "", "revision": 1, "text": "t"},
         {"type": "speech.final", "id": "c", "utterance_id": "u" * 129, "revision": 1, "text": "t"},
-        {"type": "speech.partial", "utterance_id": "u", "revision": 1, "text": "t", "id": "c"},
-        {"type": "ping", "nonce": 1, "id": "c"},
+        {"type": "speech.partial", "utterance_id": "u", "revision": 1, "id": "c"},
+        {"type": "ping", "nonce": [1], "id": "c"},
         {"type": "ping", "nonce": -1},
         {"type": "ping", "nonce": 2**53},
         {"type": "ping", "nonce": "a\0b"},
-        {"type": "ack", "event_id": "1-1", "id": "c"},
+        {"type": "ack", "event_id": 1, "id": "c"},
         {"type": "hello", "credential": "t", "id": "c"},
         {"type": "interview.started", "id": "c"},
         {"type": None, "id": "c"},
@@ -104,7 +128,7 @@ def test_unknown_fields_inside_consent_count_alike(encoding: Encoding) -> None:
     ],
 )
 def test_every_other_misfit_is_charged_to_the_socket(value: Any, encoding: Encoding) -> None:
-    assert misfit(value, encoding).command_id is None
+    assert misfit(value, encoding).extended is None
 
 
 @pytest.mark.parametrize("half", [b"\xed\xa0\x80", b"\xed\xbf\xbf"])
@@ -181,7 +205,7 @@ def test_what_is_no_messagepack_is_undecodable(raw: bytes) -> None:
 def test_json_beyond_the_contract_is_a_misfit(text: str) -> None:
     with pytest.raises(MismatchError) as caught:
         decode_command(text, "json")
-    assert caught.value.command_id is None
+    assert caught.value.extended is None
 
 
 @pytest.mark.parametrize(
@@ -197,7 +221,7 @@ def test_json_beyond_the_contract_is_a_misfit(text: str) -> None:
 def test_messagepack_beyond_the_contract_is_a_misfit(raw: bytes) -> None:
     with pytest.raises(MismatchError) as caught:
         decode_command(raw, "msgpack")
-    assert caught.value.command_id is None
+    assert caught.value.extended is None
 
 
 def test_each_encoding_comes_in_its_own_kind_of_frame() -> None:
@@ -223,7 +247,7 @@ def test_hello_is_strict_and_the_server_may_say_more_than_clients_know(encoding:
         decode_hello(
             frame({"type": "hello", "credential": "t", "id": "c", "x": 1}, encoding), encoding
         )
-    assert caught.value.command_id is None
+    assert caught.value.extended is None
     live = frame({"type": "live", "id": "1-1", "new": [1]}, encoding)
     assert decode_server(live, encoding) == decode_server(
         frame({"type": "live", "id": "1-1"}, encoding), encoding

@@ -64,3 +64,11 @@ def test_other_pages_are_not(origins: tuple[str, ...], origin: str) -> None:
 def test_an_origin_does_not_make_a_host_known() -> None:
     assert not opened(hosts=("viva.example",), host="evil.example", origin="http://evil.example")
     assert not opened(origin="https://")
+
+
+def test_the_port_of_http_may_be_left_out() -> None:
+    hosts = ("127.0.0.1:80", "localhost:8080")
+    for host in ("127.0.0.1:80", "127.0.0.1", "localhost:8080"):
+        assert opened(hosts=hosts, host=host)
+    for host in ("localhost", "127.0.0.1:8080"):
+        assert not opened(hosts=hosts, host=host)
