@@ -33,7 +33,10 @@ class Ack(_Message, frozen=True, kw_only=True, tag="ack"):
 
 
 class SpeechPartial(_Message, frozen=True, kw_only=True, tag="speech.partial"):
-    """Interim voice-to-text; the newest revision wins; never stored."""
+    """Interim voice-to-text; the newest revision wins; never stored.
+
+    One without text tells that an answer is in the making where nothing is heard: it is typed, say.
+    """
 
     utterance_id: Name
     revision: Count

@@ -24,6 +24,12 @@ class Received(Struct, frozen=True, kw_only=True):
     lacks: tuple[Lack, ...] | None = None
 
 
+class Speaking(Struct, frozen=True, kw_only=True):
+    """The candidate is heard to speak: words came of which none is final yet."""
+
+    at: int
+
+
 class Finished(Struct, frozen=True, kw_only=True):
     """The interviewer's turn was generated to its end; ``text`` is all of it."""
 
@@ -100,4 +106,4 @@ class Reported(Struct, frozen=True, kw_only=True):
     at: int
 
 
-Input = Received | Finished | Lost | Noted | Ticked | Left | Arrived | Rated | Reported
+Input = Received | Speaking | Finished | Lost | Noted | Ticked | Left | Arrived | Rated | Reported

@@ -34,6 +34,7 @@ from protocol.inputs import (
     Rated,
     Received,
     Reported,
+    Speaking,
     Ticked,
 )
 from protocol.limits import LIMITS, SEGMENTS_PER_ANSWER, UTTERANCE_IDS_BYTES
@@ -55,6 +56,7 @@ __all__ = [
     "Received",
     "Reported",
     "Rule",
+    "Speaking",
     "Ticked",
     "Transition",
     "interrupts",
@@ -156,6 +158,13 @@ def _record(step: Step, received: Received) -> None:
             confidence=command.confidence,
         )
     )
+
+
+def _hear(step: Step, _speaking: Speaking) -> None:
+    """Wait for the end of what is being said: it is no silence, and nothing to be told."""
+    turn = step.session.open
+    if turn is not None and turn.speaker == "candidate":
+        step.change(open=replace(turn, heard_at=step.at))
 
 
 def _submit_early(step: Step, received: Received) -> None:
@@ -318,6 +327,7 @@ _ROWS: tuple[tuple[tuple[Status, ...], type, Rule], ...] = (
     (("live",), c.InterviewPause, Rule(_pause, ("paused",), stays=False)),
     (("paused",), c.InterviewResume, Rule(_resume, ("live",))),
     (("live", "paused"), c.InterviewEnd, Rule(_finish_early, ("completed",), stays=False)),
+    (("live",), Speaking, Rule(_hear)),
     (_TALKING, Finished, Rule(_generated, ("completed",))),
     (_TALKING, Lost, Rule(_again)),
     (("live",), Left, Rule(leave, ("disconnected",))),
@@ -341,7 +351,16 @@ _COMMANDS: tuple[type, ...] = (
     c.InterviewResume,
     c.InterviewEnd,
 )
-_OCCURRENCES: tuple[type, ...] = (Finished, Lost, Ticked, Left, Arrived, Rated, Reported)
+_OCCURRENCES: tuple[type, ...] = (
+    Speaking,
+    Finished,
+    Lost,
+    Ticked,
+    Left,
+    Arrived,
+    Rated,
+    Reported,
+)
 _REFUSED = Rule(_wrong_state, told="`wrong_state`")
 _TOO_LATE = Rule(_no_effect, told="no effect")
 STATUSES: tuple[Status, ...] = ("created", *_TALKING, *_OVER)

@@ -19,7 +19,6 @@ from protocol.codec import (
     UndecodableError,
     decode_command,
     decode_hello,
-    encode,
     plain_pong,
 )
 from protocol.events import (
@@ -47,6 +46,7 @@ from server.partials import UTTERANCES
 from server.presence import Presence
 from server.rates import CommandRate, ErrorCount
 from server.sessions import AstrayError, Followers, Sessions, Verdict
+from server.voice import Voice
 from server.waiting import Flag
 from storage.errors import ErasedError, MissingError, StorageError
 from storage.live import LiveStore
@@ -55,7 +55,6 @@ COMMANDS_WAITING = 64
 """Commands of one socket that wait for their decision; more are refused as too many."""
 EARLY_BYTES = 2 * LIMITS.frame_bytes
 """What is taken in before the welcome, all in all; from then on the peer has to wait for it."""
-PARTIAL_S = 1 / LIMITS.partials_per_second
 
 _log = structlog.get_logger()
 
@@ -72,10 +71,6 @@ class Backends(Struct, frozen=True):
     meter: SocketMeter
     presence: Presence
     heartbeats: Heartbeats
-
-
-class _Speak(Struct, frozen=True):
-    """The newest partial is due."""
 
 
 class Socket(Wire, Protocol):
@@ -98,8 +93,8 @@ class Connection:
 
     __slots__ = (
         "_arrived", "_clock", "_cursor", "_deciding", "_early", "_early_size", "_encoding", "_end",
-        "_errors", "_open", "_outlet", "_partial", "_partial_due", "_rate", "_seat",
-        "_shared", "_task", "_topic", "_welcome", "_wire", "_work", "heard", "interview_id",
+        "_errors", "_open", "_outlet", "_rate", "_seat", "_shared", "_task", "_topic", "_voice",
+        "_welcome", "_wire", "_work", "heard", "interview_id",
     )  # fmt: skip
 
     def __init__(
@@ -127,10 +122,9 @@ class Connection:
         self._cursor: Cursor | None = None
         self._topic: Topic | None = None
         self._open = False
-        self._work: list[c.DurableCommand | _Speak] = []
+        self._work: list[c.DurableCommand | Voice] = []
         self._deciding: asyncio.Task[None] | None = None
-        self._partial: c.SpeechPartial | None = None
-        self._partial_due = now
+        self._voice: Voice | None = None
 
     async def run(self) -> Close | None:
         """Serve the socket; return the code to close it with, None where the peer went first."""
@@ -309,6 +303,8 @@ class Connection:
 
     def _enqueue(self, command: c.DurableCommand) -> None:
         if self._affords(command.id):
+            if self._voice is not None and isinstance(command, c.SpeechFinal):
+                self._voice.recorded()
             self._decide_soon(command)
 
     def _affords(self, command_id: str | None) -> bool:
@@ -323,17 +319,17 @@ class Connection:
         return False
 
     def _offer(self, partial: c.SpeechPartial) -> None:
-        """Pass on at most ten partials a second, the newest of those that came meanwhile."""
-        waiting, self._partial = self._partial, partial
-        if waiting is None:
-            loop = asyncio.get_running_loop()
-            pause = max(0.0, self._partial_due - self.heard)
-            loop.call_later(pause, self._decide_soon, _Speak())
-            self._partial_due = self.heard + pause + PARTIAL_S
+        voice = self._voice
+        if voice is None:  # most sockets have none
+            shared = self._shared
+            self._voice = voice = Voice(
+                self.interview_id, shared.store, shared.sessions, shared.clock
+            )
+        voice.offer(partial, lambda: self._decide_soon(voice))
 
     # --- decisions ---
 
-    def _decide_soon(self, work: "c.DurableCommand | _Speak") -> None:
+    def _decide_soon(self, work: "c.DurableCommand | Voice") -> None:
         """One by one, in the order they came: by a task that is there while something waits."""
         self._work.append(work)
         if self._deciding is None and self._open:
@@ -343,8 +339,8 @@ class Connection:
         try:
             while self._work and self._end is None:
                 match self._work.pop(0):
-                    case _Speak():
-                        await self._speak()
+                    case Voice() as voice:
+                        await voice.publish()
                     case command:
                         await self._decide(command)
         except Exception:  # noqa: BLE001  # the peer learns 4000, the log learns why
@@ -380,19 +376,6 @@ class Connection:
                 Accepted(command_id=command.id, id=str(effect), duplicate=verdict.duplicate),
                 effect,
             )
-
-    async def _speak(self) -> None:
-        partial, self._partial = self._partial, None
-        if partial is None:
-            return
-        heard = PartialHeard(
-            utterance_id=partial.utterance_id, revision=partial.revision, text=partial.text
-        )
-        try:
-            payload = "p" + encode(heard, "json").decode()
-            await self._shared.store.publish(self.interview_id, payload)
-        except StorageError as error:
-            _log.info("partial dropped", error=type(error).__name__)
 
     def _refuse(self, command_id: str | None, code: str, message: str) -> None:
         """Answer a command; one without an id can only be told that something was refused."""

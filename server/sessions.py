@@ -250,7 +250,7 @@ class Sessions:
         for _ in range(ROUNDS):
             before = state or await self.load(interview_id)
             done = transition(before.session, happened)
-            if not done.effects:
+            if done.session is before.session and not done.effects:
                 return before
             commit = commit_of(
                 before,

@@ -21,6 +21,7 @@ from protocol.machine import (
     Rated,
     Received,
     Reported,
+    Speaking,
     Ticked,
     next_tick,
     transition,
@@ -179,6 +180,7 @@ class Walk:
             Ticked(at=self.at, lacks=draw.choice(LACKS)),
             Left(since=self.at - draw.choice((0, 20_000, 10**7)), grace_ms=1_000_000, at=self.at),
             Arrived(at=self.at),
+            Speaking(at=self.at),
             Noted(code=draw.choice(CODES), message="m", at=self.at),
             Lost(turn=number, attempt=attempt, reason="stalled", at=self.at),
             Rated(
@@ -235,7 +237,9 @@ class Walk:
         before = self.session
         done = transition(before, happened)
         assert transition(before, happened) == done, "the same input twice"
-        verdict = _verdict(done.effects)
+        verdict = "applied" if done.session is not before else _verdict(done.effects)
+        if verdict == "applied" and not done.effects:
+            assert isinstance(happened, Speaking), "nobody learns of it"
         self.seen[before.status, kind_of(happened).__name__, verdict] += 1
         self.seen[before.phase, kind_of(happened).__name__, verdict] += 1
         rule = TABLE[before.status, kind_of(happened)]
@@ -252,7 +256,7 @@ class Walk:
         self._clock(before)
         self._shape(before)
         self._viewed()
-        if done.effects:
+        if verdict == "applied":
             self._ticks()
 
     def _effects(self, before: Session, effects: tuple[Effect, ...]) -> None:

@@ -13,7 +13,7 @@ from protocol.clock import (
     UNSTARTED_MS,
     last_sign,
 )
-from protocol.machine import Arrived, Left, Ticked, next_tick
+from protocol.machine import Arrived, Left, Speaking, Ticked, next_tick
 from tests.support.stories import AT, Story, begun
 
 MINUTE = 60_000
@@ -118,6 +118,22 @@ def test_silence_counts_anew_behind_a_pause() -> None:
     story.at += 5 * MINUTE
     story.send(c.InterviewResume(id="r"))
     assert next_tick(story.session) == story.at + SILENT_MS
+
+
+@pytest.mark.parametrize("words", [False, True])
+def test_who_is_heard_to_speak_is_not_silent(words: bool) -> None:  # noqa: FBT001
+    story = begun()
+    if words:
+        story.hear("So.")
+    patience = QUIET_MS if words else SILENT_MS
+    story.at += patience - 1
+    story.take(Speaking(at=story.at))
+    assert story.effects == ()
+    assert next_tick(story.session) == story.at + patience
+    tick(story, AT + patience)
+    assert story.open.speaker == "candidate"
+    tick(story, story.at + patience)
+    assert story.open.speaker == "interviewer"
 
 
 # --- absences ------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from protocol.machine import (
     Noted,
     Rated,
     Reported,
+    Speaking,
     Ticked,
 )
 from protocol.scalars import Status
@@ -37,6 +38,7 @@ INPUTS: tuple[type, ...] = (
     c.InterviewPause,
     c.InterviewResume,
     c.InterviewEnd,
+    Speaking,
     Finished,
     Lost,
     Ticked,
@@ -46,27 +48,27 @@ INPUTS: tuple[type, ...] = (
     Rated,
     Reported,
 )
-_CREATED = "a r r r r r r a i i ai i i ai i i"
-_TALKING = "r air ar air ar ar ar ar ai ai ai ai ai ai ai i"
-_OVER = "r r r ir r r r r i i i i i ai ai ai"
+_CREATED = "a r r r r r r a i i i ai i i ai i i"
+_TALKING = "r air ar air ar ar ar ar ai ai ai ai ai ai ai ai i"
+_OVER = "r r r ir r r r r i i i i i i ai ai ai"
 PHASES = {
     "consent": _CREATED,
     "warmup": _TALKING,
     "core": _TALKING,
     "candidate_questions": _TALKING,
-    "wrap_up": "r r r air r ar ar a ai ai ai ai ai ai ai i",
+    "wrap_up": "r r r air r ar ar a i ai ai ai ai ai ai ai i",
     "closed": _OVER,
 }
 """What an input can do in each phase: be applied, ignored, refused. Nothing leads to `lobby`."""
 STANDING: dict[Status, str] = {
     "created": _CREATED,
-    "live": "r air ar air ar a r a ai ai ai a i ai ai i",
-    "disconnected": "r ar ar ar ar ar r ar ai ai ai i a ai ai i",
-    "paused": "r air ar air r r a a ai ai ai i i ai ai i",
+    "live": "r air ar air ar a r a ai ai ai ai a i ai ai i",
+    "disconnected": "r ar ar ar ar ar r ar i ai ai ai i a ai ai i",
+    "paused": "r air ar air r r a a i ai ai ai i i ai ai i",
     "completed": _OVER,
     "abandoned": _OVER,
     "expired": _OVER,
-    "terminated": "r r r r r r r r i i i i i ai ai ai",
+    "terminated": "r r r r r r r r i i i i i i ai ai ai",
 }
 """The same by status. What was terminated had no turn yet that could be cancelled too late."""
 

@@ -5,6 +5,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from msgspec.structs import replace
+from structlog.testing import capture_logs
 
 from ai.lacks import read_answer
 from protocol import commands as c
@@ -17,6 +18,8 @@ from protocol.session import Session
 from server.hub import Hub
 from server.sessions import Sessions
 from server.sweeper import SWEEP_S, Sweeper
+from server.voice import SPEAKING_S, Voice
+from storage.errors import BackendDownError
 from storage.live import Acquired, Append, Restore, State
 from storage.twin import Twin, TwinNotifier, TwinServer
 from tests.support.clocks import LoopClock
@@ -133,5 +136,68 @@ def test_words_that_were_spoken_are_read_when_silence_ends_them() -> None:
         after = await scene.session()
         assert (after.turn, after.lacks, after.silent) == (5, ("answer",), False)
         assert (await scene.state()).turns[-1].text == "I don't know."
+
+    scene.play(story())
+
+
+def test_who_speaks_without_a_pause_is_not_taken_for_silent() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        voice = Voice(scene.name, scene.store, scene.sessions, scene.clock)
+        publishing: list[asyncio.Task[None]] = []
+        began = (await scene.state()).version
+        for revision in range(120):  # ten minutes
+            partial = c.SpeechPartial(utterance_id="u", revision=revision, text="and then")
+            voice.offer(partial, lambda: publishing.append(asyncio.create_task(voice.publish())))
+            await asyncio.sleep(5)
+        await asyncio.gather(*publishing)
+        state = await scene.state()
+        assert (state.session.turn, state.head) == (4, ORIGIN), "nothing was told of it"
+        assert state.version - began == 600 / SPEAKING_S
+        await asyncio.sleep(SILENT_MS / 1000 + 2 * SWEEP_S)
+        assert (await scene.session()).turn == 5
+
+    scene.play(story())
+
+
+def test_words_that_are_final_need_no_second_sign() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        voice = Voice(scene.name, scene.store, scene.sessions, scene.clock)
+        voice.recorded()
+        before = (await scene.state()).version
+        for revision in range(10):  # less than would be silence
+            partial = c.SpeechPartial(utterance_id="u", revision=revision, text="so")
+            voice.offer(partial, lambda: None)
+            await asyncio.sleep(SPEAKING_S / 2)
+            await voice.publish()
+            voice.recorded()
+        assert (await scene.state()).version == before
+
+    scene.play(story())
+
+
+def test_a_sign_that_was_lost_is_given_with_the_next_words() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        asked: list[float] = []
+
+        class Down:
+            async def apply(self, _interview_id: str, happened: Input) -> None:
+                asked.append(happened.at)
+                raise BackendDownError("Redis")
+
+        sessions: Any = Down()
+        voice = Voice(scene.name, scene.store, sessions, scene.clock)
+        for revision in (1, 2):
+            partial = c.SpeechPartial(utterance_id="u", revision=revision, text="so")
+            voice.offer(partial, lambda: None)
+            with capture_logs() as logs:
+                await voice.publish()
+            assert [log["error"] for log in logs] == ["BackendDownError"]
+        assert len(asked) == 2
 
     scene.play(story())
