@@ -14,28 +14,30 @@ class TerminatedError(Exception):
 
 
 def run_to_end(main: Coroutine[Any, Any, T]) -> T:
-    """Run it; SIGTERM cancels it, as SIGINT does without this.
+    """Run it; SIGTERM or SIGINT cancels it, and a further one does not break off its clearing up.
 
     Raises:
         TerminatedError: SIGTERM came.
+        KeyboardInterrupt: SIGINT did.
     """
-    told: list[None] = []
+    told: list[signal.Signals] = []
 
     async def watched() -> T:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine runs in one
 
-        def end() -> None:
-            if not told:  # a second one would break off the stop
-                told.append(None)
+        def end(number: signal.Signals) -> None:
+            told.append(number)
+            if len(told) == 1:
                 task.cancel()
 
-        loop.add_signal_handler(signal.SIGTERM, end)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, end, number)
         return await main
 
     try:
         return asyncio.run(watched())
     except BaseException as error:
-        if told:
-            raise TerminatedError from error
-        raise
+        if not told:
+            raise
+        raise (TerminatedError if told[0] == signal.SIGTERM else KeyboardInterrupt) from error

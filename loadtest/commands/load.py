@@ -117,8 +117,12 @@ async def _run(args: argparse.Namespace) -> Result:
     name, progress = Path(args.scenario).stem, Progress()
     options = fewer(args)
     async with target(args, scenario) as aimed:
+        ran: list[Scenario] = []
 
         async def attempt(tried: Scenario) -> Result:
+            if ran:
+                await aimed.calm()
+            ran.append(tried)
             if aimed.foreign:  # users of the step before may have had all that they may
                 aimed.keys = replace(aimed.keys, names=_names())
             result = await Run(name, tried, aimed, progress, options).result()

@@ -9,6 +9,7 @@ from loadtest.load.figures import COUNTS, SERVER
 USERS, SECONDS = "--users", "--seconds"
 _STAMPED = ("added", "calm", "stall_ratio")
 _OWN = ("redis_keys", "keys_growth", "clients_growth")
+_GROWTH, _STORED = "_growth", "stored"
 _GENERATOR = ("generator_cpu_us_per_token", "yardstick_us")
 _REQUESTS = ("requests", "requests_per_second")
 """They do not come from users."""
@@ -30,6 +31,10 @@ class Aside(Struct, frozen=True, kw_only=True):
             return f"{USERS} has not the users that the scenario asks for"
         if not at_most and SECONDS in self.options and figure in COUNTS:
             return f"{SECONDS} asks for less time than the scenario does"
+        if self.foreign and figure == _STORED:
+            return "the deployment's PostgreSQL is not asked"
+        if SECONDS in self.options and figure.endswith(_GROWTH):
+            return f"{SECONDS} is too short for what grows to be seen"
         return self._unknown(figure.partition(".")[0]) if self.foreign and found is None else ""
 
     def _unknown(self, name: str) -> str:

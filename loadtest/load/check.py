@@ -15,6 +15,29 @@ class Fault(NamedTuple):
     told: str
 
 
+class Seen:
+    """The turns that a candidate saw to their end, as they were when they ended.
+
+    A snapshot takes the place of what was seen before it; what was stored by then must not change.
+    """
+
+    def __init__(self) -> None:
+        self._turns: dict[int, tuple[int, e.TurnView]] = {}
+
+    def note(self, turn: e.TurnView, seq: int) -> None:
+        """Take a turn, and the number of the event that ended it."""
+        self._turns[turn.turn] = (seq, turn)
+
+    def forget(self, stored: int) -> None:
+        """Forget what may be gone: turns that ended behind what is known to be stored."""
+        self._turns = {n: held for n, held in self._turns.items() if held[0] <= stored}
+
+    def turns(self, view: Sequence[e.TurnView]) -> list[e.TurnView]:
+        """Return them, and those of a view that a snapshot told of."""
+        known = {turn.turn: turn for turn in view} | {n: t for n, (_, t) in self._turns.items()}
+        return list(known.values())
+
+
 def faults(
     seen: Sequence[e.TurnView],
     accepted: Mapping[str, c.DurableCommand],

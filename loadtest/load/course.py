@@ -13,7 +13,7 @@ from loadtest.load.tally import Tick
 _SHOWN = ("p50_ms", "p95_ms", "p99_ms", "max_ms")
 _SUMS = (
     "interviews", "turns", "answers", "transcripts", "reconnects", "tokens", "requests",
-    "gaps", "repeats", "corrupt", "lost", "doubled", "unchecked",
+    "gaps", "repeats", "corrupt", "lost", "doubled", "unchecked", "stored", "bank_turns", "resets",
 )  # fmt: skip
 COMING = frozenset(("arrival", "join", "create", "ticket"))
 """How users come is measured while they come, too."""

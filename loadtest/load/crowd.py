@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from loadtest.load.scenario import Provider, Scenario
+from loadtest.load.stored import Stored
 from loadtest.load.tally import Tally
 
 AWAY_S = 30.0
 """Who is cut off for longer when the run ends was locked out, whatever broke the connection."""
+OWED_S = 30.0
+"""Who has heard nothing for longer when the run ends, and was to, would not have heard any more."""
 AFTER_S = 30.0
 """So long after an instance was killed a connection may have broken for it."""
 LONG_S = 1.0
@@ -44,8 +47,8 @@ class Guest(Waiting, Protocol):
     def stall(self, *, stalled: bool) -> None:
         """Stop reading, or read on."""
 
-    def silent_since(self, now: float) -> float:
-        """Return for how long the interviewer has owed words."""
+    def silent_s(self, now: float) -> float:
+        """Return for how long nothing has come of what the server is to do next."""
         ...
 
     def away(self, now: float) -> float:
@@ -56,8 +59,10 @@ class Guest(Waiting, Protocol):
 class Crowd:
     """The shared state of one process. Times are the loop's, which is the machine's monotonic."""
 
-    def __init__(self, scenario: Scenario, begin: float) -> None:
+    def __init__(self, scenario: Scenario, begin: float, stored: Stored | None = None) -> None:
         self.scenario = scenario
+        self.stored = stored
+        """Where what is stored can be looked at, if it can."""
         self.begin = begin
         self.tally = Tally()
         self.added = self.tally.latencies.many("added")
@@ -74,6 +79,7 @@ class Crowd:
         """How far tokens are apart, 0 where nobody knows when the next one is due."""
         self._streaming: set[Guest] = set()
         self._unchecked: set[Guest] = set()
+        self._silent: set[Guest] = set()
 
     def at(self, when: float, call: Callable[[], object]) -> asyncio.TimerHandle:
         """Call it at ``when``."""
@@ -114,7 +120,19 @@ class Crowd:
             away = guest.away(now)
             if away > AWAY_S + 2 * self.scenario.users.away_s:  # so long on purpose, at the most
                 self.tally.error("away", f"not back {away:.0f} s after its connection broke")
+            self._owed(guest, now)
             guest.settle()
+
+    def _owed(self, guest: Guest, now: float) -> None:
+        silent_s = guest.silent_s(now)
+        if silent_s > OWED_S:
+            self.silent(guest, silent_s)
+
+    def silent(self, guest: Guest, silent_s: float) -> None:
+        """Count an interview, once, in which the server does not do what is its turn."""
+        if guest not in self._silent:
+            self._silent.add(guest)
+            self.tally.error("silence", f"nothing came for {silent_s:.0f} s")
 
     def waits(self) -> None:
         """Count what has long been waited for with the time that it has taken so far.

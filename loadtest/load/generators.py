@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import math
 import os
+import re
 import signal
 import sys
 import time
@@ -25,7 +26,7 @@ from loadtest.load.scrape import Kept, Reading, RedisScraper, Scraper, changed
 from loadtest.load.tally import Tick
 from loadtest.load.target import NAME_THEM, Target
 from loadtest.load.worker import LAST_WORDS_S, Job
-from loadtest.processes import ProcessError, environment
+from loadtest.processes import ProcessError, Served, environment
 
 BEGIN_S = 1.0
 """From the start of the processes to the first second: they import, and compute the schedule."""
@@ -64,6 +65,8 @@ class Run:
         self._begin = 0.0
         self._cores: dict[str, float] = {}
         self._readings = Readings(scenario)
+        self._struck: list[Served] = []
+        """Instances that were killed on purpose."""
         self._no_metrics = target.no_metrics
         """Why nothing is known of the servers' metrics, where that is so."""
         self._awake = False
@@ -97,6 +100,7 @@ class Run:
                         begin=self._begin,
                         worker=number,
                         workers=workers,
+                        database_url=self._target.database_url,
                     )
                     generators.create_task(self._generate(job))
             for task in watching:
@@ -136,7 +140,18 @@ class Run:
                 point.busy, point.stolen = now.busy_since(before), now.stolen_since(before)
                 point.yardstick_us = machine.yardstick()
             before, second = now, second + 1
+            self._all_live()
             self._tell(self._scenario, self._course)
+
+    def _all_live(self) -> None:
+        """Look for an instance that ended by itself: the rest of the run would say nothing.
+
+        Raises:
+            ProcessError: one did; with the end of its log.
+        """
+        for one in self._target.served:
+            if not one.running and one not in self._struck:
+                raise ProcessError(f"an instance ended by itself: {one.last_words()}")
 
     async def _scrape(self) -> None:
         """Read `/metrics` now and then; each point has what the reading behind it says."""
@@ -196,6 +211,10 @@ class Run:
         passed_s = time.monotonic() - began
         self._cores = {name: used / passed_s for name, used in spent.seconds.items()}
 
+    def _addresses(self) -> list[str]:
+        """Return the deployment's addresses, without who logs in at them."""
+        return [re.sub(r"//[^/@]*@", "//", url) for url in self._target.keys.urls]
+
     def _own(self) -> dict[int, str]:
         """Return the run's own processes and their names; generators tell of themselves."""
         target = self._target
@@ -211,6 +230,7 @@ class Run:
         await self._until(strike.at_s)
         survivors = await self._survivors()
         self._readings.strike(self._second(), survivors)
+        self._struck.append(self._target.served[0])
         self._target.served[0].kill()
         if strike.again_s:
             await asyncio.sleep(strike.again_s)
@@ -265,13 +285,14 @@ class Run:
                 course.late_ms(fit),
                 others=others(cores, taken),
                 awake=self._awake,
+                provider=cores.get("provider", 0.0),
             )
         )
         return Result(
             name=self._name,
             scenario=scenario,
             started_at=began,
-            target="own servers" if self._target.served else ", ".join(self._target.keys.urls),
+            target="own servers" if self._target.served else ", ".join(self._addresses()),
             verdict=verdict(reasons, judged),
             void=reasons,
             no_metrics=self._no_metrics,

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
+from loadtest.load.check import Seen
 from loadtest.load.crowd import Crowd
 from loadtest.load.speech import Step, answer
 from loadtest.load.view import StreamView
@@ -72,6 +73,14 @@ class Interview:
         self._covered = 0
         """What PostgreSQL has to hold before the transcript is read."""
         self._repeats = 0
+        self._stirred = 0
+        """When something of the interview came last, in microseconds."""
+        self._seen = Seen()
+
+    @property
+    def seen(self) -> list[e.TurnView]:
+        """The turns that were seen to their end, each as it was then."""
+        return self._seen.turns(self.view.turns)
 
     @property
     def settled(self) -> bool:
@@ -133,9 +142,18 @@ class Interview:
         if self._socket is not None and self.stalls:
             self._socket.stall(stalled=stalled)
 
-    def silent_since(self, now: float) -> float:
-        """Return for how long the interviewer has owed words."""
-        return now - self._asked if self._asked and not self.stalls else 0.0
+    def silent_s(self, now: float) -> float:
+        """Return for how long nothing has come of what the server is to do next.
+
+        That is: to speak, to end a turn, and to let the candidate have the word.
+        """
+        opened = self.view.open
+        owes = bool(self._asked) or (
+            self.view.status == "live" and (opened is None or opened.speaker == "interviewer")
+        )
+        if not owes or self.stalls or not self.session.live:
+            return 0.0
+        return now - max(self._asked, self._stirred / 1e6)
 
     def away(self, now: float) -> float:
         """Return for how long it has been cut off, if it would read."""
@@ -202,6 +220,7 @@ class Interview:
                 self._told(message)
                 return
             if new:
+                self._stirred = now
                 self._words(message.text, now)
             else:
                 self._count_repeats()
@@ -225,7 +244,7 @@ class Interview:
             self._asked = 0.0
 
     def _told(self, message: e.ServerMessage) -> None:
-        held = self.view.head.seq
+        held, stored = self.view.head.seq, self.session.stored.seq
         received = self.session.take(message)
         if received.misled is not None:
             kind = "corrupt" if received.misled.corrupt else "gaps"
@@ -233,23 +252,19 @@ class Interview:
             self.hang_up()
             return
         self._count_repeats()
+        if self.view.head.seq != held:
+            self._stirred = now_us()
         match message:
             case e.Accepted():
                 self._accept(message)
             case e.Rejected():
                 self._reject(message)
-            case e.TurnStarted():
-                self._streams(more=message.speaker == "interviewer")
-                self._consider()
-            case e.TurnCompleted():
-                self._covered = parse_event_id(message.id).seq
-                self._tally.counts["turns"] += 1
-                self._streams(more=False)
-            case e.InterviewEnded():
-                self._covered = parse_event_id(message.id).seq
+            case e.TurnStarted() | e.TurnCompleted() | e.TurnReset() | e.InterviewEnded():
+                self._went_on(message)
             case e.Welcome(recovered=False) if held:
                 self._tally.counts["snapshots"] += 1
                 self._covered = 0  # it may be gone, and its numbers used again
+                self._seen.forget(stored)
             case e.Live():
                 self._live()
             case e.Error(code=code):
@@ -258,6 +273,33 @@ class Interview:
                 pass
         self._post(received.frames)
         self._leave()
+
+    def _went_on(
+        self, message: e.TurnStarted | e.TurnCompleted | e.TurnReset | e.InterviewEnded
+    ) -> None:
+        match message:
+            case e.TurnStarted():
+                self._streams(more=message.speaker == "interviewer")
+                self._consider()
+            case e.TurnCompleted():
+                self._completed(message)
+            case e.TurnReset():
+                self._tally.counts["resets"] += 1
+            case e.InterviewEnded():
+                self._covered = parse_event_id(message.id).seq
+                if message.reason != "completed":
+                    self._tally.error(f"ended {message.reason}", "an interview that went on")
+
+    def _completed(self, message: e.TurnCompleted) -> None:
+        self._covered = seq = parse_event_id(message.id).seq
+        self._tally.counts["turns"] += 1
+        self._streams(more=False)
+        if self.view.turns and self.view.turns[-1].turn == message.turn:
+            self._seen.note(self.view.turns[-1], seq)
+        if message.source == "bank":
+            self._tally.counts["bank_turns"] += 1
+            if self._crowd.pace_s:
+                self._tally.error("bank", "the question bank spoke in place of the model")
 
     def _count_repeats(self) -> None:
         more, self._repeats = self.view.repeats - self._repeats, self.view.repeats
@@ -290,6 +332,7 @@ class Interview:
 
     def _live(self) -> None:
         self.joined()
+        self._stirred = now_us()
         if self._heard:
             self._heard = now_us()  # what was missed while away is not waited for
         heartbeat_s = self.session.heartbeat_s

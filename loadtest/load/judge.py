@@ -54,12 +54,13 @@ def void(
     *,
     others: float | None = None,
     awake: bool = True,
+    provider: float = 0.0,
 ) -> Iterator[str]:
     """Give the reasons for which a run is void. ``points`` are those that thresholds are about.
 
     ``late_ms`` is how late the generator was at its 99th percentile, ``others`` how many cores
     processes took that are no part of the run, where that is known, ``awake`` whether idle cores
-    were kept from sleeping.
+    were kept from sleeping, ``provider`` how many cores the fake provider took.
     """
     busy = _worst([point.busy for point in points])
     if busy is not None and busy > machine.busy:
@@ -73,6 +74,11 @@ def void(
         refused = machine.awake and not awake
         asleep = f"; {REFUSED}" if refused else ""
         yield f"the machine's host took {stolen:.1%} of its CPU away{asleep}"
+    if provider > machine.busy:
+        yield (
+            f"the fake provider, which has one core, used {provider:.2f} of it: less is asked of"
+            " the server than the scenario says"
+        )
     if late_ms > machine.late_ms:
         yield f"the generator was {late_ms:.0f} ms late at p99: give it more workers or less to do"
 

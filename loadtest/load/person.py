@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,6 +11,7 @@ from loadtest.load.check import faults
 from loadtest.load.crowd import Crowd
 from loadtest.load.interview import Interview
 from loadtest.load.keys import Keys
+from loadtest.load.stored import StoredError
 from loadtest.load.wire import GONE, HandshakeError, Socket
 from protocol.client import Reconnect
 from protocol.closes import Close
@@ -94,9 +95,10 @@ class Person:
             await self._attend(interview, f"/{interview_id}")
         finally:
             self._crowd.guests.discard(interview)
-        stored = self._stored(interview)
-        if stored and interview.begun and self._draw.random() < self._scenario.transcripts:
-            await self._check(interview, f"/{interview_id}")
+        if self._settled(interview) and interview.begun:
+            await self._look(interview, interview_id)
+            if self._draw.random() < self._scenario.transcripts:
+                await self._check(interview, f"/{interview_id}")
         return True
 
     async def _attend(self, interview: Interview, path: str) -> None:
@@ -228,7 +230,7 @@ class Person:
             self._dropped = True
             interview.hang_up()
 
-    def _stored(self, interview: Interview) -> bool:
+    def _settled(self, interview: Interview) -> bool:
         """Whether all was answered and stored when it ended; what was not is an error."""
         for name in interview.unanswered:
             self._tally.error("unanswered", f"{name} was not answered in time")
@@ -236,17 +238,33 @@ class Person:
             self._crowd.unchecked(interview)
         return interview.settled
 
+    async def _look(self, interview: Interview, interview_id: str) -> None:
+        """Hold what PostgreSQL has against what was seen and accepted, where it can be asked."""
+        if self._crowd.stored is None:
+            return
+        try:
+            turns = await self._crowd.stored.turns(interview_id)
+        except StoredError as error:
+            self._tally.wrong("unchecked", f"PostgreSQL could not be read: {error}")
+            return
+        self._tally.counts["stored"] += 1
+        self._hold(interview, turns, "PostgreSQL: ")
+
     async def _check(self, interview: Interview, path: str) -> None:
-        """Hold the stored transcript against what was seen and accepted."""
-        seen = interview.view.turns
+        """Hold the transcript that is served against what was seen and accepted."""
         try:
             turns = await self._ask("transcript", "GET", f"{path}/transcript", wanted="turns")
         except ApiError:
             self._tally.wrong("unchecked", "the transcript could not be read")
             return
         self._tally.counts["transcripts"] += 1
-        for fault in faults(seen, interview.accepted, turns):
-            self._tally.wrong(fault.figure, fault.told)
+        self._hold(interview, turns)
+
+    def _hold(
+        self, interview: Interview, turns: Sequence[Mapping[str, Any]], where: str = ""
+    ) -> None:
+        for fault in faults(interview.seen, interview.accepted, turns):
+            self._tally.wrong(fault.figure, f"{where}{fault.told}")
 
     async def _ask(
         self, name: str, method: str, path: str, body: Any = None, *, wanted: str

@@ -1,14 +1,17 @@
 """What a run showed: figures, verdict and course, as they are written to a file and read again."""
 
+import re
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from loadtest.load.scenario import Scenario
 
 VERSION = 2
+_SECRET = re.compile("KEY|SECRET|TOKEN$|PASSWORD")
 Verdict = Literal["held", "broken", "void"]
 
 
@@ -93,8 +96,16 @@ class Result(Struct, kw_only=True):
 
 
 def write(result: Result, path: Path) -> None:
-    """Write it as JSON."""
+    """Write it as JSON. It may be shown around, so what may be a secret is left out."""
+    server = result.scenario.server
+    settings = {name: _shown(name, value) for name, value in server.settings.items()}
+    scenario = replace(result.scenario, server=replace(server, settings=settings))
+    result = replace(result, scenario=scenario)
     path.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
+
+
+def _shown(name: str, value: str) -> str:
+    return "(not kept)" if _SECRET.search(name) or "@" in value else value
 
 
 def read(path: Path) -> Result:

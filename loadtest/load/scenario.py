@@ -113,7 +113,7 @@ class Machine(_Part, frozen=True, kw_only=True):
 
     busy: Share = 0.9
     stolen: Share = 0.02
-    late_ms: Positive = 100.0
+    late_ms: Positive = 50.0
     """A generator that is later than this at its 99th percentile measures itself."""
     awake: bool = True
     """Whether idle cores are kept from sleeping for the time of the run, where that is allowed."""

@@ -33,6 +33,9 @@ _UNLIMITED = {
 }
 
 BILL_S = 10.0
+CALM_S = 15.0
+"""How long turns may go on that nobody listens to, where that cannot be seen."""
+LONGEST_S, LOOK_S = 60.0, 1.0
 TRIES = 8
 NAME_THEM = "name each instance's own with --metrics"
 
@@ -55,11 +58,22 @@ class Target(Struct, kw_only=True):
     """What the command lines of the run's own servers hold."""
     pids: Mapping[str, int] = {}
     redis_url: str = ""
+    database_url: str = ""
 
     @property
     def foreign(self) -> bool:
         """Whether it was there before the run, and stays."""
         return not self.served
+
+    async def calm(self) -> None:
+        """Wait until nobody is spoken to: what a run leaves behind is no load of the next one."""
+        if not self.provider_url:
+            await asyncio.sleep(CALM_S)
+            return
+        for _ in range(round(LONGEST_S / LOOK_S)):
+            if not (await self.bill()).get("running"):
+                return
+            await asyncio.sleep(LOOK_S)
 
     async def bill(self) -> dict[str, Any]:
         """Return what the fake provider delivered, nothing where there is none or it is gone."""
@@ -105,6 +119,7 @@ async def started(scenario: Scenario, directory: Path) -> AsyncGenerator[Target]
             mark=str(directory),
             pids=pids,
             redis_url=urls["REDIS_URL"],
+            database_url=urls["DATABASE_URL"],
         )
 
 

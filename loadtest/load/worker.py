@@ -24,6 +24,7 @@ from loadtest.load.keys import Keys
 from loadtest.load.person import Person
 from loadtest.load.rest import Rest
 from loadtest.load.scenario import Scenario
+from loadtest.load.stored import Stored
 from loadtest.yielding import give_way
 
 LAG_S = 0.05
@@ -41,6 +42,8 @@ class Job(Struct, frozen=True, kw_only=True):
     begin: float
     worker: int = 0
     workers: int = 1
+    database_url: str = ""
+    """Where what was stored can be looked at; empty: nowhere."""
 
 
 class Generator:
@@ -48,11 +51,11 @@ class Generator:
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        self._crowd = Crowd(job.scenario, job.begin)
+        self._stored = Stored(job.database_url) if job.database_url else None
+        self._crowd = Crowd(job.scenario, job.begin, self._stored)
         self._api = Api(job.keys.urls)
         self._told = 0
         self._cpu_s = 0.0
-        self._silent: set[int] = set()
         self._rest: Rest | None = None
         if job.scenario.rest.per_second:
             self._rest = Rest(self._crowd, self._api, job.keys, job.worker, job.workers)
@@ -75,6 +78,8 @@ class Generator:
             for task in tasks:
                 task.cancel()
         self._api.close()
+        if self._stored is not None:
+            await self._stored.close()
         self._tick(over=True)
 
     def _deadline(self) -> float:
@@ -125,9 +130,8 @@ class Generator:
         while True:
             due += LAG_S
             await asyncio.sleep(max(0.0, due - self._crowd.now()))
-            late = self._crowd.now() - due
-            self._crowd.tally.latencies.record("lag", late)
-            due += max(0.0, late - LAG_S)  # one long pause is one, not many
+            # Behind a long pause all that was due in it is late, each by its own time.
+            self._crowd.tally.latencies.record("lag", self._crowd.now() - due)
 
     async def _tell(self) -> None:
         while True:
@@ -143,9 +147,9 @@ class Generator:
     def _watch_silence(self) -> None:
         now = self._crowd.now()
         for guest in self._crowd.guests:
-            if guest.silent_since(now) > SILENCE_S and id(guest) not in self._silent:
-                self._silent.add(id(guest))
-                self._crowd.tally.error("silence", f"no words for {SILENCE_S:.0f} s")
+            silent_s = guest.silent_s(now)
+            if silent_s > SILENCE_S:
+                self._crowd.silent(guest, silent_s)
 
     def _tick(self, *, over: bool = False) -> None:
         cpu_s = time.process_time()

@@ -22,6 +22,7 @@ OTHERS = Aside(foreign=True, metrics="nobody told")
         (Aside(options=[USERS]), "answers", False, USERS),
         (Aside(options=[SECONDS]), "answers", False, SECONDS),
         (Aside(options=[SECONDS]), "requests", False, SECONDS),
+        (Aside(options=[SECONDS]), "memory_growth", True, SECONDS),
     ],
 )
 def test_what_cannot_be_known_or_reached_does_not_count(
@@ -41,6 +42,8 @@ def test_what_cannot_be_known_or_reached_does_not_count(
         (OTHERS, "added.p99_ms", 3.0, True),
         (OTHERS, "memory_growth", 2.0, True),
         (Aside(foreign=True), "memory_growth", None, True),
+        (Aside(options=[USERS]), "memory_growth", 2.0, True),
+        (Aside(), "stored", 0.0, False),
         (OTHERS, "accepted.p95_ms", None, True),
         (OTHERS, "errors", 3.0, True),
         (OTHERS, "connected", 3.0, False),
@@ -58,6 +61,10 @@ def test_everything_else_counts(
     at_most: bool,  # noqa: FBT001
 ) -> None:
     assert not aside(figure, found, at_most=at_most)
+
+
+def test_a_database_that_is_not_asked_is_not_short_of_interviews() -> None:
+    assert "PostgreSQL" in OTHERS("stored", 0.0, at_most=False)
 
 
 def test_a_threshold_set_aside_breaks_nothing_and_says_why() -> None:

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from loadtest.load.check import faults
+from loadtest.load.check import Seen, faults
 from loadtest.load.view import StreamView
 from protocol import commands as c
 from protocol import events as e
@@ -45,6 +45,18 @@ def found(
 def test_what_is_whole_has_no_fault() -> None:
     assert found(TURNS, dict(TYPED)) == []
     assert found(TALKED, SPOKEN) == []
+
+
+def test_what_was_stored_must_not_be_another_one_in_a_later_snapshot() -> None:
+    held = Seen()
+    held.note(seen(TURNS[0]), 9)
+    held.note(seen(TURNS[1]), 12)
+    changed = [stored(1, "interviewer", "How?")]
+    held.forget(stored=10)
+    (known,) = held.turns([seen(turn) for turn in changed])
+    assert known.text == "Why?", "the second turn may be gone, the first may not change"
+    assert [fault.figure for fault in faults([known], {}, changed)] == ["corrupt"]
+    assert [turn.text for turn in Seen().turns([seen(TURNS[0])])] == ["Why?"]
 
 
 def test_a_lost_answer_is_found() -> None:

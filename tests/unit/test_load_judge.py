@@ -72,6 +72,12 @@ def test_stolen_time_and_a_late_generator_void_it() -> None:
     assert "250 ms late" in late
 
 
+def test_a_fake_provider_at_its_limit_voids_it() -> None:
+    (full,) = void(Machine(), points(0.5), provider=0.97)
+    assert "used 0.97 of it" in full
+    assert not list(void(Machine(), points(0.5), provider=0.5))
+
+
 def test_what_is_not_known_of_the_machine_voids_nothing() -> None:
     assert list(void(Machine(), [Point(second=0)])) == []
 

@@ -12,7 +12,7 @@ from loadtest.load.course import Course
 from loadtest.load.page import page
 from loadtest.load.progress import line
 from loadtest.load.result import Bound, Point, Result, ResultError, Step, Verdict, read, write
-from loadtest.load.scenario import Knee, Scenario, Users
+from loadtest.load.scenario import Knee, Scenario, Users, changed
 from loadtest.load.summary import told as summary
 from loadtest.load.tally import Tick
 
@@ -102,9 +102,10 @@ def test_what_is_no_result_is_refused(text: str, tmp_path: Path) -> None:
 
 
 def test_a_comparison_tells_better_from_worse() -> None:
-    faster = {"added": {**ADDED, "p99_ms": 4.0}}
+    faster = {"added": {**ADDED, "p99_ms": 4.0, "count": 1000.0}}
     b = result(latencies=faster, figures={**FIGURES, "tokens_per_second": 60.0, "errors": 3.0})
-    words = {row.figure: row.told for row in rows(result(), b)}
+    a = result(latencies={"added": {**ADDED, "count": 2000.0}})
+    words = {row.figure: row.told for row in rows(a, b)}
     assert words["added.p99_ms"] == "better"
     assert words["tokens_per_second"] == "worse"
     assert words["errors"] == words["added.p50_ms"] == ""
@@ -298,3 +299,35 @@ async def test_the_knee_is_told(held: list[bool], told: str) -> None:
     text = summary(msgspec.structs.replace(best, steps=steps))
     assert told in text
     assert text.count("  step  ") == len(held)
+
+
+def test_a_percentile_of_few_is_neither_better_nor_worse() -> None:
+    few = {"added": {**ADDED, "p50_ms": 99.0, "p99_ms": 99.0, "count": 999.0}}
+    many = {"added": {**ADDED, "count": 10_000.0}}
+    words = {row.figure: row.told for row in rows(result(latencies=many), result(latencies=few))}
+    assert (words["added.p50_ms"], words["added.p99_ms"]) == ("worse", "")
+
+
+def test_slower_cores_are_told_and_are_no_fault_of_the_server() -> None:
+    slow = result(figures={**FIGURES, "yardstick_us": 300.0})
+    fast = result(figures={**FIGURES, "yardstick_us": 200.0})
+    assert list(differences(fast, slow)) == [
+        "the cores were 1.50 times as slow in B, by yardstick_us"
+    ]
+    assert {row.told for row in rows(fast, slow)} == {""}
+    assert not list(differences(fast, fast))
+
+
+def test_what_may_be_a_secret_is_not_kept(tmp_path: Path) -> None:
+    settings = {
+        "OPENAI_API_KEY": "sk-1",
+        "REDIS_URL": "redis://:sk-2@127.0.0.1",
+        "VIVA_JWT_SECRET": "sk-3",
+        "VIVA_MODEL": "small",
+    }
+    run = result()
+    run.scenario = changed(run.scenario, "server", settings=settings)
+    write(run, tmp_path / "r.json")
+    assert b"sk-" not in (tmp_path / "r.json").read_bytes()
+    assert read(tmp_path / "r.json").scenario.server.settings["VIVA_MODEL"] == "small"
+    assert run.scenario.server.settings == settings, "the run goes on with them"
