@@ -113,7 +113,7 @@ def decode_command(frame: str | bytes, encoding: Encoding) -> Command:
 
     Raises:
         UndecodableError: close 4500.
-        MismatchError: answer ``rejected`` where it names a command, ``error`` otherwise.
+        MismatchError: answer ``rejected`` where it has the id of a command, ``error`` otherwise.
     """
     decoder = _commands_json if encoding == "json" else _commands_msgpack
     try:

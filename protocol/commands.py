@@ -32,10 +32,14 @@ class Ack(_Message, frozen=True, kw_only=True, tag="ack"):
     event_id: str
 
 
+TYPING = "typing"
+"""The utterance by which a candidate's client tells that an answer is being typed."""
+
+
 class SpeechPartial(_Message, frozen=True, kw_only=True, tag="speech.partial"):
     """Interim voice-to-text; the newest revision wins; never stored.
 
-    One without text tells that an answer is in the making where nothing is heard: it is typed, say.
+    The utterance ``typing``, without text, is no speech: the candidate types. Nobody is told of it.
     """
 
     utterance_id: Name

@@ -30,11 +30,11 @@ is open at that moment may still refuse it (an answer can only be submitted whil
 
 {table}
 
-`Speaking` says that the candidate is heard, before any of it is final, `Finished` and `Lost` tell
-how the generation of an interviewer's turn went, `Noted` carries a notice, `Ticked` says that time
-has passed, `Left` that nobody is there any more who could answer, `Arrived` that somebody is again,
-and `Rated` and `Reported` tell what the assessor found. They come from the server, never from a
-client.
+`Speaking` says that an answer is being spoken or typed, before any of it is final, `Finished` and
+`Lost` tell how the generation of an interviewer's turn went, `Noted` carries a notice, `Ticked`
+says that time has passed, `Left` that nobody is there any more who could answer, `Arrived` that
+somebody is again, and `Rated` and `Reported` tell what the assessor found. They come from the
+server, never from a client.
 """
 
 

@@ -25,7 +25,7 @@ class Received(Struct, frozen=True, kw_only=True):
 
 
 class Speaking(Struct, frozen=True, kw_only=True):
-    """The candidate is heard to speak: words came of which none is final yet."""
+    """The candidate is answering: words came of which none is final yet, or a sign of typing."""
 
     at: int
 

@@ -146,7 +146,7 @@ def _record(step: Step, received: Received) -> None:
     if recorded is None:
         return
     _fits(recorded.spoken, [segment.utterance_id for segment in recorded.segments])
-    step.change(open=replace(recorded, heard_at=step.at))
+    step.change(open=replace(recorded, heard_at=max(turn.heard_at, step.at)))
     step.emit(
         e.SpeechRecorded(
             turn=turn.turn,
@@ -161,10 +161,10 @@ def _record(step: Step, received: Received) -> None:
 
 
 def _hear(step: Step, _speaking: Speaking) -> None:
-    """Wait for the end of what is being said: it is no silence, and nothing to be told."""
+    """Wait for the end of what is being said or typed: it is no silence, and nothing to be told."""
     turn = step.session.open
     if turn is not None and turn.speaker == "candidate":
-        step.change(open=replace(turn, heard_at=step.at))
+        step.change(open=replace(turn, heard_at=max(turn.heard_at, step.at)))
 
 
 def _submit_early(step: Step, received: Received) -> None:

@@ -87,7 +87,7 @@ class OpenTurn(Struct, frozen=True, kw_only=True, omit_defaults=True):
     started_at: Milliseconds
     segments: tuple[Segment, ...] = ()
     heard_at: Milliseconds = 0
-    """When the last segment was recorded."""
+    """When the candidate was last heard, or known to type."""
 
     @property
     def spoken(self) -> str:

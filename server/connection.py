@@ -291,7 +291,7 @@ class Connection:
             case _ if not c.permitted(role, command):
                 self._forbid(command, role)
             case c.SpeechPartial():
-                self._offer(command)
+                self._offer(command, role)
             case _:
                 self._enqueue(command)
 
@@ -303,8 +303,6 @@ class Connection:
 
     def _enqueue(self, command: c.DurableCommand) -> None:
         if self._affords(command.id):
-            if self._voice is not None and isinstance(command, c.SpeechFinal):
-                self._voice.recorded()
             self._decide_soon(command)
 
     def _affords(self, command_id: str | None) -> bool:
@@ -318,12 +316,12 @@ class Connection:
             self._outlet.close(Close.RATE_LIMITED)
         return False
 
-    def _offer(self, partial: c.SpeechPartial) -> None:
+    def _offer(self, partial: c.SpeechPartial, role: Role) -> None:
         voice = self._voice
         if voice is None:  # most sockets have none
             shared = self._shared
             self._voice = voice = Voice(
-                self.interview_id, shared.store, shared.sessions, shared.clock
+                self.interview_id, role, shared.store, shared.sessions, shared.clock
             )
         voice.offer(partial, lambda: self._decide_soon(voice))
 
@@ -372,6 +370,9 @@ class Connection:
             self._reject(command.id, reject.code, reject.message, retryable=reject.retryable)
         elif verdict.accepted is not None:
             effect = verdict.accepted
+            new = not verdict.duplicate
+            if new and self._voice is not None and isinstance(command, c.SpeechFinal):
+                self._voice.recorded()
             self._outlet.answer(
                 Accepted(command_id=command.id, id=str(effect), duplicate=verdict.duplicate),
                 effect,

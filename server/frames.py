@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import CloseCode
 from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
@@ -83,11 +84,14 @@ class _Leaving:
 
 
 class _StateMachine(ServerProtocol):
-    """websockets' own, but for the reasons in its close frames: they were texts of exceptions."""
+    """websockets' own, but for the reasons in its close frames: they were texts of exceptions.
 
-    def fail(self, code: int, reason: str = "") -> None:  # noqa: ARG002
+    That of an internal error is none: it is empty, or uvicorn's, which names a peer that is gone.
+    """
+
+    def fail(self, code: int, reason: str = "") -> None:
         """See websockets."""
-        super().fail(code, reason_of(code))
+        super().fail(code, reason if code == CloseCode.INTERNAL_ERROR else reason_of(code))
 
 
 class Frames(WebSocketsSansIOProtocol):

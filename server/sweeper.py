@@ -9,14 +9,18 @@ sweep: a turn whose instance died does not wait for them.
 """
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Protocol
 
 import structlog
 
+from protocol.clock import QUIET_MS
 from protocol.machine import Ticked, next_tick
+from protocol.session import Session
 from server.clock import Clock
 from server.sessions import Sessions
+from server.voice import SPEAKING_S
 from storage.errors import BadDataError, ErasedError, MissingError, StorageError
 from storage.live import Due, LiveStore, State
 
@@ -31,6 +35,10 @@ TAKEN = 128
 and whoever sweeps first would have them all."""
 AGAIN_MS = 10_000
 """When a session that could not be parked is looked at again; while it cannot, ever later."""
+GAP_S = QUIET_MS / 1000 - SPEAKING_S
+"""A gap between two sweeps behind which an answer may look silent that is not: nobody was heard."""
+HEARD_S = 45.0
+"""How long such answers are waited for then: clients come back, and tell that they answer."""
 FAULTY_MS = 60_000
 """When an interview is looked at again that cannot be read, or met a fault of the program."""
 
@@ -66,6 +74,7 @@ class Sweeper:
         self._clock = clock
         self._idle_ms = idle_ms
         self._backlog = backlog
+        self._swept = self._trusts_at = -math.inf
         self._timers: tuple[str, ...] = ()
         self._found = asyncio.Event()
         self._down = False
@@ -102,6 +111,10 @@ class Sweeper:
                 self._down = True
             else:
                 self._down = False
+                now = self._clock.monotonic()
+                if now - self._swept > GAP_S:
+                    self._trusts_at = now + HEARD_S
+                self._swept = now
                 return due
 
     def _act(self, due: Due) -> None:
@@ -163,6 +176,11 @@ class Sweeper:
         session = state.session
         tick = next_tick(session)
         if tick is not None and tick <= now:
+            deaf_s = self._trusts_at - self._clock.monotonic()
+            if deaf_s > 0 and _is_answering(session):
+                due = now + int(1000 * deaf_s) + 1
+                await self._store.postpone(session.interview_id, due, state.version)
+                return
             ticked = Ticked(at=now, lacks=self._sessions.lacks(session))
             await self._sessions.apply(session.interview_id, ticked, state=state)
             return
@@ -176,3 +194,8 @@ class Sweeper:
         )
         if parked == "ok":
             _log.info("session parked", interview=session.interview_id)
+
+
+def _is_answering(session: Session) -> bool:
+    opened = session.open
+    return session.status == "live" and opened is not None and opened.speaker == "candidate"

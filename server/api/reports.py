@@ -162,11 +162,12 @@ async def _ends(deps: Deps, interview_id: str) -> None:
 
 
 async def _ordered(deps: Deps, interview: Interview) -> bool:
-    """Tell whether the report that failed is being written again."""
+    """Tell whether the report that failed is being written again, or its ratings wait for that."""
     try:
-        return await deps.orders.ordered(interview.interview_id)
+        ordered = await deps.orders.ordered(interview.interview_id)
     except StorageError:
-        return False  # the queue is not needed to say why there is no report
+        ordered = False  # the queue is not needed to say why there is no report
+    return ordered or await deps.assessments.waits(interview.interview_id)
 
 
 _FAILED = {"nothing_to_report": "Nothing was answered in this interview; there is no report."}

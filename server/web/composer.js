@@ -5,7 +5,7 @@ import { ask, el, setText, show } from "./dom.js";
 import { Voice, canListen } from "./speech.js";
 import { rejection } from "./words.js";
 
-const TYPING_MS = 20000;
+const TYPING_MS = 10000;
 const utf8 = new TextEncoder();
 
 // How many characters have to go from the end of a text, which may take `limit` bytes as UTF-8.
@@ -24,7 +24,7 @@ export class Composer {
     this.answer = new Answer(client);
     this.speaking = false; // whether the candidate wants to answer by voice
     this.busy = false; // while the last words are waited for
-    this.told = 0; // when the server last heard that somebody types
+    this.told = -Infinity; // when the server last heard that somebody types
     this.voice = new Voice({
       partial: (words) => client.whisper({ type: "speech.partial", ...words }),
       final: (words) => this.heard(words),
@@ -130,12 +130,13 @@ export class Composer {
     this.voice.abandon();
   }
 
-  // Who types is silent, and must not be taken for gone: words that are not told count as heard.
+  // Who types is silent, and must not be taken for somebody who says nothing.
   tellTyping() {
-    const now = Date.now();
-    if (!this.client.view.answering || now - this.told < TYPING_MS) return;
+    const { client } = this;
+    const now = performance.now();
+    if (client.state !== "live" || !client.view.answering || now - this.told < TYPING_MS) return;
     this.told = now;
-    this.client.whisper({ type: "speech.partial", utterance_id: "typing", revision: now, text: "" });
+    client.whisper({ type: "speech.partial", utterance_id: "typing", revision: Math.round(now), text: "" });
   }
 
   // --- drawing ---

@@ -1,6 +1,6 @@
 // The end of the page, followed while words come.
 
-const NEAR_PX = 160; // whoever moves down and is so near to the end wants to follow it
+const NEAR_PX = 160; // whoever is further from the end does not follow it
 const ROUNDED_PX = 2; // positions are fractions on some screens
 
 export class Following {
@@ -16,8 +16,8 @@ export class Following {
     const { scrollY } = window;
     const left = page.scrollHeight - window.innerHeight - scrollY;
     if (left <= ROUNDED_PX) this.follows = true;
-    else if (scrollY < this.at - ROUNDED_PX) this.follows = false;
-    else if (scrollY > this.at + ROUNDED_PX && left <= NEAR_PX) this.follows = true;
+    else if (left > NEAR_PX || scrollY < this.at - ROUNDED_PX) this.follows = false;
+    else if (scrollY > this.at + ROUNDED_PX) this.follows = true;
     draw();
     if (this.follows) window.scrollTo({ top: page.scrollHeight });
     this.at = window.scrollY;

@@ -70,15 +70,18 @@ def test_a_late_tick_gives_both_warnings_at_once() -> None:
     assert codes(story) == ["time_low", "time_up"]
 
 
-def test_the_last_answer_has_so_much_overtime() -> None:
+@pytest.mark.parametrize("final", [True, False])
+def test_the_last_answer_has_so_much_overtime(final: bool) -> None:  # noqa: FBT001
     story = begun()
     end = AT + story.session.plan.duration_ms
     story.at = end - 1
     story.hear("I was")
     while (due := next_tick(story.session)) and story.open.speaker == "candidate":
         story.at = due - 1
-        if due < end + OVERTIME_MS:
+        if due < end + OVERTIME_MS and final:
             story.hear("I was", utterance_id=f"u{due}")
+        elif due < end + OVERTIME_MS:
+            story.take(Speaking(at=story.at))
         tick(story, due)
     assert story.at == end + OVERTIME_MS
     assert (story.turns[-1].outcome, story.open.kind) == ("interrupted", "closing")
@@ -130,6 +133,8 @@ def test_who_is_heard_to_speak_is_not_silent(words: bool) -> None:  # noqa: FBT0
     story.take(Speaking(at=story.at))
     assert story.effects == ()
     assert next_tick(story.session) == story.at + patience
+    story.take(Speaking(at=story.at - 5))
+    assert next_tick(story.session) == story.at + patience, "a late sign takes nothing back"
     tick(story, AT + patience)
     assert story.open.speaker == "candidate"
     tick(story, story.at + patience)

@@ -11,7 +11,15 @@ from msgspec.structs import replace
 
 from protocol.closes import Close
 from protocol.codec import encode
-from protocol.commands import AnswerSubmit, DurableCommand, Hello, Ping, SpeechPartial
+from protocol.commands import (
+    AnswerSubmit,
+    DurableCommand,
+    Hello,
+    Ping,
+    SpeechFinal,
+    SpeechPartial,
+)
+from protocol.effects import Reject
 from protocol.events import ReportView, Welcome
 from protocol.ids import ORIGIN
 from protocol.limits import (
@@ -21,6 +29,7 @@ from protocol.limits import (
     OVER_LINGER_S,
     OVERRATE_CLOSE_S,
 )
+from protocol.machine import Speaking
 from protocol.scalars import Role
 from server.connection import COMMANDS_WAITING, EARLY_BYTES, Backends, Connection
 from server.heartbeats import LOOK_S, Heartbeats
@@ -28,6 +37,7 @@ from server.hub import Hub, Topic
 from server.joining import Admission, Seat
 from server.outlet import SEND_STALL_S, Outlet
 from server.sessions import Verdict
+from server.voice import SPEAKING_S
 from storage.live import Restore
 from storage.twin import Twin, TwinNotifier, TwinServer
 from tests.support.clocks import LoopClock
@@ -111,7 +121,12 @@ class FakeSessions:
     def __init__(self) -> None:
         self.hangs = False
         self.asked: list[str] = []
+        self.applied: list[Any] = []
+        self.verdict = Verdict(accepted=ORIGIN)
         self.running = 0
+
+    async def apply(self, _: str, happened: Any) -> None:
+        self.applied.append(happened)
 
     async def command(self, _: str, command: DurableCommand, _seen: Any) -> Verdict:
         self.asked.append(command.id)
@@ -121,7 +136,7 @@ class FakeSessions:
                 await asyncio.sleep(FOREVER_S)
         finally:
             self.running -= 1
-        return Verdict(accepted=ORIGIN)
+        return self.verdict
 
 
 class Silent:
@@ -482,5 +497,33 @@ def test_who_comes_when_all_is_over_waits_for_the_report(reported: bool) -> None
                 assert not serving.done()
                 scene.wire.say(Ping(nonce="there"))
         assert await scene.within(serving, 5) is Close.OVER
+
+    scene.run(story)
+
+
+def test_only_a_final_that_is_recorded_stands_for_a_sign_of_speaking() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        serving = await scene.open()
+
+        async def speak(*, final: Verdict | None, then: str) -> int:
+            if final is not None:
+                scene.sessions.verdict = final
+                scene.wire.say(SpeechFinal(id=then, utterance_id=then, revision=1, text=then))
+            await asyncio.sleep(SPEAKING_S - 1)
+            scene.wire.say(SpeechPartial(utterance_id="u", revision=1, text=then))
+            await asyncio.sleep(1.5)
+            return len(scene.sessions.applied)
+
+        assert await speak(final=None, then="so") == 1
+        assert await speak(final=Verdict(accepted=ORIGIN), then="it") == 1
+        assert await speak(final=Verdict(accepted=ORIGIN, duplicate=True), then="went") == 2
+        refused = Reject("too_large", "an answer holds so much")
+        await asyncio.sleep(2)
+        assert await speak(final=Verdict(rejected=refused), then="on") == 3
+        assert all(isinstance(happened, Speaking) for happened in scene.sessions.applied)
+        scene.connection.abort(Close.INTERNAL)
+        await scene.within(serving, 1)
 
     scene.run(story)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
+import pytest
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
@@ -14,11 +15,12 @@ from protocol.codec import event_body
 from protocol.events import TurnDelta
 from protocol.ids import ORIGIN
 from protocol.machine import Finished, Input, Received, transition
+from protocol.scalars import Role
 from protocol.session import Session
 from server.hub import Hub
 from server.sessions import Sessions
-from server.sweeper import SWEEP_S, Sweeper
-from server.voice import SPEAKING_S, Voice
+from server.sweeper import HEARD_S, SWEEP_S, Sweeper
+from server.voice import AGAIN_S, SPEAKING_S, Voice
 from storage.errors import BackendDownError
 from storage.live import Acquired, Append, Restore, State
 from storage.twin import Twin, TwinNotifier, TwinServer
@@ -48,7 +50,7 @@ class Scene:
 
     def __init__(self) -> None:
         self.clock = LoopClock()
-        server = TwinServer(self.clock.now)
+        self.server = server = TwinServer(self.clock.now)
         self.store = Twin(server)
         hub = Hub(self.store, TwinNotifier(server), self.clock)
         speaker = interviewer(None, Rows())
@@ -144,11 +146,13 @@ def test_who_speaks_without_a_pause_is_not_taken_for_silent() -> None:
     scene = Scene()
 
     async def story() -> None:
-        voice = Voice(scene.name, scene.store, scene.sessions, scene.clock)
+        voice = Voice(scene.name, "candidate", scene.store, scene.sessions, scene.clock)
         publishing: list[asyncio.Task[None]] = []
         began = (await scene.state()).version
         for revision in range(120):  # ten minutes
-            partial = c.SpeechPartial(utterance_id="u", revision=revision, text="and then")
+            partial = c.SpeechPartial(
+                utterance_id="u", revision=revision, text=f"and then {revision}"
+            )
             voice.offer(partial, lambda: publishing.append(asyncio.create_task(voice.publish())))
             await asyncio.sleep(5)
         await asyncio.gather(*publishing)
@@ -165,16 +169,71 @@ def test_words_that_are_final_need_no_second_sign() -> None:
     scene = Scene()
 
     async def story() -> None:
-        voice = Voice(scene.name, scene.store, scene.sessions, scene.clock)
+        voice = Voice(scene.name, "candidate", scene.store, scene.sessions, scene.clock)
         voice.recorded()
         before = (await scene.state()).version
         for revision in range(10):  # less than would be silence
-            partial = c.SpeechPartial(utterance_id="u", revision=revision, text="so")
+            partial = c.SpeechPartial(utterance_id="u", revision=revision, text=f"so {revision}")
             voice.offer(partial, lambda: None)
             await asyncio.sleep(SPEAKING_S / 2)
             await voice.publish()
             voice.recorded()
         assert (await scene.state()).version == before
+
+    scene.play(story())
+
+
+@pytest.mark.parametrize(
+    ("role", "utterance", "text", "signs"),
+    [
+        ("candidate", "u", "and then", 1),  # the same again is what engines send in a silence
+        ("transcriber", "u", "", 0),
+        ("transcriber", "u", "  ", 0),
+        ("transcriber", c.TYPING, "", 0),
+        ("candidate", c.TYPING, "", 6),
+        ("transcriber", c.TYPING, "about typing", 1),
+    ],
+)
+def test_only_new_words_and_typing_are_signs_of_an_answer(
+    role: Role, utterance: str, text: str, signs: int
+) -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        voice = Voice(scene.name, role, scene.store, scene.sessions, scene.clock)
+        for revision in range(6):
+            partial = c.SpeechPartial(utterance_id=utterance, revision=revision, text=text)
+            voice.offer(partial, lambda: None)
+            await voice.publish()
+            await asyncio.sleep(SPEAKING_S)
+        assert (await scene.state()).version == signs
+        typing = utterance == c.TYPING and not text
+        assert scene.server.calls["publish"] == (0 if typing else 6), "nobody is told of typing"
+
+    scene.play(story())
+
+
+def test_an_answer_that_nobody_could_hear_is_waited_for() -> None:
+    """Redis was away for so long that no sign could be noted: the candidate may well be talking."""
+    scene = Scene()
+
+    async def story() -> None:
+        voice = Voice(scene.name, "candidate", scene.store, scene.sessions, scene.clock)
+        spoken = c.SpeechFinal(id="f", utterance_id="u", revision=1, text="It began")
+        await scene.sessions.command(scene.name, spoken)
+        await asyncio.sleep(10)
+        scene.server.down = True
+        await asyncio.sleep(QUIET_MS / 1000)
+        scene.server.down = False
+        await asyncio.sleep(HEARD_S - 5)
+        assert (await scene.session()).turn == 4
+        partial = c.SpeechPartial(utterance_id="v", revision=1, text="and went on")
+        voice.offer(partial, lambda: None)
+        await voice.publish()
+        await asyncio.sleep(QUIET_MS / 1000 - 2)
+        assert (await scene.session()).turn == 4
+        await asyncio.sleep(2 + 2 * SWEEP_S)
+        assert (await scene.session()).turn == 5
 
     scene.play(story())
 
@@ -191,13 +250,14 @@ def test_a_sign_that_was_lost_is_given_with_the_next_words() -> None:
                 raise BackendDownError("Redis")
 
         sessions: Any = Down()
-        voice = Voice(scene.name, scene.store, sessions, scene.clock)
+        voice = Voice(scene.name, "candidate", scene.store, sessions, scene.clock)
         for revision in (1, 2):
-            partial = c.SpeechPartial(utterance_id="u", revision=revision, text="so")
+            partial = c.SpeechPartial(utterance_id="u", revision=revision, text=f"so {revision}")
             voice.offer(partial, lambda: None)
             with capture_logs() as logs:
                 await voice.publish()
-            assert [log["error"] for log in logs] == ["BackendDownError"]
+            assert [log["event"] for log in logs] == ["speaking not noted"]
+            await asyncio.sleep(AGAIN_S)
         assert len(asked) == 2
 
     scene.play(story())
