@@ -1,5 +1,6 @@
 """Whether a stored transcript keeps what its candidate saw and was promised."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -60,8 +61,26 @@ def faults(
             yield Fault("lost", f"turn {turn.turn} was seen and stored, and is not there")
         elif (found["text"], found["outcome"]) != (turn.text, turn.outcome):
             yield Fault("corrupt", f"turn {turn.turn} is not what was seen")
-    answers = [turn["text"] for turn in stored if turn["speaker"] == "candidate"]
-    yield from _answers(answers, accepted)
+    said = [turn for turn in stored if turn["speaker"] == "candidate"]
+    missed = list(_answers([turn["text"] for turn in said], accepted))
+    yield from missed
+    given = set(_given(accepted))
+    for turn in said if not missed else ():
+        if turn["outcome"] == "final" and turn["text"] not in given:
+            yield Fault("corrupt", f"turn {turn['turn']} is no answer that was given")
+
+
+def _given(accepted: Mapping[str, c.DurableCommand]) -> Iterator[str]:
+    """Give the answers as they are to stand: typed, or what was heard, by its time."""
+    finals = [given for given in accepted.values() if isinstance(given, c.SpeechFinal)]
+    finals.sort(key=lambda final: math.inf if final.start_ms is None else final.start_ms)
+    for name, given in accepted.items():
+        if not isinstance(given, c.AnswerSubmit):
+            continue
+        if given.text is not None:
+            yield given.text
+            continue
+        yield " ".join(final.text for final in finals if final.id.partition("-")[0] == name)
 
 
 def _answers(answers: Sequence[str], accepted: Mapping[str, c.DurableCommand]) -> Iterator[Fault]:

@@ -12,8 +12,12 @@ from protocol.view import GapError
 
 TYPED = {"a1": c.AnswerSubmit(id="a1", text="[a1] one")}
 SPOKEN: dict[str, c.DurableCommand] = {
-    "a1-0": c.SpeechFinal(id="a1-0", utterance_id="a1-0", revision=1, text="[a1-0] one"),
-    "a1-12": c.SpeechFinal(id="a1-12", utterance_id="a1-12", revision=1, text="[a1-12] two"),
+    "a1-0": c.SpeechFinal(
+        id="a1-0", utterance_id="a1-0", revision=1, text="[a1-0] one", start_ms=0
+    ),
+    "a1-12": c.SpeechFinal(
+        id="a1-12", utterance_id="a1-12", revision=1, text="[a1-12] two", start_ms=9
+    ),
     "a1": c.AnswerSubmit(id="a1"),
 }
 
@@ -72,6 +76,16 @@ def test_an_answer_that_took_effect_twice_is_found() -> None:
 
 def test_an_utterance_of_an_answer_that_was_not_submitted_is_not_missed() -> None:
     assert found(TURNS[:1], {"a1-0": SPOKEN["a1-0"]}) == []
+
+
+def test_a_turn_of_the_candidate_that_nobody_gave_is_found() -> None:
+    foreign = [*TURNS, stored(3, "interviewer", "And?"), stored(4, "candidate", "Not mine.")]
+    assert found(foreign, dict(TYPED)) == ["corrupt"]
+    assert found([*foreign[:3], {**foreign[3], "outcome": "interrupted"}], dict(TYPED)) == []
+    turned = [TURNS[0], stored(2, "candidate", "[a1-12] two [a1-0] one")]
+    assert found(turned, SPOKEN) == ["corrupt"], "what was heard stands by its time"
+    more = [TURNS[0], stored(2, "candidate", "[a1-0] one [a1-12] two and more")]
+    assert found(more, SPOKEN) == ["corrupt"]
 
 
 def test_a_text_that_is_not_what_was_seen_is_found() -> None:
