@@ -10,7 +10,17 @@ from loadtest.load.knee import highest
 from loadtest.load.result import Result
 
 _MORE_IS_BETTER = frozenset(
-    (*RATES, "interviews", "turns", "answers", "transcripts", "tokens", "requests", "knee")
+    (
+        *RATES,
+        "interviews",
+        "turns",
+        "answers",
+        "transcripts",
+        "stored",
+        "tokens",
+        "requests",
+        "knee",
+    )
 )
 _PARTS = ("p50_ms", "p95_ms", "p99_ms")
 NOISE = 0.1

@@ -56,6 +56,7 @@ def _figures(result: Result) -> Iterator[str]:
         f"  {figures['interviews']:,.0f} interviews, {figures['answers']:,.0f} answers,"
         f" {figures['turns']:,.0f} turns, {figures['reconnects']:,.0f} reconnects,"
         f" {figures['transcripts']:,.0f} transcripts held against what was seen"
+        + (f", {stored:,.0f} in PostgreSQL" if (stored := figures.get("stored")) else "")
     )
     yield (
         f"  {figures['tokens_per_second']:,.0f} tokens/s, {figures['requests_per_second']:,.0f}"
