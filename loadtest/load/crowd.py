@@ -3,6 +3,7 @@
 import asyncio
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -16,6 +17,7 @@ OWED_S = 30.0
 """Who has heard nothing for longer when the run ends, and was to, would not have heard any more."""
 AFTER_S = 30.0
 """So long after an instance was killed a connection may have broken for it."""
+HAD = 1_000
 LONG_S = 1.0
 """What has been waited for since less than this is not counted when the measured time ends."""
 
@@ -71,6 +73,8 @@ class Crowd:
         self.stalling = False
         """Whether those who stall do so now."""
         self.guests: set[Guest] = set()
+        self.had: deque[tuple[bytes, str]] = deque(maxlen=HAD)
+        """Interviews that are over, and as whom they are read."""
         self.coming: set[Waiting] = set()
         """Users, who may be waiting for an interview to be created."""
         self._loop = asyncio.get_running_loop()

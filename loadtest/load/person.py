@@ -96,6 +96,7 @@ class Person:
         finally:
             self._crowd.guests.discard(interview)
         if self._settled(interview) and interview.begun:
+            self._crowd.had.append((self._headers, interview_id))
             await self._look(interview, interview_id)
             if self._draw.random() < self._scenario.transcripts:
                 await self._check(interview, f"/{interview_id}")

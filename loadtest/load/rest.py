@@ -85,7 +85,9 @@ class Rest:
 
     async def _request(self, name: str, due: float) -> None:
         tally = self._crowd.tally
-        headers, interview_id = self._draw.choice(self._known)
+        # Those that were created to be read have no turns: a transcript is of one that was had.
+        had = self._crowd.had if name == "transcript" else ()
+        headers, interview_id = self._draw.choice(had or self._known)
         request = object()
         self._waiting[request] = name, due
         try:

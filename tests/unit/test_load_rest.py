@@ -107,3 +107,28 @@ def test_too_many_at_once_are_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     crowd = asked(Answers(read_s=2.0))
     assert crowd.tally.errors["rest: too many under way"] > 50
     assert max(took(crowd)) == pytest.approx(2.0, abs=0.01)
+
+
+def test_transcripts_are_of_interviews_that_were_had_once_there_are_some() -> None:
+    paths: list[str] = []
+
+    class Noted(Answers):
+        async def ask(self, place: int, method: str, path: str, *more: Any) -> Reply:
+            if method == "GET":
+                paths.append(path)
+            return await super().ask(place, method, path, *more)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        mix = Mix(per_second=10, users=1, interviews=1, mix={"transcript": 1.0, "read": 1.0})
+        crowd = Crowd(msgspec.structs.replace(SCENARIO, rest=mix), loop.time())
+        crowd.now = loop.time
+        loop.call_later(20, crowd.had.append, (b"", "had"))
+        await Rest(crowd, Noted(), Keys(urls=["http://test"], token="t"), 0, 1).run()
+
+    run_virtual(main())
+    transcripts = [path.split("/")[3] for path in paths if path.endswith("/transcript")]
+    first = transcripts.index("had")
+    assert set(transcripts[:first]) == {"i"}
+    assert set(transcripts[first:]) == {"had"}
+    assert {path.split("/")[3] for path in paths if not path.endswith("/transcript")} == {"i"}
