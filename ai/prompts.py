@@ -12,6 +12,7 @@ from importlib import resources
 import msgspec
 from msgspec import Struct
 
+from ai import languages
 from ai.provider import Prompt
 from ai.speech import TurnRequest
 from ai.transcript import clip_middle, fenced, tell
@@ -83,7 +84,7 @@ def _plan(plan: Plan) -> str:
             about_difficulty=wording.difficulties[plan.difficulty],
             level=plan.level,
             about_level=wording.levels[plan.level],
-            language=plan.language,
+            language=languages.told(plan.language),
             minutes=plan.duration_minutes,
             main_questions=plan.main_questions,
         ),

@@ -8,7 +8,7 @@ clipped turn changes with it, so the provider's prompt cache serves all but very
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from protocol.session import Turn
 from protocol.text import clip
@@ -24,19 +24,37 @@ _TAGS = (
 )  # fmt: skip
 _HARMLESS = "\u2039"
 _BRACKET = re.compile("[<\uff1c\ufe64]")
-_NAME = re.compile(rf"\s*/?\s*(?:{'|'.join(_TAGS)})(?!\w)", re.IGNORECASE)
+_BEGUN = frozenset(tag[: place + 1] for tag in _TAGS for place in range(len(tag)))
 _LOOK = 200
 """So far a name is read on from its bracket: what hides it may be long."""
-_SLASHES = str.maketrans("\u2215\u2044", "//")
+_ALIKE = str.maketrans("\u2215\u2044\u0130\u0131", "//ii")
 _UNSEEN = frozenset(("Cf", "Mn"))
 """Categories of characters that readers do not see within a tag."""
 
 
 def _defused(match: re.Match[str]) -> str:
     """Return a bracket, harmless where a tag's name follows as a reader may see it."""
-    ahead = unicodedata.normalize("NFKC", match.string[match.end() : match.end() + _LOOK])
-    seen = "".join(char for char in ahead if unicodedata.category(char) not in _UNSEEN)
-    return _HARMLESS if _NAME.match(seen.translate(_SLASHES)) else match[0]
+    return _HARMLESS if _names_tag(match.string, match.end()) else match[0]
+
+
+def _names_tag(text: str, start: int) -> bool:
+    """Read on only while a name may come of it: a text may hold thousands of brackets."""
+    name = ""
+    for char in _seen(text[start : start + _LOOK]):
+        if not name and (char == "/" or char.isspace()):
+            continue
+        if name + char.lower() not in _BEGUN:
+            return name in _TAGS and not (char.isalnum() or char == "_")
+        name += char.lower()
+    return name in _TAGS
+
+
+def _seen(text: str) -> Iterator[str]:
+    """Give the characters of a text as a reader may see them."""
+    for char in text:
+        for part in unicodedata.normalize("NFKC", char).translate(_ALIKE):
+            if unicodedata.category(part) not in _UNSEEN:
+                yield part
 
 
 _BRACKETS = str.maketrans(dict.fromkeys("<\uff1c\ufe64", _HARMLESS))

@@ -100,6 +100,7 @@ def _deps(instance: Instance) -> Deps:
         wordings=instance.wordings,
         orders=instance.orders,
         documents=instance.documents,
+        drawing=instance.drawing,
         store=instance.store,
         credentials=instance.credentials,
         clock=instance.clock,

@@ -14,6 +14,8 @@ from server.reporting.html import style_source
 Scope = dict[str, Any]
 
 BODY_BYTES = 256 * 1024
+QUERY_BYTES, PARAMETERS = 2_048, 32
+"""What is asked in an address is kept parsed, for the next who asks it: it must not be large."""
 DOCUMENTS = "/api/documents"
 DOCUMENT_BYTES = 2 * 1024 * 1024
 """The body of that one route, which is a file."""
@@ -72,6 +74,11 @@ class Guards:
         length = headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length) > body_bytes(scope["path"]):
             await _refuse(send, 413, b"The request is too large.")
+            return
+
+        query = scope["query_string"]
+        if len(query) > QUERY_BYTES or query.count(b"&") >= PARAMETERS:
+            await _refuse(send, 414, b"The query is too long.")
             return
 
         async def headed(message: dict[str, Any]) -> None:

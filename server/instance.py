@@ -46,6 +46,7 @@ from server.ledgerbook import LedgerBook
 from server.meters import Meters
 from server.model_settings import ai_of, caps_of, in_batches, tell_unpriced
 from server.presence import Presence
+from server.reporting.drawing import Drawing
 from server.runner import TurnRunner
 from server.sessions import Sessions
 from server.settings import Settings
@@ -99,6 +100,7 @@ class Instance:
         self.profiles = Profiles(self.archive.database)
         self.credentials = Credentials(settings.jwt_secret, self.clock.now)
         self.documents = Documents(self.clock)
+        self.drawing = Drawing()
         self.connections = Connections()
         self.hub = Hub(self.store, self.notifier, self.clock)
         self.heartbeats = Heartbeats(self.clock)

@@ -10,6 +10,7 @@ from importlib import resources
 import msgspec
 from msgspec import Struct
 
+from ai import languages
 from ai.assessor.case import Case
 from ai.assessor.replies import SCHEMA, FaultyReplyError
 from ai.provider import Prompt
@@ -85,7 +86,7 @@ def _rules(task: Task) -> str:
 def _described(case: Case) -> str:
     plan, question = case.plan, case.question
     head = _wording().case.format(
-        type=plan.type.replace("_", " "), level=plan.level, language=plan.language
+        type=plan.type.replace("_", " "), level=plan.level, language=languages.told(plan.language)
     )
     anchors = question.anchors
     return "\n".join(

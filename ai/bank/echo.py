@@ -22,7 +22,7 @@ UNSPACED = 30
 
 _BREAK = re.compile(
     r"[\n\r\v\f\x85\u2028\u2029。、！？；：，．।؟۔؛،「」『』()\[\]]"  # noqa: RUF001  # what ends a clause
-    r"|[.,;:!?…]+(?=\s|\Z)|\s[-–—]+\s"  # noqa: RUF001  # and dashes
+    r"|(?<![.,;:!?…])[.,;:!?…]++(?=\s|\Z)|\s[-–—]+\s"  # noqa: RUF001  # and dashes; once a run
 )
 _QUOTES = frozenset('"“”„‟«»＂`‹›')  # noqa: RUF001  # all that may stand around a quotation
 _FLAGS = "".join(map(chr, range(0x1F1E6, 0x1F200)))

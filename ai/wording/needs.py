@@ -7,11 +7,11 @@ role's title is free text, so it stays a slot and is filled in where the words a
 job description or a résumé a question is to be tied to these, and nothing of it is shared.
 """
 
-import re
 from typing import Literal
 
 from msgspec import Struct
 
+from ai import languages
 from ai.bank.answers import is_blank
 from ai.bank.echo import clean
 from ai.bank.loading import load_bank
@@ -39,8 +39,6 @@ VARIANTS: dict[Occasion, int] = {
 """How many wordings there are of each; a lead is heard several times in an interview. An assessment
 has one of each question, so that everybody is asked the same."""
 
-_LANGUAGE = re.compile(r"([a-z]{2,3})(?:-([a-z]{4}))?(?:-([a-z]{2}|[0-9]{3}))?", re.IGNORECASE)
-"""Language, script and region of BCP 47: nothing that somebody could write a name into."""
 _ENGLISH = frozenset(("en", "eng"))
 _QUESTION_MARKS = "?\uff1f\u061f"
 
@@ -127,12 +125,9 @@ def _lead(request: TurnRequest, number: int, language: str, answer: str) -> Line
 
 def shared_language(plan: Plan, guide: Guide | None) -> str | None:
     """Return the plan's language in one spelling; None where the interview shares no words."""
-    match = _LANGUAGE.fullmatch(plan.language)
-    if guide is None or plan.job_description or plan.resume or match is None:
+    if guide is None or plan.job_description or plan.resume:
         return None
-    language, script, region = match.groups()
-    parts = (language.lower(), script and script.title(), region and region.upper())
-    return "-".join(part for part in parts if part)
+    return languages.shared(plan.language)
 
 
 def _question(plan: Plan, language: str, planned: GuideQuestion) -> Line | None:

@@ -12,6 +12,7 @@ from server.clock import Clock
 from server.credentials import Credentials
 from server.documents.reading import Documents
 from server.notice import Notice
+from server.reporting.drawing import Drawing
 from server.wordings import Wordings
 from storage.live import LiveStore
 from storage.postgres.archive import Archive
@@ -29,6 +30,7 @@ class Deps(Struct, frozen=True, kw_only=True):
     wordings: Wordings
     orders: OrderBook
     documents: Documents
+    drawing: Drawing
     store: LiveStore
     credentials: Credentials
     clock: Clock

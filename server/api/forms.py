@@ -1,7 +1,6 @@
 """The forms that a report comes in, each with the headers that it needs."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +10,8 @@ from msgspec.structs import asdict
 
 from protocol.assessment import Report
 from protocol.session import Turn
+from server.problems import ProblemError
+from server.reporting.drawing import BusyError, Drawing
 from server.reporting.html import content_security_policy, report_html
 from server.reporting.markdown import report_markdown
 from storage.postgres.assessments import Decision
@@ -22,9 +23,20 @@ class Decided(Report, frozen=True, kw_only=True):
     decisions: tuple[Decision, ...]
 
 
-async def in_form(form: str, report: Decided, turns: Sequence[Turn]) -> Response[Any]:
-    """Return the report as the media type ``form``, one of `FORMS`."""
-    body, headers = await FORMS[form](report, turns)
+async def in_form(
+    form: str, report: Decided, turns: Sequence[Turn], drawing: Drawing, user: str
+) -> Response[Any]:
+    """Return the report as the media type ``form``, one of `FORMS`.
+
+    Raises:
+        ProblemError: too many are drawn at the moment.
+    """
+    if form == JSON:
+        return Response(report, media_type=form, headers={"Vary": "Accept"})
+    try:
+        body, headers = await drawing.draw(user, lambda: FORMS[form](report, turns))
+    except BusyError:
+        raise _BUSY from None
     return Response(body, media_type=form, headers={"Vary": "Accept", **headers})
 
 
@@ -34,32 +46,31 @@ def decided(report: Report, decisions: tuple[Decision, ...]) -> Decided:
 
 
 _Form = tuple[Any, dict[str, str]]
+JSON = "application/json"
+_BUSY = ProblemError(
+    503, "busy", "Too many reports are being drawn; try again in a moment.", {"Retry-After": "5"}
+)
 
 
-async def _json(report: Decided, _turns: Sequence[Turn]) -> _Form:
-    return report, {}
-
-
-async def _markdown(report: Decided, turns: Sequence[Turn]) -> _Form:
+def _markdown(report: Decided, turns: Sequence[Turn]) -> _Form:
     return report_markdown(report, turns), {}
 
 
-async def _html(report: Decided, turns: Sequence[Turn]) -> _Form:
-    page = await asyncio.to_thread(report_html, report, turns)
-    return page, {"Content-Security-Policy": content_security_policy()}
+def _html(report: Decided, turns: Sequence[Turn]) -> _Form:
+    return report_html(report, turns), {"Content-Security-Policy": content_security_policy()}
 
 
-async def _pdf(report: Decided, turns: Sequence[Turn]) -> _Form:
+def _pdf(report: Decided, turns: Sequence[Turn]) -> _Form:
     # Imported when a PDF is first asked for: that takes a second, which each start would wait.
     from server.reporting.pdf import report_pdf  # noqa: PLC0415
 
-    paper = await asyncio.to_thread(report_pdf, report, turns)
+    paper = report_pdf(report, turns)
     name = f"report-{report.interview_id}.pdf"
     return paper, {"Content-Disposition": f'inline; filename="{name}"'}
 
 
-FORMS: dict[str, Callable[[Decided, Sequence[Turn]], Awaitable[_Form]]] = {
-    "application/json": _json,
+FORMS: dict[str, Callable[[Decided, Sequence[Turn]], _Form]] = {
+    JSON: lambda report, _: (report, {}),
     "text/markdown": _markdown,
     "text/html": _html,
     "application/pdf": _pdf,

@@ -31,7 +31,7 @@ from server.api.resources import (
 )
 from server.auth import Caller
 from server.caching import LIST_S, ONE_S, QUIET_S, Kept, lists_of, progress_of
-from server.ids import uuid7
+from server.ids import may_be_interview, uuid7
 from server.problems import ProblemError, absent
 from storage.errors import ErasedError, StorageError
 from storage.live import State
@@ -248,6 +248,8 @@ class Interviews(Controller):
 
     async def _owner(self, deps: Deps, interview_id: str) -> str | None:
         """Return whose interview it is; a live one is found without PostgreSQL."""
+        if not may_be_interview(interview_id):
+            raise absent()
         try:
             found = await deps.store.load(interview_id)
         except StorageError:

@@ -55,7 +55,8 @@ class Reports(Controller):
             return waits
         form = preferred(request.headers.get("accept", ""), tuple(FORMS))
         turns = await deps.archive.transcript(interview_id)
-        return await in_form(form, decided(assessed.report, assessed.decisions), turns)
+        whole = decided(assessed.report, assessed.decisions)
+        return await in_form(form, whole, turns, deps.drawing, caller.user)
 
     @post("/report", status_code=202, responses=refusals(403, 404, 409, 429))
     async def write(self, deps: Deps, caller: Caller, interview_id: str) -> Response[Pending]:

@@ -95,7 +95,7 @@ def shown(interview: Interview, fields: str | None = None) -> dict[str, Any]:
     }
     if not fields:
         return whole
-    names = [name.strip() for name in fields.split(",") if name.strip()]
+    names = dict.fromkeys(name.strip() for name in fields.split(",") if name.strip())
     unknown = [name for name in names if name not in whole]
     if unknown:
         known = ", ".join(whole)

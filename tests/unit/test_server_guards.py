@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from server.guards import Guards
+from server.ids import may_be_interview, uuid7
 from tests.support.virtual_time import run_virtual
 
 LISTED = "https://partner.example"
@@ -72,3 +73,20 @@ def test_the_port_of_http_may_be_left_out() -> None:
         assert opened(hosts=hosts, host=host)
     for host in ("localhost", "127.0.0.1:8080"):
         assert not opened(hosts=hosts, host=host)
+
+
+@pytest.mark.parametrize(
+    ("text", "may_be"),
+    [
+        (uuid7(1_795_000_000_000), True),
+        ("", False),
+        ("x" * 15_000, False),
+        (uuid7(1).upper(), False),
+        (uuid7(1).replace("-", ""), False),
+        (f"{{{uuid7(1)}}}", False),
+        ("0190a5c0-0000-4000-8000-00000000000a", False),
+        ("\U0001f600" * 36, False),
+    ],
+)
+def test_what_can_be_no_interview_is_not_looked_up(text: str, may_be: bool) -> None:  # noqa: FBT001
+    assert may_be_interview(text) is may_be

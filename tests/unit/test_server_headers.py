@@ -3,14 +3,16 @@
 import asyncio
 from typing import Any
 
-from server.guards import Guards
+import pytest
+
+from server.guards import PARAMETERS, QUERY_BYTES, Guards
 from server.reporting.html import content_security_policy
 
 Headers = list[tuple[bytes, bytes]]
 
 
-def answered(own: Headers) -> dict[bytes, list[bytes]]:
-    """The headers of an answer, by name, with all values of each."""
+def asked(own: Headers, query: bytes = b"") -> list[dict[str, Any]]:
+    """What is sent in answer to a request."""
     sent: list[dict[str, Any]] = []
 
     async def app(_scope: Any, _receive: Any, send: Any) -> None:
@@ -24,8 +26,14 @@ def answered(own: Headers) -> dict[bytes, list[bytes]]:
         sent.append(message)
 
     scope: dict[str, Any] = {"type": "http", "method": "GET", "path": "/"}
-    scope |= {"query_string": b"", "headers": []}
+    scope |= {"query_string": query, "headers": []}
     asyncio.run(Guards(app, hosts=(), origins=())(scope, receive, send))
+    return sent
+
+
+def answered(own: Headers) -> dict[bytes, list[bytes]]:
+    """The headers of an answer, by name, with all values of each."""
+    sent = asked(own)
     found: dict[bytes, list[bytes]] = {}
     for name, value in sent[0]["headers"]:
         found.setdefault(name.lower(), []).append(value)
@@ -44,3 +52,17 @@ def test_a_page_with_a_policy_of_its_own_keeps_it_alone() -> None:
     headers = answered([(b"Content-Security-Policy", own)])
     assert headers[b"content-security-policy"] == [own]
     assert headers[b"x-content-type-options"] == [b"nosniff"]
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        (b"fields=" + b"a" * (QUERY_BYTES - 7), 200),
+        (b"fields=" + b"a" * (QUERY_BYTES - 6), 414),
+        (b"&".join([b"a=b"] * PARAMETERS), 200),
+        (b"&".join([b"a=b"] * (PARAMETERS + 1)), 414),
+    ],
+)
+def test_an_address_asks_so_much_at_most(query: bytes, status: int) -> None:
+    start, *_ = asked([], query)
+    assert start["status"] == status

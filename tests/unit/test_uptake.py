@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from ai.bank.echo import LENGTH
+from ai.bank.echo import LENGTH, quote
 from ai.bank.guides import plan_guide
 from ai.bank.loading import load_bank
 from ai.bank.templates import fill
@@ -103,3 +103,8 @@ def test_in_an_interview_of_the_bank_the_last_answer_is_taken_up() -> None:
         assessed = interview(replace(PLAN, mode="assessment"), saying(TOLD), name)
         assert not any("“" in t.text for t in assessed if t.kind == "question")
     assert quoted > 3
+
+
+def test_a_run_of_dots_is_read_once() -> None:
+    """It was read from each of its dots to its end: this would not be done within the day."""
+    assert quote("Then I built " + "." * 1_000_000 + "x and so on", None, load_bank().phrases.words)
