@@ -113,10 +113,12 @@ def test_transcripts_are_of_interviews_that_were_had_once_there_are_some() -> No
     paths: list[str] = []
 
     class Noted(Answers):
-        async def ask(self, place: int, method: str, path: str, *more: Any) -> Reply:
+        async def ask(
+            self, place: int, method: str, path: str, headers: bytes, body: Any = None
+        ) -> Reply:
             if method == "GET":
                 paths.append(path)
-            return await super().ask(place, method, path, *more)
+            return await super().ask(place, method, path, headers, body)
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
