@@ -81,6 +81,8 @@ class Crowd:
         self.now = time.monotonic  # the loop's own is the same clock, and dearer
         self.pace_s = _pace_s(scenario.provider)
         """How far tokens are apart, 0 where nobody knows when the next one is due."""
+        self.by_model = stored is not None and bool(self.pace_s)
+        """Whether nobody but a model may speak: the run's own fake provider, which never fails."""
         self._streaming: set[Guest] = set()
         self._unchecked: set[Guest] = set()
         self._silent: set[Guest] = set()

@@ -298,7 +298,7 @@ class Interview:
             self._seen.note(self.view.turns[-1], seq)
         if message.source == "bank":
             self._tally.counts["bank_turns"] += 1
-            if self._crowd.pace_s:
+            if self._crowd.by_model:
                 self._tally.error("bank", "the question bank spoke in place of the model")
 
     def _count_repeats(self) -> None:

@@ -12,6 +12,7 @@ from loadtest.fakeopenai.faults import Fault
 from loadtest.load.crowd import Crowd
 from loadtest.load.interview import Interview
 from loadtest.load.scenario import Provider, Scenario, Script, Users
+from loadtest.load.stored import Stored
 from loadtest.load.wire import Socket
 from loadtest.stamps import stamp
 from protocol import events as e
@@ -61,10 +62,15 @@ class Stage:
     """An interview, and the server's part in it."""
 
     def __init__(
-        self, *, ending: bool = False, stalls: bool = False, provider: Provider = SPEAKER
+        self,
+        *,
+        ending: bool = False,
+        stalls: bool = False,
+        provider: Provider = SPEAKER,
+        own: bool = False,
     ) -> None:
         scenario = msgspec.structs.replace(SCENARIO, provider=provider)
-        self.crowd = Crowd(scenario, time.monotonic())
+        self.crowd = Crowd(scenario, time.monotonic(), Stored("") if own else None)
         self.crowd.ending = ending
         self.interview = Interview(self.crowd, random.Random(1), quiet=False, stalls=stalls)
         self.session: ClientSession = self.interview.session

@@ -102,17 +102,20 @@ async def test_an_interview_that_is_ended_for_its_candidate_is_an_error(reason: 
 
 
 @pytest.mark.parametrize(
-    ("provider", "errors"),
+    ("provider", "own", "errors"),
     [
-        (SPEAKER, {"bank": 1}),
-        (Provider(source="bank"), {}),
-        (msgspec.structs.replace(SPEAKER, faults=(Fault(kind="quota"),)), {}),
+        (SPEAKER, True, {"bank": 1}),
+        (SPEAKER, False, {}),  # of somebody else's model nobody knows
+        (Provider(source="bank"), True, {}),
+        (msgspec.structs.replace(SPEAKER, faults=(Fault(kind="quota"),)), True, {}),
     ],
 )
 async def test_the_question_bank_in_place_of_a_model_without_faults_is_an_error(
-    provider: Provider, errors: dict[str, int]
+    provider: Provider,
+    own: bool,  # noqa: FBT001
+    errors: dict[str, int],
 ) -> None:
-    stage = begun(provider=provider)
+    stage = begun(provider=provider, own=own)
     turn(stage, 1, "Why?", "bank")
     assert stage.crowd.tally.errors == errors
     assert stage.crowd.tally.counts["bank_turns"] == 1
