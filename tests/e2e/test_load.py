@@ -65,6 +65,8 @@ async def test_a_run_with_servers_of_its_own_holds(tmp_path: Path) -> None:
         assert result.awake is able
     assert result.latencies["added"]["count"] > 50
     assert result.figures["server_memory_mb"] > 20
+    assert result.figures["stored"] >= result.figures["transcripts"] > 0
+    assert "in PostgreSQL" in told
     assert result.provider["tokens"] >= result.figures["tokens"] > 0
     assert html.read_text(encoding="utf-8").count("<svg width") >= 6
 

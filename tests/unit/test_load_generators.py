@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import cast
 
+import msgspec
 import pytest
 
 from loadtest.load import generators
@@ -15,7 +16,7 @@ from loadtest.load.result import Result
 from loadtest.load.scenario import Machine, Scenario, Server, Strike, Users
 from loadtest.load.scrape import Reading
 from loadtest.load.target import Target
-from loadtest.processes import Served
+from loadtest.processes import ProcessError, Served
 
 pytestmark = pytest.mark.anyio
 
@@ -127,3 +128,17 @@ async def test_the_process_that_runs_it_is_one_of_its_own(
     monkeypatch.setattr(generators.machine, "cpu_of", cpu_of)
     result = await ran(monkeypatch, [], told, SCENARIO)
     assert 0 < result.cores["viva load"] < 0.2
+
+
+async def test_an_instance_that_ends_by_itself_ends_the_run_with_the_end_of_its_log(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def told(urls: Sequence[str]) -> Reading:
+        return Reading(answered=len(urls))
+
+    served = [One(), One()]
+    monkeypatch.setattr(One, "last_words", lambda _: "out of memory", raising=False)
+    asyncio.get_running_loop().call_later(0.3, served[1].kill)
+    lasting = msgspec.structs.replace(SCENARIO, duration_s=5.0)
+    with pytest.RaisesGroup(pytest.RaisesExc(ProcessError, match="out of memory")):
+        await ran(monkeypatch, served, told, lasting)
