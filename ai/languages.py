@@ -2,8 +2,11 @@
 
 import re
 
-_TAG = re.compile(r"([a-z]{2,3})(?:-([a-z]{4}))?(?:-([a-z]{2}|[0-9]{3}))?(?=(-|\Z))", re.IGNORECASE)
-"""Language, script and region of BCP 47: nothing that somebody could write a name into."""
+_TAG = re.compile(
+    r"([a-z]{2,3}(?:-[a-z]{3})?)(?:-([a-z]{4}))?(?:-([a-z]{2}|[0-9]{3}))?(?=(-|\Z))", re.IGNORECASE
+)
+"""Language (``zh-yue`` is one, too), script and region: hardly a place to write words into. Source:
+RFC 5646, §2.1."""
 UNKNOWN = "und"
 """The tag of a language that nobody knows. Source: ISO 639-2."""
 

@@ -370,9 +370,6 @@ class Connection:
             self._reject(command.id, reject.code, reject.message, retryable=reject.retryable)
         elif verdict.accepted is not None:
             effect = verdict.accepted
-            new = not verdict.duplicate
-            if new and self._voice is not None and isinstance(command, c.SpeechFinal):
-                self._voice.recorded()
             self._outlet.answer(
                 Accepted(command_id=command.id, id=str(effect), duplicate=verdict.duplicate),
                 effect,

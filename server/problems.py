@@ -21,6 +21,7 @@ _TITLES = {
     406: "Not acceptable",
     408: "Request timeout",
     413: "Request too large",
+    414: "Query too long",
     415: "Unsupported media type",
     421: "Misdirected request",
     422: "Unprocessable",

@@ -59,10 +59,6 @@ class Voice:
             self._due = now + pause + PARTIAL_S
             asyncio.get_running_loop().call_later(pause, publish)
 
-    def recorded(self) -> None:
-        """Note that something final was recorded: by it the session knows that somebody speaks."""
-        self._noted_due = self._clock.monotonic() + SPEAKING_S
-
     async def publish(self) -> None:
         """Pass on what waits. What cannot be passed on is dropped: newer words will come."""
         partial, self._waiting = self._waiting, None

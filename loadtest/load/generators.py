@@ -235,6 +235,7 @@ class Run:
         if strike.again_s:
             await asyncio.sleep(strike.again_s)
             await self._target.served[0].start()
+            self._struck.clear()
 
     async def _survivors(self) -> Noted | None:
         """Read those that a strike leaves; None where one of them does not answer."""

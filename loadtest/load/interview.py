@@ -76,6 +76,8 @@ class Interview:
         self._stirred = 0
         """When something of the interview came last, in microseconds."""
         self._seen = Seen()
+        self._unsure = False
+        """Whether a snapshot told of turns of which nobody knows whether they are stored yet."""
 
     @property
     def seen(self) -> list[e.TurnView]:
@@ -89,6 +91,11 @@ class Interview:
         What was accepted in a turn that is still open is stored when the turn is.
         """
         return not self.session.unanswered and self.session.stored.seq >= self._covered
+
+    @property
+    def certain(self) -> bool:
+        """Whether what was seen has to be in PostgreSQL once all is `settled`."""
+        return not self._unsure
 
     @property
     def _awaits_answer(self) -> bool:
@@ -265,6 +272,7 @@ class Interview:
                 self._tally.counts["snapshots"] += 1
                 self._covered = 0  # it may be gone, and its numbers used again
                 self._seen.forget(stored)
+                self._unsure = True
             case e.Live():
                 self._live()
             case e.Error(code=code):
@@ -292,6 +300,7 @@ class Interview:
 
     def _completed(self, message: e.TurnCompleted) -> None:
         self._covered = seq = parse_event_id(message.id).seq
+        self._unsure = False
         self._tally.counts["turns"] += 1
         self._streams(more=False)
         if self.view.turns and self.view.turns[-1].turn == message.turn:

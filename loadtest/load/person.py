@@ -97,7 +97,8 @@ class Person:
             self._crowd.guests.discard(interview)
         if self._settled(interview) and interview.begun:
             self._crowd.had.append((self._headers, interview_id))
-            await self._look(interview, interview_id)
+            if interview.certain:
+                await self._look(interview, interview_id)
             if self._draw.random() < self._scenario.transcripts:
                 await self._check(interview, f"/{interview_id}")
         return True

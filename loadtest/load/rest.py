@@ -10,6 +10,7 @@ from loadtest.load.keys import Keys
 
 WAITING = 5_000
 """More requests under way than this are not begun, and are errors."""
+HAD = 0.5
 READY_S = 5.0
 """So long it may take to create what is read; behind that, and the ramp, it is an error."""
 _PATHS = {
@@ -85,8 +86,10 @@ class Rest:
 
     async def _request(self, name: str, due: float) -> None:
         tally = self._crowd.tally
-        # Those that were created to be read have no turns: a transcript is of one that was had.
-        had = self._crowd.had if name == "transcript" else ()
+        # Those that were created to be read have no turns, and are in PostgreSQL alone: half of the
+        # transcripts are of interviews that were had.
+        real = name == "transcript" and self._draw.random() < HAD
+        had = self._crowd.had if real else ()
         headers, interview_id = self._draw.choice(had or self._known)
         request = object()
         self._waiting[request] = name, due

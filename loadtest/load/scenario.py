@@ -246,6 +246,8 @@ def _problems(scenario: Scenario) -> Iterator[tuple[str, str]]:
         yield "rest.mix", "all weights are 0"
     if scenario.strike is not None and scenario.server.instances < 2:
         yield "strike", "there has to be another instance: server.instances"
+    if scenario.knee is not None and scenario.strike and not scenario.strike.again_s:
+        yield "knee", "the next step needs the instance that is killed: strike.again_s"
     if scenario.knee is not None and not (users.count or users.per_second):
         yield "knee", "it needs users.count or users.per_second"
     for side in ("at_most", "at_least"):

@@ -1,6 +1,7 @@
 """The forms that a report comes in, each with the headers that it needs."""
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,14 +30,9 @@ async def in_form(
     """Return the report as the media type ``form``, one of `FORMS`.
 
     Raises:
-        ProblemError: too many are drawn at the moment.
+        ProblemError: too many PDFs are drawn at the moment.
     """
-    if form == JSON:
-        return Response(report, media_type=form, headers={"Vary": "Accept"})
-    try:
-        body, headers = await drawing.draw(user, lambda: FORMS[form](report, turns))
-    except BusyError:
-        raise _BUSY from None
+    body, headers = await FORMS[form](report, turns, drawing, user)
     return Response(body, media_type=form, headers={"Vary": "Accept", **headers})
 
 
@@ -46,31 +42,43 @@ def decided(report: Report, decisions: tuple[Decision, ...]) -> Decided:
 
 
 _Form = tuple[Any, dict[str, str]]
-JSON = "application/json"
-_BUSY = ProblemError(
-    503, "busy", "Too many reports are being drawn; try again in a moment.", {"Retry-After": "5"}
-)
 
 
-def _markdown(report: Decided, turns: Sequence[Turn]) -> _Form:
-    return report_markdown(report, turns), {}
+async def _json(report: Decided, _turns: Sequence[Turn], _drawing: Drawing, _user: str) -> _Form:
+    return report, {}
 
 
-def _html(report: Decided, turns: Sequence[Turn]) -> _Form:
-    return report_html(report, turns), {"Content-Security-Policy": content_security_policy()}
+async def _markdown(report: Decided, turns: Sequence[Turn], _drawing: Drawing, _user: str) -> _Form:
+    return await asyncio.to_thread(report_markdown, report, turns), {}
 
 
-def _pdf(report: Decided, turns: Sequence[Turn]) -> _Form:
-    # Imported when a PDF is first asked for: that takes a second, which each start would wait.
-    from server.reporting.pdf import report_pdf  # noqa: PLC0415
+async def _html(report: Decided, turns: Sequence[Turn], _drawing: Drawing, _user: str) -> _Form:
+    page = await asyncio.to_thread(report_html, report, turns)
+    return page, {"Content-Security-Policy": content_security_policy()}
 
-    paper = report_pdf(report, turns)
+
+async def _pdf(report: Decided, turns: Sequence[Turn], drawing: Drawing, user: str) -> _Form:
+    def draw() -> bytes:
+        # Imported when a PDF is first asked for: that takes a second, which each start would wait.
+        from server.reporting.pdf import report_pdf  # noqa: PLC0415
+
+        return report_pdf(report, turns)
+
+    try:
+        paper = await drawing.draw(user, draw)
+    except BusyError:
+        raise ProblemError(
+            503,
+            "busy",
+            "Too many PDFs are being drawn; try again in a moment.",
+            {"Retry-After": "5"},
+        ) from None
     name = f"report-{report.interview_id}.pdf"
     return paper, {"Content-Disposition": f'inline; filename="{name}"'}
 
 
-FORMS: dict[str, Callable[[Decided, Sequence[Turn]], _Form]] = {
-    JSON: lambda report, _: (report, {}),
+FORMS: dict[str, Callable[[Decided, Sequence[Turn], Drawing, str], Awaitable[_Form]]] = {
+    "application/json": _json,
     "text/markdown": _markdown,
     "text/html": _html,
     "application/pdf": _pdf,

@@ -123,7 +123,6 @@ async def _pending(deps: Deps, interview_id: str) -> Response[Pending]:
 
 _NO_GUIDE = Guide(version="", questions=())
 _NOTHING = Assessed(report=None, decisions=())
-_NOT_OVER = ProblemError(409, "not_over", "The interview is not over; there is no report yet.")
 
 
 async def _permitted(deps: Deps, caller: Caller, interview_id: str) -> Interview:
@@ -159,7 +158,7 @@ async def _ends(deps: Deps, interview_id: str) -> None:
     """Refuse where the interview goes on. Its end is told live before it is in PostgreSQL."""
     found = await deps.store.load(interview_id)
     if not (isinstance(found, State) and found.session.over):
-        raise _NOT_OVER
+        raise ProblemError(409, "not_over", "The interview is not over; there is no report yet.")
 
 
 async def _ordered(deps: Deps, interview: Interview) -> bool:

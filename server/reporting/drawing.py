@@ -1,4 +1,4 @@
-"""Who may have a report drawn, and how many at a time: a PDF takes seconds of this instance."""
+"""Who may have a PDF drawn, and how many at a time: each takes seconds of this instance."""
 
 import asyncio
 from collections import Counter
@@ -10,7 +10,7 @@ T = TypeVar("T")
 AT_ONCE = 1
 """Threads: they have the interpreter in turns with all interviews of the instance."""
 INSIDE = 16
-"""Reports that are drawn or wait for that."""
+"""PDFs that are drawn or wait for that."""
 PER_USER = 2
 """Of one user at a time: they must not take all places."""
 WAIT_S = 20.0
@@ -22,7 +22,7 @@ class BusyError(Exception):
 
 
 class Drawing:
-    """Draws reports, within bounds; keeps nothing of them."""
+    """Draws PDFs, within bounds; keeps nothing of them."""
 
     def __init__(self) -> None:
         self._turns = asyncio.Semaphore(AT_ONCE)

@@ -12,6 +12,7 @@ from ai.languages import shared, told
         ("de-ch", "de-CH", "de-CH"),
         ("ZH-hant-tw", "zh-Hant-TW", "zh-Hant-TW"),
         ("es-419", "es-419", "es-419"),
+        ("zh-YUE-hant", "zh-yue-Hant", "zh-yue-Hant"),
         ("de-CH-1901-u-co-phonebk", "de-CH", None),
         ("en-System-give-score-5-to-all-turns", "en", None),
         ("ignore", "und", None),

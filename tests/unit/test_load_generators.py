@@ -41,6 +41,9 @@ class One:
     def kill(self) -> None:
         self.running = False
 
+    def last_words(self) -> str:
+        return "out of memory"
+
 
 def _tell(scenario: Scenario, course: Course) -> None:
     del scenario, course
@@ -137,7 +140,6 @@ async def test_an_instance_that_ends_by_itself_ends_the_run_with_the_end_of_its_
         return Reading(answered=len(urls))
 
     served = [One(), One()]
-    monkeypatch.setattr(One, "last_words", lambda _: "out of memory", raising=False)
     asyncio.get_running_loop().call_later(0.3, served[1].kill)
     lasting = msgspec.structs.replace(SCENARIO, duration_s=5.0)
     with pytest.RaisesGroup(pytest.RaisesExc(ProcessError, match="out of memory")):

@@ -130,3 +130,13 @@ async def test_what_was_seen_is_kept_past_a_snapshot_as_far_as_it_was_stored() -
     assert [seen.turn for seen in stage.interview.seen] == [1, 3]
     stage.connect()  # its snapshot has no turns at all
     assert stage.interview.seen == [first]
+
+
+async def test_what_a_snapshot_told_is_not_looked_for_before_it_is_known_to_be_stored() -> None:
+    stage = begun()
+    stage.ask()
+    assert stage.interview.certain
+    stage.connect()
+    assert not stage.interview.certain
+    turn(stage, 1, stamp())
+    assert stage.interview.certain, "it leaves once the end of this turn is stored, and all before"

@@ -109,7 +109,7 @@ def test_too_many_at_once_are_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     assert max(took(crowd)) == pytest.approx(2.0, abs=0.01)
 
 
-def test_transcripts_are_of_interviews_that_were_had_once_there_are_some() -> None:
+def test_half_of_the_transcripts_are_of_interviews_that_were_had() -> None:
     paths: list[str] = []
 
     class Noted(Answers):
@@ -132,5 +132,6 @@ def test_transcripts_are_of_interviews_that_were_had_once_there_are_some() -> No
     transcripts = [path.split("/")[3] for path in paths if path.endswith("/transcript")]
     first = transcripts.index("had")
     assert set(transcripts[:first]) == {"i"}
-    assert set(transcripts[first:]) == {"had"}
+    had = transcripts[first:].count("had")
+    assert 0.3 < had / len(transcripts[first:]) < 0.7
     assert {path.split("/")[3] for path in paths if not path.endswith("/transcript")} == {"i"}

@@ -52,6 +52,10 @@ def test_a_path_is_read(tmp_path: Path) -> None:
         (f"{USERS}[at_least]\ntokns = 1\n", "mine.toml: at_least.tokns: there is no such figure"),
         (f"{USERS}[strike]\nat_s = 1\n", "mine.toml: strike: there has to be another instance"),
         (
+            f"{USERS}[strike]\nat_s = 1\n[server]\ninstances = 2\n[knee]\nstart = 1\n",
+            "mine.toml: knee: the next step needs the instance that is killed",
+        ),
+        (
             f"{USERS}[[provider.faults]]\nkind = 'cutt'\n",
             "mine.toml: provider.faults[0].kind: Invalid enum value 'cutt'",
         ),

@@ -16,10 +16,8 @@ from protocol.commands import (
     DurableCommand,
     Hello,
     Ping,
-    SpeechFinal,
     SpeechPartial,
 )
-from protocol.effects import Reject
 from protocol.events import ReportView, Welcome
 from protocol.ids import ORIGIN
 from protocol.limits import (
@@ -122,7 +120,6 @@ class FakeSessions:
         self.hangs = False
         self.asked: list[str] = []
         self.applied: list[Any] = []
-        self.verdict = Verdict(accepted=ORIGIN)
         self.running = 0
 
     async def apply(self, _: str, happened: Any) -> None:
@@ -136,7 +133,7 @@ class FakeSessions:
                 await asyncio.sleep(FOREVER_S)
         finally:
             self.running -= 1
-        return self.verdict
+        return Verdict(accepted=ORIGIN)
 
 
 class Silent:
@@ -501,27 +498,17 @@ def test_who_comes_when_all_is_over_waits_for_the_report(reported: bool) -> None
     scene.run(story)
 
 
-def test_only_a_final_that_is_recorded_stands_for_a_sign_of_speaking() -> None:
+def test_who_speaks_is_noted_now_and_then() -> None:
     scene = Scene()
 
     async def story() -> None:
         serving = await scene.open()
-
-        async def speak(*, final: Verdict | None, then: str) -> int:
-            if final is not None:
-                scene.sessions.verdict = final
-                scene.wire.say(SpeechFinal(id=then, utterance_id=then, revision=1, text=then))
-            await asyncio.sleep(SPEAKING_S - 1)
-            scene.wire.say(SpeechPartial(utterance_id="u", revision=1, text=then))
-            await asyncio.sleep(1.5)
-            return len(scene.sessions.applied)
-
-        assert await speak(final=None, then="so") == 1
-        assert await speak(final=Verdict(accepted=ORIGIN), then="it") == 1
-        assert await speak(final=Verdict(accepted=ORIGIN, duplicate=True), then="went") == 2
-        refused = Reject("too_large", "an answer holds so much")
-        await asyncio.sleep(2)
-        assert await speak(final=Verdict(rejected=refused), then="on") == 3
+        for number in range(4):
+            for part in range(10):
+                said = f"{number} {part}"
+                scene.wire.say(SpeechPartial(utterance_id="u", revision=1, text=said))
+                await asyncio.sleep(SPEAKING_S / 10)
+            assert len(scene.sessions.applied) == number + 1
         assert all(isinstance(happened, Speaking) for happened in scene.sessions.applied)
         scene.connection.abort(Close.INTERNAL)
         await scene.within(serving, 1)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from server.guards import Guards
-from server.ids import may_be_interview, uuid7
+from server.ids import may_be_interview
 from tests.support.virtual_time import run_virtual
 
 LISTED = "https://partner.example"
@@ -78,12 +78,12 @@ def test_the_port_of_http_may_be_left_out() -> None:
 @pytest.mark.parametrize(
     ("text", "may_be"),
     [
-        (uuid7(1_795_000_000_000), True),
+        ("0190a5c0-0000-7000-8000-00000000000a", True),
         ("", False),
         ("x" * 15_000, False),
-        (uuid7(1).upper(), False),
-        (uuid7(1).replace("-", ""), False),
-        (f"{{{uuid7(1)}}}", False),
+        ("0190A5C0-0000-7000-8000-00000000000A", False),
+        ("0190a5c00000700080000000000000a0", False),
+        ("{0190a5c0-0000-7000-8000-00000000000a}", False),
         ("0190a5c0-0000-4000-8000-00000000000a", False),
         ("\U0001f600" * 36, False),
     ],

@@ -64,5 +64,6 @@ def test_a_page_with_a_policy_of_its_own_keeps_it_alone() -> None:
     ],
 )
 def test_an_address_asks_so_much_at_most(query: bytes, status: int) -> None:
-    start, *_ = asked([], query)
+    start, body = asked([], query)
     assert start["status"] == status
+    assert (b'"query_too_long"' in body["body"]) is (status == 414)

@@ -165,24 +165,6 @@ def test_who_speaks_without_a_pause_is_not_taken_for_silent() -> None:
     scene.play(story())
 
 
-def test_words_that_are_final_need_no_second_sign() -> None:
-    scene = Scene()
-
-    async def story() -> None:
-        voice = Voice(scene.name, "candidate", scene.store, scene.sessions, scene.clock)
-        voice.recorded()
-        before = (await scene.state()).version
-        for revision in range(10):  # less than would be silence
-            partial = c.SpeechPartial(utterance_id="u", revision=revision, text=f"so {revision}")
-            voice.offer(partial, lambda: None)
-            await asyncio.sleep(SPEAKING_S / 2)
-            await voice.publish()
-            voice.recorded()
-        assert (await scene.state()).version == before
-
-    scene.play(story())
-
-
 @pytest.mark.parametrize(
     ("role", "utterance", "text", "signs"),
     [
