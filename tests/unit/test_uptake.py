@@ -106,5 +106,5 @@ def test_in_an_interview_of_the_bank_the_last_answer_is_taken_up() -> None:
 
 
 def test_a_run_of_dots_is_read_once() -> None:
-    """It was read from each of its dots to its end: this would not be done within the day."""
+    """It was read from each of its dots to its end: this would take hours."""
     assert quote("Then I built " + "." * 1_000_000 + "x and so on", None, load_bank().phrases.words)
