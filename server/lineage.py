@@ -11,11 +11,11 @@ Short of that, the log may have lost events that only clients know of. The sessi
 so that what they send again may come before what it answers is there again.
 """
 
-import msgspec
 import structlog
 from msgspec.structs import replace
 
 from protocol.ids import EventId
+from storage.given import changing_text
 from storage.live import Commit, Committed, LiveStore, State
 
 _log = structlog.get_logger()
@@ -55,7 +55,7 @@ async def marked(store: LiveStore, before: State, tick: int) -> bool:
         version=before.version,
         head=str(before.head),
         kind="finish",  # adds nothing, so that a full Redis is no reason to turn a client away
-        session=msgspec.json.encode(replace(session, rebuilt=True)).decode(),
+        session=changing_text(replace(session, rebuilt=True)),
         tick=tick,
     )
     return isinstance(await store.commit(commit), Committed)

@@ -7,6 +7,7 @@ from protocol.effects import Emit, Keep, Reject, Run, Stop, Store
 from protocol.events import TurnReset, TurnStarted
 from protocol.machine import Input, Lost, Transition, next_tick
 from protocol.session import Session
+from storage.given import changing_text
 from storage.live import ANY_ORDINAL, IDLE_MS, Commit, LeaseChange, Presence, State
 
 
@@ -54,7 +55,7 @@ def commit_of(
         kind="cancel" if stop else "finish" if fence else "ingest",
         fence=fence,
         ordinal=ordinal,
-        session=msgspec.json.encode(done.session).decode() if changed else "",
+        session=changing_text(done.session) if changed else "",
         tick=timer_of(done.session, now, idle_ms),
         opens=opens,
         lease=lease,

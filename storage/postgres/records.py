@@ -6,10 +6,12 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
+from protocol.guide import Guide
 from protocol.plan import Plan
 from protocol.scalars import Milliseconds, Phase, Status
 from protocol.session import Session, Turn
 from storage.errors import BadDataError
+from storage.given import Given, changing_text, whole
 from storage.live import State
 
 
@@ -54,6 +56,7 @@ class Page(Struct, frozen=True):
 
 
 _plan = msgspec.json.Decoder(Plan)
+_guide = msgspec.json.Decoder(Guide)
 _turns = msgspec.json.Decoder(tuple[Turn, ...])
 _pairs = msgspec.json.Decoder(tuple[tuple[str, str], ...])
 
@@ -73,14 +76,6 @@ def interview_of(row: Sequence[Any]) -> Interview:
     )
 
 
-def session_text(session: Session) -> str:
-    """Return the session as its column holds it: without what never changes."""
-    fields = msgspec.to_builtins(session)
-    del fields["plan"]
-    fields.pop("guide", None)
-    return msgspec.json.encode(fields).decode()
-
-
 def new_text(session: Session) -> str:
     """Return a session as it is told to what puts a new one in, without its guide."""
     fields = {
@@ -88,7 +83,7 @@ def new_text(session: Session) -> str:
         "plan": session.plan,
         "status": session.status,
         "phase": session.phase,
-        "session": Raw(session_text(session).encode()),
+        "session": Raw(changing_text(session).encode()),
     }
     return msgspec.json.encode(fields).decode()
 
@@ -105,10 +100,9 @@ def session_of(session: str, plan: str, guide: str | None) -> Session:
         BadDataError: this version cannot read what the archive holds.
     """
     try:
-        fields = msgspec.json.decode(session) | {"plan": msgspec.json.decode(plan)}
-        if guide is not None:
-            fields["guide"] = msgspec.json.decode(guide)
-        return msgspec.convert(fields, Session)
+        return whole(
+            session, Given(_plan.decode(plan), None if guide is None else _guide.decode(guide))
+        )
     except msgspec.DecodeError:
         raise BadDataError("the archive holds a session that this version cannot read") from None
 

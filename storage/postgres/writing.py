@@ -7,11 +7,12 @@ from msgspec import Raw
 
 from protocol.ids import EventId
 from storage.errors import BackendDownError, BadDataError, ErasedError
+from storage.given import changing_text
 from storage.live import Unstored
 from storage.postgres.faults import DivergedError
 from storage.postgres.pool import Connection
 from storage.postgres.queries import query
-from storage.postgres.records import session_text, started_at_of
+from storage.postgres.records import started_at_of
 
 GIVEN = 2
 """How many of the newest turns are given unasked: a candidate's and the interviewer's behind it."""
@@ -82,7 +83,7 @@ def _live(unstored: Unstored, *, whole: bool) -> str:
         "phase": session.phase,
         "started_at": started_at_of(state),
         "ended_at": session.ended_at,
-        "session": Raw(session_text(session).encode()),
+        "session": Raw(changing_text(session).encode()),
         "version": state.version,
         "head_seq": state.head.seq,
         "head_check": state.head.check,

@@ -33,7 +33,8 @@ local function stored(keys, argv)
 end
 
 -- unstored: what the writer needs: the state, and the commands PostgreSQL does not have yet.
-local function unstored(keys, _argv)
+-- ARGV given?  ->  ok, state, commands | missing | erased
+local function unstored(keys, argv)
   if redis.call('EXISTS', keys[META]) == 0 then
     return {redis.call('EXISTS', keys[ERASED]) == 1 and 'erased' or 'missing'}
   end
@@ -43,7 +44,7 @@ local function unstored(keys, _argv)
     commands[2 * i - 1] = id
     commands[2 * i] = redis.call('HGET', keys[COMMANDS], id) or ''
   end
-  return {'ok', describe(keys, '', true, true), commands}
+  return {'ok', describe(keys, '', true, true, argv[1] == '1'), commands}
 end
 
 local function free(keys, id)

@@ -7,14 +7,14 @@ from typing import Any
 import msgspec
 
 from protocol.ids import EventId, trusted_event_id
-from protocol.session import Session, Turn
+from protocol.session import Turn
 from storage import live
 from storage.answers import read_answer
 from storage.errors import BadDataError
+from storage.given import Given, whole
 
 Reply = list[Any]
 
-_session = msgspec.json.Decoder(Session)
 _turn = msgspec.json.Decoder(Turn)
 
 
@@ -61,24 +61,24 @@ def log_entries(raw: Sequence[Any]) -> list[live.Entry]:
     return [live.Entry(event_id(entry_id), fields[1]) for entry_id, fields in raw]
 
 
-def state(raw: Sequence[Any]) -> live.State:
+def state(raw: Sequence[Any], given: Given) -> live.State:
     """Read what ``describe`` returns, in its order.
 
     Raises:
         BadDataError: the session cannot be read by this version.
     """
     try:
-        return _state(raw)
+        return _state(raw, given)
     except ValueError as error:
         raise BadDataError("Redis holds a session of another form") from error
 
 
-def _state(raw: Sequence[Any]) -> live.State:
-    session, version, head, fence, open_from, ordinal, handle, stored, touched = raw[:9]
-    heard, answer, turns, entries = raw[9:]
+def _state(raw: Sequence[Any], given: Given) -> live.State:
+    session, _, version, head, fence, open_from, ordinal, handle, stored, touched = raw[:10]
+    heard, answer, turns, entries = raw[10:]
     kept = sorted((_turn.decode(text) for text in turns[1::2]), key=lambda turn: turn.turn)
     return live.State(
-        session=_session.decode(session),
+        session=whole(session, given),
         version=int(version),
         head=event_id(head),
         fence=fence.decode(),

@@ -140,7 +140,8 @@ local function holds_lease(meta, fence, now)
 end
 
 -- What a caller needs to decide: state, turns and the entries of the open turn.
-local function describe(keys, command_id, with_turns, with_open)
+-- What never changes is told `with_given` alone: it is most of a session, and most callers know it.
+local function describe(keys, command_id, with_turns, with_open, with_given)
   local meta = present_of(keys, 'session', 'version', 'fence', 'open_from', 'stored', 'touched', 'heard')
   local answer = ''
   if command_id ~= '' then
@@ -152,8 +153,9 @@ local function describe(keys, command_id, with_turns, with_open)
   if with_open and open > 0 then
     entries = redis.call('XRANGE', meta.log, int(open) .. '-0', '+')
   end
-  return {meta.session, meta.version, meta.head, meta.fence, meta.open_from, meta.ordinal, meta.handle,
-    meta.stored, meta.touched, meta.heard, answer, turns, entries}
+  local given = with_given and redis.call('HGET', keys[META], 'given') or ''
+  return {meta.session, given, meta.version, meta.head, meta.fence, meta.open_from, meta.ordinal,
+    meta.handle, meta.stored, meta.touched, meta.heard, answer, turns, entries}
 end
 
 -- Whether `id` is, or was, in the log. What was trimmed away was there.
@@ -187,7 +189,7 @@ local function set_presence(keys, id, presence, now)
 end
 
 -- load: `seen` is the newest event that the caller was told of, or ''.
--- ARGV command_id, turns?, open?, seen  ->  state | astray | missing | erased
+-- ARGV command_id, turns?, open?, seen, given?  ->  state | astray | missing | erased
 local function load(keys, argv)
   if redis.call('EXISTS', keys[META]) == 0 then
     return {redis.call('EXISTS', keys[ERASED]) == 1 and 'erased' or 'missing'}
@@ -198,11 +200,11 @@ local function load(keys, argv)
       return {'astray'}
     end
   end
-  return {'ok', describe(keys, argv[1], argv[2] == '1', argv[3] == '1')}
+  return {'ok', describe(keys, argv[1], argv[2] == '1', argv[3] == '1', argv[5] == '1')}
 end
 
 -- create: puts an interview into Redis, new or rebuilt from PostgreSQL.
--- ARGV msgpack {id, session, version, head, running, tick, presence, turns = {{n, json}..},
+-- ARGV msgpack {id, session, given, version, head, running, tick, presence, turns = {{n, json}..},
 --   commands = {{id, answer}..}}
 local function create(keys, argv)
   local a = cmsgpack.unpack(argv[1])
@@ -215,8 +217,8 @@ local function create(keys, argv)
   local now = now_ms()
   redis.call('DEL', keys[LOG], keys[TURNS], keys[COMMANDS], keys[PENDING])
   local ending = rename(keys, keys[LOG])
-  redis.call('HSET', keys[META], 'session', a.session, 'version', int(a.version), 'head', a.head,
-    'fence', '0:', 'lease_until', '0', 'open_from', '0', 'ordinal', '0', 'handle', '',
+  redis.call('HSET', keys[META], 'session', a.session, 'given', a.given, 'version', int(a.version),
+    'head', a.head, 'fence', '0:', 'lease_until', '0', 'open_from', '0', 'ordinal', '0', 'handle', '',
     'running', a.running, 'stored', a.head, 'touched', int(now), 'log', ending)
   if a.head ~= '0-0' then
     -- Cursors read inclusively: an entry at the head stands for all that came before it.
@@ -266,7 +268,8 @@ end
 -- A slot is remembered while there are few: observers name theirs, and may name ever new ones.
 -- A call may be repeated, by its nonce. One that was held up for long may come behind a newer socket's:
 -- it must not replace that one, whose client would never come back.
--- ARGV slot, last_event_id, issued (of the resume token shown, or ''), now, grace_ms, nonce, age_ms, id
+-- ARGV slot, last_event_id, issued (of the resume token shown, or ''), now, grace_ms, nonce, age_ms, id,
+--   given?
 -- -> ok, recovered, number, state | stale | overtaken | missing | erased
 local function join(keys, argv)
   local slot, last, known = argv[1], argv[2], false
@@ -307,7 +310,8 @@ local function join(keys, argv)
   redis.call('HSET', keys[META], 'touched', int(now_ms()))
   local meta = last ~= '' and present_of(keys)
   local recovered = meta and (last == meta.head or #redis.call('XRANGE', meta.log, last, last) == 1)
-  return {'ok', recovered and '1' or '0', number, describe(keys, '', not recovered, not recovered)}
+  return {'ok', recovered and '1' or '0', number, describe(keys, '', not recovered, not recovered,
+    argv[9] == '1')}
 end
 
 -- The lease follows what the transition did to the interviewer's turn:

@@ -13,8 +13,10 @@ from storage import live
 from storage.answers import read_answer
 from storage.commits import presence_of
 from storage.errors import BadDataError, StorageError
+from storage.given import Given, changing_text, given_of, given_text
 from storage.redis import keys, library, replies, resp
 from storage.redis.connect import Client, translate, translated
+from storage.redis.known import Known
 from storage.redis.places import Place, Places
 from storage.redis.wire import Wire
 
@@ -37,6 +39,7 @@ class RedisStore:
         self._urgent = client.urgent
         self._max_log = max_log
         self._places = Places()
+        self._known = Known()
         self._note_at = float("-inf")
         self._damaged = frozenset[str]()
         self._library = library.Loader(client, 2 * client.call_s)
@@ -64,20 +67,23 @@ class RedisStore:
         seen: EventId | None = None,
     ) -> live.State | live.Astray | live.Gone:
         """See `LiveStore.load`."""
-        known = "" if seen is None else str(seen)
-        reply = await self._call("load", interview_id, command, _flag(turns), _flag(entries), known)
+        known = self._known.get(interview_id)
+        told = (command, _flag(turns), _flag(entries), "" if seen is None else str(seen))
+        reply = await self._call("load", interview_id, *told, _flag(known is None))
         if reply[0] == b"astray":
             return live.Astray()
-        return replies.gone(reply) or replies.state(reply[1])
+        return self._gone(reply, interview_id) or self._state(reply[1], interview_id, known)
 
     async def create(self, restore: live.Restore) -> Literal["ok", "exists"] | live.Erased:
         """See `LiveStore.create`."""
         session = restore.session
         opened = session.open
         running = opened is not None and opened.speaker == "interviewer"
+        given = given_text(session)
         arguments = {
             "id": session.interview_id,
-            "session": msgspec.json.encode(session).decode(),
+            "session": changing_text(session),
+            "given": given,
             "version": restore.version,
             "head": str(restore.head),
             "running": f"{opened.turn}:{opened.attempt}" if opened and running else "",
@@ -89,19 +95,23 @@ class RedisStore:
             "commands": restore.commands,
         }
         reply = await self._call("create", session.interview_id, _pack(arguments))
-        return live.Erased() if reply[0] == b"erased" else "ok" if reply[0] == b"ok" else "exists"
+        if reply[0] == b"ok":
+            self._known.keep(session.interview_id, given_of(session), len(given))
+            return "ok"
+        return live.Erased() if reply[0] == b"erased" else "exists"
 
     async def join(self, join: live.Join) -> live.Joined | live.Stale | live.Overtaken | live.Gone:
         """See `LiveStore.join`."""
         last = "" if join.last_event_id is None else str(join.last_event_id)
         issued = "" if join.issued is None else join.issued
+        known = self._known.get(join.id)
         times = (issued, join.now, join.grace_ms)
-        told = (join.slot, last, *times, join.nonce, join.age_ms, join.id)
+        told = (join.slot, last, *times, join.nonce, join.age_ms, join.id, _flag(known is None))
         reply = await self._call("join", join.id, *told)
         if reply[0] in _REFUSED:
             return _REFUSED[reply[0]]
-        return replies.gone(reply) or live.Joined(
-            reply[1] == b"1", reply[2], replies.state(reply[3])
+        return self._gone(reply, join.id) or live.Joined(
+            reply[1] == b"1", reply[2], self._state(reply[3], join.id, known)
         )
 
     async def commit(
@@ -135,7 +145,7 @@ class RedisStore:
             case b"full":
                 return live.Full()
             case _:
-                return replies.gone(reply) or live.Missing()
+                return self._gone(reply, commit.id) or live.Missing()
 
     # --- turns ------------------------------------------------------------------------------------
 
@@ -144,12 +154,14 @@ class RedisStore:
     ) -> live.Acquired | live.Held | live.Idle | live.Missing:
         """See `LiveStore.acquire`."""
         asked = time.monotonic()
-        reply = await self._call("acquire", interview_id, interview_id, nonce, lease_ms)
+        known = self._known.get(interview_id)
+        told = (interview_id, nonce, lease_ms, _flag(known is None))
+        reply = await self._call("acquire", interview_id, *told)
         match reply[0]:
             case b"ok":
                 fence = reply[1].decode()
                 self._places.hold(interview_id, fence, asked, lease_ms)
-                return live.Acquired(fence, replies.state(reply[2]))
+                return live.Acquired(fence, self._state(reply[2], interview_id, known))
             case b"held":
                 return live.Held()
             case b"idle":
@@ -371,14 +383,16 @@ class RedisStore:
     async def erase(self, interview_id: str) -> None:
         """See `LiveStore.erase`."""
         await self._call("erase", interview_id, interview_id, live.TOMBSTONE_S)
+        self._known.drop(interview_id)
 
     # --- the outbox -------------------------------------------------------------------------------
 
     async def unstored(self, interview_id: str) -> live.Unstored | live.Gone:
         """See `LiveStore.unstored`."""
-        reply = await self._call("unstored", interview_id)
-        return replies.gone(reply) or live.Unstored(
-            replies.state(reply[1]), tuple(replies.pairs(reply[2]))
+        known = self._known.get(interview_id)
+        reply = await self._call("unstored", interview_id, _flag(known is None))
+        return self._gone(reply, interview_id) or live.Unstored(
+            self._state(reply[1], interview_id, known), tuple(replies.pairs(reply[2]))
         )
 
     async def mark_stored(
@@ -448,6 +462,15 @@ class RedisStore:
 
     async def _call(self, name: str, interview_id: str, *arguments: Any) -> replies.Reply:
         return await self._command(*_args(name, 10, interview_id, *arguments))
+
+    def _state(self, raw: Sequence[Any], interview_id: str, known: Given | None) -> live.State:
+        return replies.state(raw, known or self._known.learn(interview_id, raw[1]))
+
+    def _gone(self, reply: replies.Reply, interview_id: str) -> live.Missing | live.Erased | None:
+        gone = replies.gone(reply)
+        if gone is not None:
+            self._known.drop(interview_id)
+        return gone
 
     async def _command(self, *arguments: Any) -> Any:
         (reply,) = await self._pipeline([resp.command(arguments)])

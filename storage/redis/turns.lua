@@ -1,7 +1,7 @@
 -- The interviewer's turn: its lease, and the relay of its words.
 
 -- acquire: takes the lease of the turn that is to be generated. The nonce makes it repeatable.
--- ARGV id, nonce, lease_ms  ->  ok, fence, state | held | idle | missing
+-- ARGV id, nonce, lease_ms, given?  ->  ok, fence, state | held | idle | missing
 local function acquire(keys, argv)
   local meta = meta_of(keys, 'version', 'fence', 'lease_until', 'running', 'log')
   if meta.version == '' then
@@ -24,7 +24,7 @@ local function acquire(keys, argv)
   local due = int(now + tonumber(argv[3]))
   redis.call('HSET', keys[META], 'fence', fence, 'lease_until', due, 'log', rename(keys, keys[LOG] .. meta.log))
   redis.call('ZADD', keys[LEASES], due, argv[1])
-  return {'ok', fence, describe(keys, '', true, true)}
+  return {'ok', fence, describe(keys, '', true, true, argv[4] == '1')}
 end
 
 -- What pcall caught, as a reply: Redis's own errors, texts or tables, begin with a code.

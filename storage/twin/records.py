@@ -5,13 +5,13 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from protocol.ids import ORIGIN, EventId
-from protocol.session import Session, Turn
+from protocol.session import Turn
 from storage.answers import read_answer
+from storage.given import Given, whole
 from storage.live import Answer, Entry, OutboxEntry, State
 
 SLOTS = 256
 
-_session = msgspec.json.Decoder(Session)
 _turn = msgspec.json.Decoder(Turn)
 
 
@@ -20,6 +20,7 @@ class Interview:
     """One interview's keys. ``session``, ``turns`` and ``commands`` are kept as they were sent."""
 
     session: str
+    given: Given
     version: int
     head: EventId
     stored: EventId
@@ -105,7 +106,7 @@ class Interview:
         """Return what a caller needs to decide."""
         kept = sorted((_turn.decode(text) for text in self.turns.values()), key=_number)
         return State(
-            session=_session.decode(self.session),
+            session=whole(self.session, self.given),
             version=self.version,
             head=self.head,
             fence=self.fence,

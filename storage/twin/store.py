@@ -11,6 +11,7 @@ from storage import live
 from storage.answers import read_answer
 from storage.commits import presence_of
 from storage.errors import StorageError
+from storage.given import changing_text, given_of
 from storage.twin.outbox import Outbox
 from storage.twin.records import Interview, Partition, overdue
 from storage.twin.sweep import Sweep
@@ -369,7 +370,8 @@ def _restored(restore: live.Restore, now: int) -> Interview:
     opened = restore.session.open
     spoken = opened is not None and opened.speaker == "interviewer"
     return Interview(
-        session=msgspec.json.encode(restore.session).decode(),
+        session=changing_text(restore.session),
+        given=given_of(restore.session),
         version=restore.version,
         head=restore.head,
         stored=restore.head,

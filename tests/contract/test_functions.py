@@ -3,10 +3,12 @@
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from protocol.ids import ORIGIN, EventId
 from storage.errors import BadDataError
+from storage.given import given_of, read_given
 from storage.live import (
     MAX_TRIES,
     PARTITIONS,
@@ -16,10 +18,12 @@ from storage.live import (
     Attendance,
     Attendant,
     Entry,
+    Erased,
     Fenced,
     Join,
     Joined,
     State,
+    Unstored,
     partition_of,
 )
 from storage.redis import keys, library
@@ -300,6 +304,42 @@ async def test_a_session_of_another_form_is_bad_data(real: RedisBackend) -> None
     await real.raw.hset(keys.interview_keys(NAME)[0], "session", '{"phase":"unknown"}')
     with pytest.raises(BadDataError):
         await store.load(NAME)
+
+
+async def test_what_never_changes_is_written_once_and_told_once(real: RedisBackend) -> None:
+    store, other = real.store(), real.store()
+    await started(store)
+    own = keys.interview_keys(NAME)[0]
+    written = await real.raw.hget(own, "given")
+    assert read_given(written) == given_of((await found(store)).session)
+    assert b"plan" not in await real.raw.hget(own, "session")
+    fence = (await acquired(other)).fence  # it was not told before
+    await real.raw.hset(own, "given", "")  # whoever needs it again fails
+    await speak(other, fence, 1)
+    state = (await found(other)).session
+    assert state == (await found(store)).session
+    assert isinstance(await store.unstored(NAME), Unstored)
+    joined = await store.join(
+        Join(id=NAME, slot="candidate", last_event_id=None, issued=None, now=AT, nonce="n")
+    )
+    assert isinstance(joined, Joined)
+    assert joined.state.session == state
+    with pytest.raises(BadDataError):
+        await real.store().load(NAME)
+
+
+async def test_what_was_erased_is_not_known_any_more(real: RedisBackend) -> None:
+    store, other = real.store(), real.store()
+    await started(store)
+    assert (await found(other)).session.plan.role != "other"
+    await store.erase(NAME)
+    assert isinstance(await other.load(NAME), Erased)
+    await real.raw.flushall()
+    session = restore_of().session
+    changed = replace(session, plan=replace(session.plan, role="other"))
+    await real.store().create(restore_of(session=changed))
+    for each in (store, other):
+        assert (await found(each)).session == changed
 
 
 async def test_consumers_of_instances_long_gone_are_forgotten(

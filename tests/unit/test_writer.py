@@ -12,6 +12,7 @@ from protocol.ids import ORIGIN, EventId
 from protocol.ledger import LedgerEntry
 from server.writer import BATCH, IDLE_MS, RETRY_CAP_S, Writer
 from storage.errors import BackendDownError, BadDataError, ErasedError
+from storage.given import changing_text
 from storage.live import (
     MAX_TRIES,
     Commit,
@@ -127,7 +128,7 @@ class Scene:
             kind="ingest",
             command=f"c{version}",
             digest="d",
-            session=msgspec.json.encode(session(name)).decode(),
+            session=changing_text(session(name)),
             store=True,
             events=(event,),
         )
