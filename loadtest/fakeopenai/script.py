@@ -2,10 +2,11 @@
 
 import random
 
-from loadtest.stamps import stamp
+from loadtest.stamps import last_stamp, stamp
 
 STAMP = "<stamp>"
 """A token that becomes a stamp when it is sent."""
+_LAST = "<last>"
 
 _OPENINGS = (
     "Tell me about a time when",
@@ -28,6 +29,13 @@ def tokens_of(seed: int, call: int, length: int) -> list[str]:
     return [word if place == 0 else f" {word}" for place, word in enumerate(words)]
 
 
+def stamps(length: int) -> list[str]:
+    """Return a reply of ``length`` stamps."""
+    return [*[STAMP] * (length - 1), f"{_LAST}{length}"]
+
+
 def said(token: str) -> str:
     """Return a token as it is sent."""
-    return stamp() if token is STAMP else token
+    if token is STAMP:
+        return stamp()
+    return last_stamp(int(token.removeprefix(_LAST))) if token.startswith(_LAST) else token

@@ -18,7 +18,7 @@ from loadtest.fakeopenai.bill import Bill, Call
 from loadtest.fakeopenai.faults import Fault, Faults
 from loadtest.fakeopenai.quick import Stream
 from loadtest.fakeopenai.responses import Response
-from loadtest.fakeopenai.script import STAMP, tokens_of
+from loadtest.fakeopenai.script import stamps, tokens_of
 from loadtest.fakeopenai.speech import Broken, Pace, speak
 from loadtest.fakeopenai.wheel import Wheel
 
@@ -303,18 +303,19 @@ class FakeOpenAI:
             model=str(asked.get("model", "fake")),
             prompt_tokens=len(prompt.split()),
         )
-        tokens = self._tokens(asked, number)[: _limit(asked)]
+        tokens = self._tokens(asked, number)
         return call, tokens, self.faults.of(prompt)
 
     def _tokens(self, asked: dict[str, Any], number: int) -> list[str]:
         options = self.options
         length = max(1, round(self._draw.uniform(0.5, 1.5) * options.tokens))
+        limit = _limit(asked)
         if options.script == "stamps":
-            return [STAMP] * length
+            return stamps(length if limit is None else min(length, limit))
         if options.script == "words":
-            return tokens_of(options.seed, number, length)
+            return tokens_of(options.seed, number, length)[:limit]
         said = interviewer.speak(asked, options.seed, unruly=options.script == "unruly")
-        return re.findall(r"\s*\S+", said)
+        return re.findall(r"\s*\S+", said)[:limit]
 
     async def _whole(
         self,

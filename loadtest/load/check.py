@@ -4,9 +4,13 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from loadtest.stamps import MARK, STAMP_LENGTH, lack_of
 from protocol import commands as c
 from protocol import events as e
 from protocol.text import sha256
+
+LONGEST = 4_000
+"""Code points. A longer reply is cut by viva, as it is by default."""
 
 
 class Fault(NamedTuple):
@@ -54,6 +58,9 @@ def faults(
     for turn in stored:
         if sha256(turn["text"]) != turn["sha256"]:
             yield Fault("corrupt", f"turn {turn['turn']} is not what its digest says")
+        lack = _lack(turn)
+        if lack:
+            yield Fault("lost", f"turn {turn['turn']} {lack}")
     kept = {turn["turn"]: turn for turn in stored}
     for turn in seen:
         found = kept.get(turn.turn)
@@ -68,6 +75,14 @@ def faults(
     for turn in said if not missed else ():
         if turn["outcome"] == "final" and turn["text"] not in given:
             yield Fault("corrupt", f"turn {turn['turn']} is no answer that was given")
+
+
+def _lack(turn: Mapping[str, Any]) -> str:
+    """Tell what the provider sent and the turn lacks, where the fake one spoke all of it."""
+    text = turn["text"]
+    if turn["speaker"] != "interviewer" or turn["outcome"] != "final" or MARK not in text:
+        return ""
+    return lack_of(text, cut=len(text) > LONGEST - 2 * STAMP_LENGTH)
 
 
 def _given(accepted: Mapping[str, c.DurableCommand]) -> Iterator[str]:
