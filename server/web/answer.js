@@ -49,14 +49,25 @@ export class Answer {
     this.save();
   }
 
-  // Drops the draft once its answer was sent; one that a hint interrupted stays.
+  // Takes back what was sent in vain, before what was typed since; a draft is part of what it became.
+  giveBack(text) {
+    this.settle();
+    const typed = this.text.trim();
+    this.type(text.includes(typed) ? text : `${text}\n\n${typed}`);
+  }
+
+  // Drops the draft once its answer was sent; one that a hint interrupted stays. What is typed from
+  // then on is for the next answer.
   settle() {
     const { view } = this.client;
     const done = view.turns.some(
       ({ turn, speaker, outcome }) =>
         turn === this.turn && speaker === "candidate" && outcome === "final",
     );
-    if (done && this.text) this.clear();
+    if (done) {
+      this.turn = 0;
+      this.clear();
+    }
     if (view.answering && this.turn !== view.open.turn) {
       this.turn = view.open.turn;
       this.taken.clear();

@@ -84,6 +84,13 @@ export class Composer {
     this.parts.answer.focus();
   }
 
+  // The turn that an answer was meant for ended without it: in another window, or by silence.
+  giveBack(text) {
+    this.answer.giveBack(text);
+    setText(this.parts.problem, "That turn had ended before your answer came. Your words are back in the box.");
+    this.draw();
+  }
+
   interrupt() {
     const { turn, attempt, points } = this.shown();
     this.command({ type: "turn.cancel", turn, attempt, heard: points });

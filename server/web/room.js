@@ -41,7 +41,7 @@ export class Room {
     client.addEventListener("change", (event) => this.changed(event.detail));
     client.addEventListener("stored", () => this.redraw());
     client.addEventListener("state", () => this.stateChanged());
-    client.addEventListener("unsent", ({ detail }) => this.composer.answer.type(detail));
+    client.addEventListener("unsent", ({ detail }) => this.composer.giveBack(detail));
     parts.reconnect.addEventListener("click", () => client.connect());
     this.online = () => client.state === "waiting" && client.connect();
     window.addEventListener("online", this.online);
