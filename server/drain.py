@@ -11,6 +11,12 @@ from server.clock import Clock
 from server.runner import TurnRunner
 from server.socket import Connections
 
+UNREADY_S = 1.5
+"""How long everything goes on as before, so that balancers find out that they are to look elsewhere.
+
+Who was sent away before that would come back to this instance: it soon has the fewest sockets. The
+balancer of ``deploy/`` takes 1.25 s at the longest.
+"""
 BATCHES = 20
 BATCH_PAUSE_S = 0.1
 GOODBYE_S = 5.0
@@ -29,7 +35,10 @@ class Book(Protocol):
 
 
 class Drain:
-    """The instance's way out. ``draining`` is what readiness shows."""
+    """The instance's way out.
+
+    ``draining`` is what readiness shows. ``leaving``: nobody is let in any more.
+    """
 
     def __init__(
         self,
@@ -46,11 +55,15 @@ class Drain:
         self._clock = clock
         self._turns_s = turns_s
         self.draining = False
+        self.leaving = False
 
     async def run(self) -> None:
         """Drain; returns when every socket has left and every turn is finished or released."""
         self.draining = True
         _log.info("draining", sockets=len(self._connections), turns=len(self._runner))
+        if len(self._connections):
+            await asyncio.sleep(UNREADY_S)
+        self.leaving = True
         async with asyncio.TaskGroup() as group:
             group.create_task(self._runner.drain(self._turns_s))
             group.create_task(self._goodbyes())

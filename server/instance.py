@@ -286,7 +286,7 @@ class Instance:
     def admits(self) -> bool:
         """Whether one more socket is let in."""
         full = len(self.connections) >= self.settings.max_connections
-        return not full and not self.drain.draining
+        return not full and not self.drain.leaving
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:

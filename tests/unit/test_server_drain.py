@@ -1,4 +1,4 @@
-"""Leaving: unready at once, no new turns, sockets sent elsewhere a few at a time."""
+"""Leaving: unready at once, then no new turns, sockets sent elsewhere a few at a time."""
 
 import asyncio
 from collections import Counter
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from protocol.closes import Close
-from server.drain import BATCH_PAUSE_S, BATCHES, GOODBYE_S, RECONNECT_MS, Drain
+from server.drain import BATCH_PAUSE_S, BATCHES, GOODBYE_S, RECONNECT_MS, UNREADY_S, Drain
 from server.socket import Connections
 from tests.support.clocks import LoopClock
 from tests.support.virtual_time import run_virtual
@@ -101,6 +101,11 @@ def test_it_is_unready_before_anything_else_and_ends_with_the_ledger() -> None:
     async def story() -> None:
         await asyncio.sleep(0)
         assert scene.drain.draining
+        await asyncio.sleep(UNREADY_S - 0.01)
+        assert not scene.drain.leaving
+        assert scene.notes == [], "balancers do not know yet"
+        await asyncio.sleep(0.02)
+        assert scene.drain.leaving
 
     scene.run(story)
     assert scene.notes == ["turns", "goodbye", "turns done", "book"]
@@ -115,8 +120,9 @@ def test_sockets_leave_in_batches_over_two_seconds(count: int) -> None:
     assert sum(scene.goodbyes.values()) == count
     assert len(scene.goodbyes) <= BATCHES
     assert max(scene.goodbyes.values()) <= -(-count // BATCHES)
-    assert max(scene.goodbyes) <= BATCHES * BATCH_PAUSE_S
-    assert scene.took <= BATCHES * BATCH_PAUSE_S + 0.01
+    assert min(scene.goodbyes) >= UNREADY_S
+    assert max(scene.goodbyes) <= UNREADY_S + BATCHES * BATCH_PAUSE_S
+    assert scene.took <= UNREADY_S + BATCHES * BATCH_PAUSE_S + 0.01
 
 
 def test_clients_come_back_at_different_times() -> None:
@@ -129,7 +135,7 @@ def test_clients_come_back_at_different_times() -> None:
 def test_a_socket_that_does_not_leave_is_waited_for_a_while() -> None:
     scene = Scene(1.0, None)
     scene.run()
-    assert scene.took == pytest.approx(2 * BATCH_PAUSE_S + GOODBYE_S)
+    assert scene.took == pytest.approx(UNREADY_S + 2 * BATCH_PAUSE_S + GOODBYE_S)
     assert scene.notes[-1] == "book"
 
 
