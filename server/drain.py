@@ -12,7 +12,7 @@ from server.runner import TurnRunner
 from server.socket import Connections
 
 UNREADY_S = 1.5
-"""How long everything goes on as before, so that balancers find out that they are to look elsewhere.
+"""How long everything goes on as before, so that balancers find out that this one is not ready.
 
 Who was sent away before that would come back to this instance: it soon has the fewest sockets. The
 balancer of ``deploy/`` takes 1.25 s at the longest.

@@ -1,6 +1,7 @@
 """compose.yaml's topology as plain processes: a balancer, two instances, Valkey, PostgreSQL."""
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import time
@@ -30,6 +31,7 @@ SLOWER = {**PACE, "VIVA_BANK_PACE": "120"}
 """Words a second: slow enough for a question to be interrupted in its middle."""
 PLAN = {"type": "technical", "role": "Engineer", "duration_minutes": 15}
 TAKEN_OVER_S = 8.0
+CROWD = 60
 ENCODINGS: dict[str, Encoding] = {"haproxy": "json", "nginx": "msgpack"}
 
 Serve = Callable[..., ServedInstance]
@@ -98,6 +100,27 @@ async def join(balancer: Balancer, encoding: Encoding) -> tuple[str, Candidate]:
         return issued["ticket"]
 
     return path, Candidate(balancer.url, made["id"], ticket, encoding)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("balancer", ["haproxy"], indirect=True)  # nginx does not ask who is ready
+async def test_who_is_sent_away_is_not_sent_back(balancer: Balancer, serve: Serve) -> None:
+    many = {**PACE, "VIVA_MAX_INTERVIEWS_PER_USER": str(CROWD)}
+    starting = (asyncio.to_thread(serve, **many) for _ in range(2))
+    drained, stays = await asyncio.gather(*starting)
+    await asyncio.to_thread(balancer.start, [drained.address, stays.address])
+    crowd = [(await join(balancer, "json"))[1] for _ in range(CROWD)]
+    async with contextlib.AsyncExitStack() as present:
+        for candidate in crowd:
+            await present.enter_async_context(candidate.present())
+            await candidate.until(lambda one=candidate: one.session.live)
+        sent = drained.sockets
+        assert CROWD // 3 < sent < CROWD
+        await asyncio.to_thread(drained.stop)
+        for candidate in crowd:
+            await candidate.until(lambda one=candidate: one.session.live)
+        assert [one.closes for one in crowd if one.closes] == [[Close.DRAINING]] * sent
+        assert stays.sockets == CROWD
 
 
 @pytest.mark.anyio
