@@ -5,6 +5,7 @@ import contextlib
 import math
 import os
 import secrets
+import shlex
 import sys
 import tempfile
 from collections.abc import AsyncGenerator
@@ -67,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> None:
     """Find before a run what would be found behind it."""
+    _alone(args)
     for path in (args.json, args.html):
         if path is not None and (path.is_dir() or not path.parent.is_dir()):
             raise WrongError(f"{path} cannot be written: name a file in a directory that exists.")
@@ -90,7 +92,18 @@ def _is_address(url: str) -> bool:
         return False
 
 
-def _list(_: argparse.Namespace) -> int:
+def _alone(args: argparse.Namespace) -> None:
+    """Refuse what stands behind a word that takes nothing: it would be passed over in silence."""
+    if args.results:
+        surplus = shlex.join(map(str, args.results))
+        raise WrongError(
+            f"{surplus}: nothing goes with {args.scenario}. One scenario is run at a time;"
+            " two results are compared by viva load compare."
+        )
+
+
+def _list(args: argparse.Namespace) -> int:
+    _alone(args)
     for name, about in scenarios.shipped().items():
         sys.stdout.write(f"{name:<18}{about}\n")
     return HELD
