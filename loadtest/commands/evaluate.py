@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from loadtest.commands.ending import TERMINATED, TerminatedError, run_to_end
+from loadtest.commands.wrong import WrongError, check_directory, check_files
 from loadtest.evaluate.bookings import MODES, TYPES, Booking, Selection
 from loadtest.evaluate.judge import Verdict, judge
 from loadtest.evaluate.page import page
@@ -26,13 +27,11 @@ _DEFAULT_BASE = "https://api.openai.com/v1"
 _DEFAULT_MODEL = "gpt-5.4-mini"
 
 
-class WrongError(Exception):
-    """An option cannot be followed; the message says why."""
-
-
 def run(args: argparse.Namespace) -> int:
     """Run it; 0 where every check is met, 1 where one is not, 2 where it cannot be run."""
     try:
+        check_files(args.html, args.json)
+        check_directory(args.keep)
         config = _config(args)
         verdict, recordings = run_to_end(_run(config, args.least))
     except TerminatedError:
@@ -44,8 +43,12 @@ def run(args: argparse.Namespace) -> int:
     except (ProcessError, ExceptionGroup) as error:
         sys.stderr.write(f"the run with --seed {args.seed} failed: {error}\n")
         return 2
-    _write(args, verdict, recordings)
     sys.stdout.write(_told(verdict))
+    try:
+        _write(args, verdict, recordings)
+    except OSError as error:
+        sys.stderr.write(f"the findings could not be kept: {error}\n")
+        return 2
     return 0 if verdict.ok else 1
 
 

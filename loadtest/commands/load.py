@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from msgspec.structs import replace
 
 from loadtest.commands.ending import TERMINATED, TerminatedError, run_to_end
+from loadtest.commands.wrong import WrongError, check_files
 from loadtest.load import scenario as scenarios
 from loadtest.load.aside import SECONDS, USERS
 from loadtest.load.compare import told as compared
@@ -31,10 +32,6 @@ from loadtest.processes import ProcessError
 
 HELD, BROKEN, UNUSABLE = 0, 1, 2
 _EXIT = {"held": HELD, "broken": BROKEN, "void": UNUSABLE}
-
-
-class WrongError(Exception):
-    """An option cannot be followed; the message says why."""
 
 
 def run(args: argparse.Namespace) -> int:
@@ -69,9 +66,7 @@ def run(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> None:
     """Find before a run what would be found behind it."""
     _alone(args)
-    for path in (args.json, args.html):
-        if path is not None and (path.is_dir() or not path.parent.is_dir()):
-            raise WrongError(f"{path} cannot be written: name a file in a directory that exists.")
+    check_files(args.json, args.html)
     for url in args.url or ():
         if not _is_address(url):
             raise WrongError(f"--url {url} is no address: it looks like http://127.0.0.1:8000.")

@@ -249,6 +249,9 @@ def test_the_scripted_interviewer_does_each_task() -> None:
         (["--modes", "exam"], "exam"),
         (["--source", "model"], "OPENAI_API_KEY"),
         (["--url", "http://127.0.0.1:1"], "VIVA_JWT_SECRET"),
+        (["--html", "none/x.html"], "none/x.html cannot be written"),
+        (["--json", "."], ". cannot be written"),
+        (["--keep", f"{__file__}/kept"], "kept cannot be a directory"),
     ],
 )
 def test_what_cannot_be_run_is_said(
@@ -257,6 +260,10 @@ def test_what_cannot_be_run_is_said(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    async def had(*_: Any) -> tuple[Verdict, list[Recording]]:
+        pytest.fail("it was run")
+
+    monkeypatch.setattr("loadtest.commands.evaluate._run", had)
     for name in ("OPENAI_API_KEY", "VIVA_JWT_SECRET"):
         monkeypatch.delenv(name, raising=False)
     assert run(cli.parser().parse_args(["evaluate", *argv])) == 2
@@ -281,3 +288,19 @@ def test_a_run_is_written_down_and_ends_by_its_verdict(
     assert out["page.html"].read_text().startswith("<!doctype html>")
     kept = {path.suffix for path in out["kept"].iterdir()}
     assert kept == {".json", ".md", ".html", ".pdf"}
+
+
+def test_findings_that_cannot_be_kept_are_told_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = tmp_path / "kept"
+
+    async def had(*_: Any) -> tuple[Verdict, list[Recording]]:
+        kept.write_text("meanwhile it is a file")
+        return judge(own(recordings())), []
+
+    monkeypatch.setattr("loadtest.commands.evaluate._run", had)
+    assert run(cli.parser().parse_args(["evaluate", "--keep", str(kept)])) == 2
+    told = capsys.readouterr()
+    assert "checks could be made, 0 failed" in told.out
+    assert "the findings could not be kept" in told.err
