@@ -16,6 +16,21 @@ DEFAULT_DATA_DIR = Path(".viva")
 DEFAULT_URL = "http://127.0.0.1:8000"
 DEFAULT_USER = "local"
 
+# The protocol's, which is not loaded for `--help`; a test holds them to it.
+TYPES = (
+    "behavioral",
+    "situational",
+    "technical",
+    "coding",
+    "system_design",
+    "case",
+    "screening",
+    "mixed",
+)
+LEVELS = ("intern", "junior", "mid", "senior", "staff")
+DIFFICULTIES = ("easy", "medium", "hard")
+MODES = ("practice", "assessment")
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
@@ -184,11 +199,13 @@ def _bank(sub: argparse.ArgumentParser) -> None:
 
 def _talk(sub: argparse.ArgumentParser) -> None:
     _url(sub)
-    sub.add_argument("--type", default="behavioral", help="default: %(default)s")
+    sub.add_argument("--type", choices=TYPES, default="behavioral", help="default: %(default)s")
     sub.add_argument("--role", default="Software engineer", help="default: %(default)s")
-    sub.add_argument("--level", default="mid", help="default: %(default)s")
-    sub.add_argument("--difficulty", default="medium", help="default: %(default)s")
-    sub.add_argument("--mode", default="practice", help="or assessment (default: %(default)s)")
+    sub.add_argument("--level", choices=LEVELS, default="mid", help="default: %(default)s")
+    sub.add_argument(
+        "--difficulty", choices=DIFFICULTIES, default="medium", help="default: %(default)s"
+    )
+    sub.add_argument("--mode", choices=MODES, default="practice", help="default: %(default)s")
     sub.add_argument("--minutes", type=_count, default=15, help="default: %(default)s")
     sub.add_argument("--resume", metavar="ID", help="go on with an interview")
     sub.add_argument(

@@ -183,7 +183,7 @@ def test_a_whole_interview_with_a_model(start: Start) -> None:
     [
         ("a.b.c", (), "viva token"),
         (None, ("--resume", "0190a5c0-0000-7000-8000-00000000000a"), "no such interview"),
-        (None, ("--type", "nonsense"), "refused"),
+        (None, ("--minutes", "14"), "refused"),
     ],
 )
 def test_what_cannot_be_is_told_in_a_sentence(

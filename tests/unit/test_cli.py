@@ -3,9 +3,11 @@ import sys
 import textwrap
 from argparse import Namespace
 from types import SimpleNamespace
+from typing import get_args
 
 import pytest
 
+from protocol.scalars import Difficulty, InterviewType, Level, Mode
 from server import cli
 
 
@@ -92,6 +94,10 @@ def test_the_options_of_the_contract(monkeypatch: pytest.MonkeyPatch) -> None:
         ["up", "--instances", "0"],
         ["token"],
         ["token", "--user", "u", "--role", "root"],
+        ["talk", "--type", "chess"],
+        ["talk", "--level", "boss"],
+        ["talk", "--difficulty", "none"],
+        ["talk", "--mode", "exam"],
         [],
     ],
 )
@@ -102,6 +108,11 @@ def test_nonsense_is_refused_with_the_usage(
         cli.main(argv)
     assert exit_.value.code == 2
     assert capsys.readouterr().err.startswith("usage: viva")
+
+
+def test_what_may_be_chosen_is_what_the_protocol_knows() -> None:
+    chosen = (cli.TYPES, cli.LEVELS, cli.DIFFICULTIES, cli.MODES)
+    assert chosen == tuple(map(get_args, (InterviewType, Level, Difficulty, Mode)))
 
 
 def test_help_and_the_embedded_servers_start_without_the_application() -> None:
