@@ -80,7 +80,9 @@ async def _talk(args: argparse.Namespace) -> None:
             # Read before the link is cancelled: a cancelled one is over in any case.
             over = link.over or bool(link.reason)
             running.cancel()
-            if not over and not conversation.declined:
+            # An id that was given may be of no interview; whom the server let in, has one.
+            there = not args.resume or link.session.resume_token is not None
+            if there and not over and not conversation.declined:
                 again = " (with the same --token)" if args.token else ""
                 sys.stdout.write(f"\nThe interview waits{again}: {_way_back(interview_id, args)}\n")
     if conversation.declined:
