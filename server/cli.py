@@ -5,6 +5,9 @@ import importlib
 import importlib.metadata
 import importlib.util
 import os
+import shlex
+import shutil
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,6 +76,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return command.run(args)
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def typed(*words: str) -> str:
+    """Return a command of viva as it can be typed here: by the path of this one, if need be."""
+    started, found = sys.argv[0], shutil.which("viva")
+    known = found is not None and Path(found).absolute() == Path(started).absolute()
+    return shlex.join((started if Path(started).name == "viva" and not known else "viva", *words))
 
 
 def parser() -> argparse.ArgumentParser:

@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import contextlib
 import os
-import shlex
 import signal
 import sys
 from collections.abc import Coroutine
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from server.auth import sign
-from server.cli import DEFAULT_DATA_DIR, DEFAULT_URL, DEFAULT_USER
+from server.cli import DEFAULT_DATA_DIR, DEFAULT_URL, DEFAULT_USER, typed
 from server.talk.api import Api, TalkError
 from server.talk.conversation import Conversation
 from server.talk.documents import texts
@@ -170,7 +169,7 @@ def _write(text: str) -> None:
 
 def _way_back(interview_id: str, args: argparse.Namespace) -> str:
     """Return the command that goes on, with what it needs to find this interview again."""
-    words = ["viva", "talk", "--resume", interview_id]
+    words = ["talk", "--resume", interview_id]
     # Where VIVA_URL is set, even the usual address has to be told apart from it.
     usual = DEFAULT_URL if "VIVA_URL" not in os.environ else None
     for option, given, default in (
@@ -180,7 +179,7 @@ def _way_back(interview_id: str, args: argparse.Namespace) -> str:
     ):
         if given != default:
             words += [option, given]
-    return shlex.join(words)  # without a token, which is a secret: others may read this
+    return typed(*words)  # without a token, which is a secret: others may read this
 
 
 def _check_place(option: str, place: Path | None) -> None:
@@ -218,9 +217,10 @@ def _token(args: argparse.Namespace) -> str:
         return str(given)
     secret = os.environ.get("VIVA_JWT_SECRET") or _own_secret(args.data_dir)
     if not secret:
+        command = typed("token", "--user", "NAME")
         raise TalkError(
-            "no token: give --token or VIVA_TOKEN (`viva token --user NAME` makes one), or run this"
-            " where `viva up` keeps its data"
+            f"no token: give --token or VIVA_TOKEN (`{command}` makes one), or run this where"
+            " `viva up` keeps its data"
         )
     return sign(args.user, "candidate", secret, TOKEN_S)
 

@@ -26,9 +26,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _secret(data_dir: Path | None) -> str:
-    if data_dir is None:
-        return str(read_setting("VIVA_JWT_SECRET", os.environ))
     check_names(os.environ)
+    if data_dir is None:
+        if not os.environ.get("VIVA_JWT_SECRET"):
+            raise SettingsError(
+                "VIVA_JWT_SECRET is not set: give it the server's,"
+                " or name the data directory of `viva up` with --data-dir"
+            )
+        return str(read_setting("VIVA_JWT_SECRET", os.environ))
     try:
         return (data_dir / "jwt.secret").read_text(encoding="utf-8").strip()
     except OSError:

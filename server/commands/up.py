@@ -5,7 +5,6 @@ import asyncio
 import contextlib
 import os
 import secrets
-import shlex
 import signal
 import sys
 from collections.abc import Coroutine
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from server.auth import sign
+from server.cli import typed
 from server.embedded import EmbeddedError, Services, embedded
 from server.embedded.directory import write_durably
 from server.fleet import Fleet
@@ -135,8 +135,8 @@ def _announce(ports: list[int], secret: str, data_dir: Path) -> None:
     token = sign(LOCAL_USER, "candidate", secret, LOCAL_TOKEN_S)
     lines = [f"  http://127.0.0.1:{port}/#token={token}" for port in ports]
     # No token of theirs is printed: whoever looks at this terminal need not see every interview.
-    place = "" if os.environ.get("VIVA_JWT_SECRET") else f" --data-dir {shlex.quote(str(data_dir))}"
-    reviewers = f"  viva token --user NAME --role reviewer{place}"
+    place = () if os.environ.get("VIVA_JWT_SECRET") else ("--data-dir", str(data_dir))
+    reviewers = typed("token", "--user", "NAME", "--role", "reviewer", *place)
     told = [
         "",
         "viva is ready. Open",
@@ -145,7 +145,7 @@ def _announce(ports: list[int], secret: str, data_dir: Path) -> None:
         "Reviewers log in on the same page with what is printed by",
     ]
     with contextlib.suppress(BrokenPipeError):
-        sys.stdout.write("\n".join([*told, reviewers, "", "Ctrl-C stops it.", ""]))
+        sys.stdout.write("\n".join([*told, f"  {reviewers}", "", "Ctrl-C stops it.", ""]))
         sys.stdout.flush()
 
 

@@ -7,6 +7,7 @@ import aiohttp
 import msgspec
 from msgspec import Struct
 
+from server.cli import typed
 from server.notice import Notice
 
 TIMEOUT = aiohttp.ClientTimeout(total=15, connect=5)
@@ -159,7 +160,7 @@ class Api:
             ) from None
         except (aiohttp.ClientConnectionError, TimeoutError, OSError):
             raise TalkError(
-                f"no server answers at {self.url}; start one with `make run` or `viva up`"
+                f"no server answers at {self.url}; start one with `make run` or `{typed('up')}`"
             ) from None
         except aiohttp.ClientError:  # it does not speak HTTP
             raise self._stranger() from None
@@ -175,7 +176,8 @@ async def _refusal(reply: aiohttp.ClientResponse) -> RefusedError:
     except (ValueError, KeyError, TypeError):
         code, sentence = "", "it did not say why"
     if reply.status == 401:
-        sentence = "the token is missing, wrong or expired; `viva token --user NAME` makes one"
+        command = typed("token", "--user", "NAME")
+        sentence = f"the token is missing, wrong or expired; `{command}` makes one"
     elif reply.status == 404:
         sentence = "there is no such interview, or it is not yours"
     else:

@@ -2,6 +2,7 @@ import subprocess
 import sys
 import textwrap
 from argparse import Namespace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import get_args
 
@@ -108,6 +109,23 @@ def test_nonsense_is_refused_with_the_usage(
         cli.main(argv)
     assert exit_.value.code == 2
     assert capsys.readouterr().err.startswith("usage: viva")
+
+
+def test_a_command_is_told_as_it_can_be_typed_here(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = tmp_path / "my bin" / "viva"
+    program.parent.mkdir()
+    program.touch(mode=0o755)
+    monkeypatch.setattr("sys.argv", [str(program), "up"])
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert cli.typed("token", "--user", "a b") == f"'{program}' token --user 'a b'"
+    monkeypatch.setenv("PATH", str(program.parent))
+    assert cli.typed("up") == "viva up"
+    monkeypatch.setattr("sys.argv", [".venv/bin/viva", "up"])
+    assert cli.typed("up") == ".venv/bin/viva up", "another one is on the path"
+    monkeypatch.setattr("sys.argv", ["server/__main__.py", "up"])
+    assert cli.typed("up") == "viva up"
 
 
 def test_what_may_be_chosen_is_what_the_protocol_knows() -> None:

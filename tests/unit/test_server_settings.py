@@ -299,7 +299,12 @@ def test_a_token_needs_the_secret(
 ) -> None:
     whom = argparse.Namespace(user="ann", role="reviewer", data_dir=None)
     assert token.run(whom) == 1
-    assert "VIVA_JWT_SECRET" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "VIVA_JWT_SECRET is not set" in told
+    assert "--data-dir" in told
+    environ.setenv("VIVA_JWT_SECRET", "s" * 31)
+    assert token.run(whom) == 1
+    assert "at least 32 bytes" in capsys.readouterr().err
     environ.setenv("VIVA_JWT_SECRET", "s" * 32)
     assert token.run(whom) == 0
     assert capsys.readouterr().out.count(".") == 2
@@ -338,6 +343,19 @@ def test_up_tells_where_there_are_no_ports(capsys: pytest.CaptureFixture[str]) -
         assert told.count("\n") == 1
         assert "--port" in told
     assert not Path("none").exists()
+
+
+def test_up_tells_reviewers_a_command_that_can_be_typed(
+    environ: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    announce: Any = up._announce  # pyright: ignore[reportPrivateUsage]
+    environ.setattr("sys.argv", [".venv/bin/viva", "up"])
+    announce([8000], "s" * 32, Path("my data"))
+    told = ".venv/bin/viva token --user NAME --role reviewer --data-dir 'my data'"
+    assert f"\n  {told}\n" in capsys.readouterr().out
+    environ.setenv("VIVA_JWT_SECRET", "s" * 32)
+    announce([8000], "s" * 32, Path("my data"))
+    assert "--role reviewer\n" in capsys.readouterr().out
 
 
 def test_up_gives_its_instances_no_backend_of_the_shell() -> None:

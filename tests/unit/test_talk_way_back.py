@@ -45,6 +45,14 @@ def test_an_interview_that_was_created_waits(url: str, capsys: pytest.CaptureFix
     assert told in capsys.readouterr().out
 
 
+def test_the_way_back_begins_with_the_program_that_was_called(
+    url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", [".venv/bin/viva", "talk"])
+    assert talk.run(parser().parse_args(["talk", "--url", url, "--token", "t"])) == 1
+    assert f": .venv/bin/viva talk --resume {INTERVIEW}" in capsys.readouterr().out
+
+
 def test_an_interview_that_nobody_knows_does_not_wait(
     url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
