@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import structlog
 from litestar import Litestar
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
@@ -28,6 +29,7 @@ from server.problems import HANDLERS
 from server.requests import JsonRequest
 from server.socket import socket_route
 
+_log = structlog.get_logger()
 _JWT = SecurityScheme(
     type="http",
     scheme="bearer",
@@ -44,8 +46,12 @@ def create_app(instance: Instance) -> Guards:
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncGenerator[None]:
-        async with instance.running():
-            yield
+        try:
+            async with instance.running():
+                yield
+        except Exception:
+            _log.critical("instance not opened or closed", exc_info=True)  # uvicorn tells no more
+            raise
 
     backends = instance.backends
     app = Litestar(

@@ -1,7 +1,11 @@
 """Logging: one JSON object a line on stderr, or a readable line where a person looks on."""
 
+import json
 import logging
 import sys
+from datetime import UTC, datetime
+from traceback import walk_tb
+from types import TracebackType
 
 import structlog
 
@@ -22,4 +26,38 @@ def configure_logs(level: str = "info") -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(level=max(rank, logging.WARNING), stream=sys.stderr, format="%(message)s")
+    theirs = logging.StreamHandler(sys.stderr)
+    if not pretty:
+        theirs.setFormatter(Bare())
+    logging.basicConfig(level=max(rank, logging.WARNING), handlers=[theirs], format="%(message)s")
+
+
+class Bare(logging.Formatter):
+    """What a library logs, as a JSON object without its values: they may hold what a peer said.
+
+    Left are the first line of its sentence, before they are put in, the type of an exception, and
+    where it was raised.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See `logging.Formatter.format`."""
+        given = record.args if isinstance(record.args, tuple) else ()
+        raised = record.exc_info[1] if record.exc_info else None
+        errors = [e for e in (raised, record.msg, *given) if isinstance(e, BaseException)]
+        sentence = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
+        told = {
+            "logger": record.name,
+            "error": type(errors[0]).__name__ if errors else None,
+            "at": _places(raised.__traceback__) if raised else None,
+            "event": sentence.partition("\n")[0],  # behind it asyncio tells of what it was about
+            "level": record.levelname.lower(),
+            "timestamp": datetime.fromtimestamp(record.created, UTC)
+            .isoformat()
+            .replace("+00:00", "Z"),
+        }
+        return json.dumps({name: value for name, value in told.items() if value is not None})
+
+
+def _places(raised: TracebackType | None) -> list[str]:
+    frames = [(frame.f_code, line) for frame, line in walk_tb(raised)]
+    return [f"{code.co_filename}:{line} {code.co_name}" for code, line in frames]
