@@ -96,11 +96,17 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     """Read all settings.
 
     Raises:
-        SettingsError: one is missing, wrong or unknown.
+        SettingsError: one is missing, wrong or unknown, or of no effect beside another.
     """
     check_names(environ)
     values = {declared.field: _read(declared, environ) for declared in DECLARED}
-    return Settings(**values)
+    settings = Settings(**values)
+    if settings.background and settings.api == "chat":
+        raise SettingsError(
+            "VIVA_BACKGROUND=1 has no effect with VIVA_API=chat: set VIVA_API=responses as well,"
+            " or VIVA_BACKGROUND=0"
+        )
+    return settings
 
 
 def read_setting(variable: str, environ: Mapping[str, str]) -> Any:
@@ -275,7 +281,7 @@ DECLARED: tuple[Declared, ...] = (
         FLAG,
         "0",
         "1: Responses are stored by the provider until the turn is over, so that another "
-        "instance can go on with the same attempt",
+        "instance can go on with the same attempt; needs `VIVA_API=responses`",
     ),
     Declared(
         "VIVA_FIRST_TOKEN_TIMEOUT_S",

@@ -1,5 +1,8 @@
+from typing import Literal
+
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from protocol.commands import Consent
 from server.notice import Notice, notice
@@ -34,8 +37,9 @@ def test_with_a_key_it_names_the_provider_and_no_more_of_its_address() -> None:
 
 
 @pytest.mark.parametrize(("api", "told"), [("responses", True), ("chat", False)])
-def test_storing_is_told_where_it_is_done(api: str, *, told: bool) -> None:
-    points = _notice(OPENAI_API_KEY="k", VIVA_BACKGROUND="1", VIVA_API=api).points
+def test_storing_is_told_where_it_is_done(api: Literal["responses", "chat"], *, told: bool) -> None:
+    settings = read_settings({**NEEDED, "OPENAI_API_KEY": "k", **BACKGROUND})
+    points = notice(replace(settings, api=api)).points
     assert any("api.openai.com stores" in point for point in points) == told
 
 

@@ -213,12 +213,20 @@ def test_lists_and_flags_are_read_as_people_write_them() -> None:
     given = {
         "VIVA_HOSTS": " a.example, b.example:80 ,[::1]:8000",
         "VIVA_ORIGINS": "https://A.example/, http://b.example:8080,https://c.example:443",
+        "VIVA_API": "responses",
         "VIVA_BACKGROUND": "1",
     }
     settings = read_settings({**NEEDED, **given})
     assert settings.hosts == ("a.example", "b.example:80", "[::1]:8000")
     assert settings.origins == ("https://a.example", "http://b.example:8080", "https://c.example")
     assert settings.background
+
+
+@pytest.mark.parametrize("api", [{}, {"VIVA_API": ""}, {"VIVA_API": "chat"}])
+def test_what_would_have_no_effect_beside_another_stops_the_start(api: dict[str, str]) -> None:
+    told = _refusal({**NEEDED, **api, "VIVA_BACKGROUND": "1"})
+    assert "VIVA_BACKGROUND=1 has no effect with VIVA_API=chat" in told
+    assert "`VIVA_API=responses`" in reference()
 
 
 def test_no_value_shows_in_a_representation() -> None:
