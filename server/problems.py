@@ -29,8 +29,11 @@ _TITLES = {
     429: "Too many requests",
     431: "Header too large",
     500: "Internal error",
+    502: "Bad gateway",
     503: "Unavailable",
+    504: "Gateway timeout",
 }
+"""502 and 504 are said by the balancers of deploy/ alone."""
 RETRY_AFTER_S = 2
 
 

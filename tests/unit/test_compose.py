@@ -1,13 +1,18 @@
 """compose.yaml and deploy/, as far as they can be judged without an engine that runs containers."""
 
+import contextlib
+import http.client
 import re
 import shutil
 import subprocess
 import sys
+import threading
 from fnmatch import fnmatch
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import redis
 import yaml
@@ -16,9 +21,11 @@ from redis.retry import Retry
 
 from server.drain import GOODBYE_S
 from server.embedded.ports import free_port
+from server.guards import BODY_BYTES, DOCUMENT_BYTES, DOCUMENTS
+from server.problems import MEDIA_TYPE, Problem, ProblemError, general_code, told
 from server.serving import CLOSE_S
 from server.settings import DECLARED, read_settings
-from tests.e2e.balancers import binary, haproxy_environment, rendered_nginx
+from tests.e2e.balancers import Balancer, binary, haproxy_environment, rendered_nginx
 from tests.support.redis_binaries import redis_binaries
 
 ROOT = Path(__file__).parents[2]
@@ -265,6 +272,56 @@ def test_nginx_accepts_its_configuration(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "[warn]" not in done.stderr
     assert "${" not in path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [("haproxy.cfg", {404, 413, 502, 503, 504}), ("nginx.conf", {404, 413, 502, 504})],
+)
+def test_a_balancer_tells_of_errors_as_an_instance_does(file: str, said: set[int]) -> None:
+    bodies = re.findall(r"'(\{.+\})'", (DEPLOY / file).read_text())
+    problems = [msgspec.json.decode(body, type=Problem) for body in bodies]
+    assert {problem.status for problem in problems} == said
+    for each in problems:
+        assert each == told(ProblemError(each.status, general_code(each.status), each.detail))
+
+
+class Ready(BaseHTTPRequestHandler):
+    """An instance that is ready, and answers nothing else."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name
+        """Say nothing."""
+
+
+def reply(balancer: Balancer, path: str, size: int = 0) -> tuple[int, str, Problem]:
+    """What is answered to a body of this size, none of which is sent."""
+    connection = http.client.HTTPConnection("127.0.0.1", balancer.port, timeout=10)
+    with contextlib.closing(connection):
+        connection.request("POST", path, headers={"Content-Length": str(size)})
+        answer = connection.getresponse()
+        content = msgspec.json.decode(answer.read(), type=Problem)
+        return answer.status, answer.headers.get_content_type(), content
+
+
+@pytest.mark.skipif(binary("nginx") is None, reason="no nginx is installed")
+def test_nginx_sends_its_errors_as_problems(tmp_path: Path) -> None:
+    balancer = Balancer("nginx", tmp_path)
+    try:
+        with ThreadingHTTPServer(("127.0.0.1", 0), Ready) as ready:
+            threading.Thread(target=ready.serve_forever, args=(0.01,), daemon=True).start()
+            balancer.start([f"127.0.0.1:{ready.server_port}"])
+            assert reply(balancer, "/api/interviews", BODY_BYTES + 1)[:2] == (413, MEDIA_TYPE)
+            assert reply(balancer, DOCUMENTS, DOCUMENT_BYTES + 1)[:2] == (413, MEDIA_TYPE)
+            assert reply(balancer, "/metrics")[:2] == (404, MEDIA_TYPE)
+            ready.shutdown()
+        status, kind, problem = reply(balancer, "/api/interviews")
+        assert (status, kind, problem.code) == (502, MEDIA_TYPE, "bad_gateway")
+    finally:
+        balancer.stop()
 
 
 @pytest.mark.skipif(shutil.which("envsubst") is None, reason="no envsubst is installed")
