@@ -15,8 +15,9 @@ from server.embedded.process import Child, Program
 
 READY_S = 30.0
 GOODBYE_S = 20.0
-"""How much longer than its turns may run on an instance may take to end: 5 s each to release them,
-to queue the last ledger rows and to close what is left, or 7 s for its sockets; and some to spare.
+"""How much longer than its turns may run on an instance may take to end: 1.5 s for balancers to
+find out, 5 s each to release the turns (or 7 s for the sockets), to queue the last ledger rows and
+to close what is left; and some to spare.
 """
 POLL_S = 0.05
 RESTART_S = 1.0

@@ -458,7 +458,7 @@ DECLARED: tuple[Declared, ...] = (
         "VIVA_DRAIN_S",
         "drain_s",
         number(0, 600),
-        "20",
+        "13",
         "how long turns may run on after SIGTERM before they are released, in seconds",
     ),
     Declared(

@@ -19,10 +19,11 @@ import yaml
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
-from server.drain import GOODBYE_S
+from server.drain import BATCH_PAUSE_S, BATCHES, GOODBYE_S, UNREADY_S
 from server.embedded.ports import free_port
 from server.guards import BODY_BYTES, DOCUMENT_BYTES, DOCUMENTS
 from server.problems import MEDIA_TYPE, Problem, ProblemError, general_code, told
+from server.runner import RELEASE_S
 from server.serving import CLOSE_S
 from server.settings import DECLARED, read_settings
 from tests.e2e.balancers import Balancer, binary, haproxy_environment, rendered_nginx
@@ -118,9 +119,13 @@ def test_settings_of_the_shell_reach_the_instances() -> None:
 def test_an_instance_is_given_the_time_to_drain(services: dict[str, Any]) -> None:
     for name in INSTANCES:
         drain = float(services[name]["environment"]["VIVA_DRAIN_S"])
-        # The turns, the farewell of the sockets, the ledger's rows, uvicorn's own end.
-        longest = drain + GOODBYE_S + GOODBYE_S + CLOSE_S
+        # Balancers find out; turns and their release, beside the sockets' farewell; the ledger's
+        # rows; uvicorn's own end.
+        farewell = BATCHES * BATCH_PAUSE_S + GOODBYE_S
+        longest = UNREADY_S + max(drain + RELEASE_S, farewell) + GOODBYE_S + CLOSE_S
+        assert longest <= 30
         assert seconds(services[name]["stop_grace_period"]) > max(30, longest)
+        assert drain == read_settings(services[name]["environment"] | {"VIVA_DRAIN_S": ""}).drain_s
 
 
 def test_every_service_is_watched_limited_and_restrained(services: dict[str, Any]) -> None:

@@ -136,7 +136,8 @@ async def test_nobody_is_killed_before_it_could_drain(
     (child,) = FakeChild.started
     assert child.signals == [signal.SIGTERM, signal.SIGKILL]
     goodbyes = drain.BATCHES * drain.BATCH_PAUSE_S + drain.GOODBYE_S
-    leaving = max(drain_s + runner.RELEASE_S, goodbyes) + drain.GOODBYE_S + serving.CLOSE_S
+    turns = drain.UNREADY_S + max(drain_s + runner.RELEASE_S, goodbyes)
+    leaving = turns + drain.GOODBYE_S + serving.CLOSE_S
     assert child.waited is not None
     assert child.waited > leaving
     assert child.waited <= drain_s + GOODBYE_S

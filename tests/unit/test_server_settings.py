@@ -159,7 +159,7 @@ def test_three_settings_are_enough() -> None:
     settings = read_settings(NEEDED)
     assert settings.redis_url == "redis://redis"
     assert (settings.openai_api_key, settings.database_replica_url) == (None, None)
-    assert (settings.drain_s, settings.max_connections, settings.background) == (20, 6000, False)
+    assert (settings.drain_s, settings.max_connections, settings.background) == (13, 6000, False)
     assert (settings.origins, settings.hosts) == ((), ())
 
 
