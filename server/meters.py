@@ -71,8 +71,10 @@ class Meters:
         self._jobs = Counter(
             "viva_jobs", "Ratings and reports by their end", ["kind", "end"], registry=registry
         )
-        self._waiting = Gauge("viva_jobs_waiting", "Orders that wait", registry=registry)
-        self._dead = Gauge("viva_jobs_dead", "Orders that were given up", registry=registry)
+        self._waiting = Gauge(
+            "viva_jobs_waiting", "Ratings and reports that wait", registry=registry
+        )
+        self._dead = Gauge("viva_jobs_dead", "Ratings and reports given up", registry=registry)
         self._batches = Counter(
             "viva_rating_batches",
             "Batches of ratings, sent and by their end",
@@ -89,9 +91,11 @@ class Meters:
             "viva_model_calls", "Model calls", ["model", "outcome"], registry=registry
         )
         self._tokens = Counter(
-            "viva_model_tokens", "Tokens by direction", ["model", "direction"], registry=registry
+            "viva_model_tokens", "Tokens of model calls", ["model", "direction"], registry=registry
         )
-        self._cost = Counter("viva_model_cost_usd", "Cost in USD", ["model"], registry=registry)
+        self._cost = Counter(
+            "viva_model_cost_usd", "Cost of model calls", ["model"], registry=registry
+        )
         self._unpaid = Counter(
             "viva_budget_refusals",
             "Model calls not made for want of money",
@@ -129,7 +133,7 @@ class Meters:
             "viva_cache_entries", "Entries of all caches together", registry=registry
         )
         self._cache_bytes = Gauge(
-            "viva_cache_bytes", "What they take, of VIVA_CACHE_BYTES", registry=registry
+            "viva_cache_bytes", "Bytes that all caches take, of VIVA_CACHE_BYTES", registry=registry
         )
         self._cache_s = Histogram(
             "viva_cache_seconds", "An answer of the cache", buckets=SECONDS, registry=registry

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import msgspec
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics import MetricWrapperBase
 
 from protocol import assessment as a
 from protocol import commands as c
@@ -21,6 +23,7 @@ from protocol.limits import LIMITS
 from protocol.plan import Plan, Weight
 from protocol.scalars import MAX_INTEGER, Position
 from server.cli import COMMANDS, Command
+from server.meters import Meters
 from server.reporting import progress as p
 from server.settings import reference
 
@@ -205,6 +208,36 @@ def _subcommand(command: Command) -> str:
     return "\n".join(lines)
 
 
+# --- metrics -------------------------------------------------------------------------------------
+
+
+class _Registered(CollectorRegistry):
+    """Keeps what is registered in its order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.collectors: list[Any] = []
+
+    def register(self, collector: Any) -> None:
+        """See `CollectorRegistry.register`."""
+        self.collectors.append(collector)
+        super().register(collector)
+
+
+def _metrics() -> str:
+    registry = _Registered()
+    Meters(registry)
+    rows: list[tuple[str, ...]] = []
+    # The process's own collector is left out: what it has, the system decides.
+    for collector in registry.collectors:
+        if isinstance(collector, MetricWrapperBase):
+            (metric,) = collector.describe()
+            name = f"{metric.name}_total" if metric.type == "counter" else metric.name
+            labels = " ".join(f"`{label}`" for label in vars(collector)["_labelnames"]) or "—"
+            rows.append((f"`{name}`", metric.type, labels, metric.documentation))
+    return "\n".join([*_table(("metric", "type", "labels", "meaning"), sorted(rows)), ""])
+
+
 # --- Markdown ------------------------------------------------------------------------------------
 
 
@@ -236,6 +269,7 @@ SOURCES: dict[str, Callable[[], str]] = {
     "closes-reconnect": lambda: _closes(reconnect=True),
     "closes-stay": lambda: _closes(reconnect=False),
     "command-line": _command_line,
+    "metrics": _metrics,
 }
 """What each place is filled with, by its name."""
 

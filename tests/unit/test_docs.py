@@ -111,6 +111,20 @@ def test_settings_exist(page: Path) -> None:
     assert set(re.findall(r"\bVIVA_[A-Z0-9_]*[A-Z0-9]", text)) <= SETTINGS
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_metrics_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    told = set(re.findall(r"\bviva_[a-z_]+", text))
+    assert told <= set(re.findall(r"`(viva_\w+)`", reference.SOURCES["metrics"]()))
+
+
+def test_metrics_are_told_with_their_kinds_and_labels() -> None:
+    told = reference.SOURCES["metrics"]()
+    assert "| `viva_commands_total` | counter | `command` `verdict` |" in told
+    assert "| `viva_sockets` | gauge | `role` |" in told
+    assert "| `viva_flush_seconds` | histogram | — |" in told
+
+
 def test_rejections_of_the_page_are_those_of_the_code() -> None:
     """Every code of a refusal in the source stands in the table, and no other."""
     page = (reference.PAGES / "messages.md").read_text(encoding="utf-8")
