@@ -23,6 +23,7 @@ from server.api.reports import Reports
 from server.auth import Authenticator
 from server.guards import BODY_BYTES, Guards
 from server.instance import Instance
+from server.measured import Measured
 from server.notice import notice
 from server.page import page_route
 from server.problems import HANDLERS
@@ -87,7 +88,8 @@ def create_app(instance: Instance) -> Guards:
         request_max_body_size=BODY_BYTES,
         logging_config=None,
     )
-    return Guards(app, hosts=settings.hosts, origins=settings.origins)
+    measured = Measured(app, instance.meters)
+    return Guards(measured, hosts=settings.hosts, origins=settings.origins)
 
 
 def _deps(instance: Instance) -> Deps:

@@ -145,11 +145,29 @@ class Meters:
             buckets=SECONDS,
             registry=registry,
         )
+        self._requests = Counter(
+            "viva_http_requests",
+            "Requests answered, by the pattern of their path; 0: without an answer",
+            ["method", "route", "status"],
+            registry=registry,
+        )
+        self._http_s = Histogram(
+            "viva_http_seconds",
+            "A request, to the last byte of its answer",
+            ["method", "route"],
+            buckets=SECONDS,
+            registry=registry,
+        )
         self._database = {kind: database.labels(kind) for kind in ("write", "read", "lagging")}
 
     def queried(self, kind: str, seconds: float) -> None:
         """See `storage.postgres.pool.Timed`."""
         self._database[kind].observe(seconds)
+
+    def requested(self, method: str, route: str, status: int, seconds: float) -> None:
+        """See `RequestMeter.requested`."""
+        self._requests.labels(method, route, str(status)).inc()
+        self._http_s.labels(method, route).observe(seconds)
 
     def connected(self, role: Role, change: int) -> None:
         """See `SocketMeter.connected`."""
