@@ -1,0 +1,56 @@
+"""deploy/prometheus/alerts.yaml: rules that Prometheus takes, over metrics that are exported."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from server import reference
+
+ROOT = Path(__file__).parents[2]
+ALERTS = ROOT / "deploy" / "prometheus" / "alerts.yaml"
+RULES: list[dict[str, Any]] = yaml.safe_load(ALERTS.read_text())["groups"][0]["rules"]
+GIVEN_BY_PROMETHEUS = {"job", "instance", "le"}
+
+
+def exported() -> dict[str, set[str]]:
+    """The labels of each metric by the names under which it can be asked for."""
+    found: dict[str, set[str]] = {"up": set(), "process_cpu_seconds_total": set()}
+    for row in reference.SOURCES["metrics"]().splitlines():
+        name, kind, labels = (row.split("|") + [""] * 4)[1:4]
+        ends = ("_bucket", "_count", "_sum") if kind.strip() == "histogram" else ("",)
+        for end in ends:
+            found[name.strip(" `") + end] = set(re.findall(r"`(\w+)`", labels))
+    return found
+
+
+@pytest.mark.parametrize("rule", RULES, ids=[rule["alert"] for rule in RULES])
+def test_a_rule_asks_for_what_is_exported_and_tells_what_to_do(rule: dict[str, Any]) -> None:
+    expression, known = rule["expr"], exported()
+    asked = re.findall(r"\b((?:viva|process)_\w+|up)\{([^}]*)\}", expression)
+    assert asked
+    assert len(asked) == len(re.findall(r"\b(?:viva|process)_\w+|\bup\b", expression))
+    for name, selector in asked:
+        labels = set(re.findall(r"(\w+)\s*(?:=~|!=|!~|=)", selector))
+        assert "job" in labels
+        assert labels - GIVEN_BY_PROMETHEUS <= known[name]
+    assert rule["labels"]["severity"] in ("page", "ticket")
+    assert {"summary", "description"} == set(rule["annotations"])
+
+
+def test_prometheus_takes_the_rules_and_its_configuration() -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("no promtool is installed")
+    done = subprocess.run(  # what it is was just found
+        [promtool, "check", "config", ALERTS.with_name("prometheus.yaml")],
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    assert f"{len(RULES)} rules found" in done.stdout.decode()
