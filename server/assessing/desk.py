@@ -4,7 +4,8 @@ Every step is kept before the next begins and found again by whoever repeats the
 paid for once, and told once.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
@@ -97,8 +98,8 @@ class Desk:
         self._reported = reported
         self._wordings = wordings
 
-    async def do(self, order: Order) -> None:
-        """Carry an order out.
+    async def do(self, order: Order, ordered_at: int) -> None:
+        """Carry an order out that was placed at ``ordered_at``, in Unix ms.
 
         Raises:
             AssessmentFailedError: the assessor has no rating for it, now or ever.
@@ -113,9 +114,9 @@ class Desk:
         elif isinstance(order, Rate):
             question = (material.session.guide or _NO_GUIDE).question(order.question_id)
             if question is not None:
-                await self._tell(material, await self._rating(material, question, again=False))
+                await self._tell(material, await self._rating(material, question, since=0))
         elif material.session.over:
-            await self._report(material, again=order.again)
+            await self._report(material, since=ordered_at if order.again else 0)
 
     async def give_up(self, order: Order, code: str) -> None:
         """Say that there will be no report; a rating that is missing is missing in the report."""
@@ -123,13 +124,17 @@ class Desk:
             failed = Reported(code=code, retryable=True, at=self._clock.now())
             await self._sessions.apply(order.interview_id, failed)
 
-    async def _rating(self, material: Material, question: GuideQuestion, *, again: bool) -> Rating:
-        kept = _find(material.ratings, question.question_id)
-        if kept is not None and not again:
+    async def _rating(self, material: Material, question: GuideQuestion, *, since: int) -> Rating:
+        """Return a question's rating, made anew where the one that is kept is older than ``since``.
+
+        An order that is repeated finds what it made before.
+        """
+        kept = _find(material, question.question_id, since)
+        if kept is not None:
             return kept
         own = [turn for turn in material.turns if turn.question_id == question.question_id]
-        rating = await self._assessor.rate(_request(material, question, own, again=again))
-        await self._keep(material, rating, again=again)
+        rating = await self._assessor.rate(_request(material, question, own, again=since > 0))
+        await self._keep(material, rating, again=since > 0)
         return rating
 
     async def _keep(self, material: Material, rating: Rating, *, again: bool) -> None:
@@ -155,82 +160,78 @@ class Desk:
 
     # --- the report -------------------------------------------------------------------------------
 
-    async def _report(self, material: Material, *, again: bool) -> None:
+    async def _report(self, material: Material, *, since: int) -> None:
         interview_id = material.session.interview_id
         written = await self._archive.assessed(interview_id)
-        if written is not None and written.report is not None and not again:
+        if written is not None and written.report is not None and not since:
             await self._announce(interview_id, written.report.report_id)
             return
         if not any(turn.speaker == "candidate" and turn.text.strip() for turn in material.turns):
             nothing = Reported(code="nothing_to_report", at=self._clock.now())
             await self._sessions.apply(interview_id, nothing)
             return
-        ratings, failed, communication = await self._all(material, again=again)
+        rated, notes = await self._all(material, since=since)
         report = compose_report(
             report_id=uuid7(self._clock.now()),
             session=material.session,
             turns=material.turns,
             guide=material.session.guide or _NO_GUIDE,
-            ratings=ratings,
-            communication=communication,
+            ratings=[rating for rating in rated if rating.question_id != COMMUNICATION],
+            communication=next((r for r in rated if r.question_id == COMMUNICATION), None),
             method=self._assessor.method,
             created_at=self._clock.now(),
             disconnections=material.session.absences,
             cost_micro_usd=(await self._archive.load(interview_id)).cost,
-            notes=[f"The answers to {name} could not be rated ({code})." for name, code in failed],
+            notes=notes,
         )
         await self._archive.put_report(report)
         self._reported(material.session.user_id)
         await self._announce(interview_id, report.report_id)
 
-    async def _all(
-        self, material: Material, *, again: bool
-    ) -> tuple[list[Rating], list[tuple[str, str]], Rating | None]:
-        """Return all ratings, and the questions that cannot be rated.
+    async def _all(self, material: Material, *, since: int) -> tuple[list[Rating], list[str]]:
+        """Return all ratings, that of communication among them, and notes on those that failed.
 
         Raises:
             DeferredError: some are waited for; all that may wait were parked.
         """
-        ratings, failed, waits = await self._ratings(material, again=again)
-        communication = await self._communication(material, again=again)
-        if waits:
-            raise DeferredError
-        return ratings, failed, communication
-
-    async def _ratings(
-        self, material: Material, *, again: bool
-    ) -> tuple[list[Rating], list[tuple[str, str]], bool]:
-        """Return the ratings of what was asked, what cannot be rated, and whether some wait."""
-        guide = material.session.guide or _NO_GUIDE
-        ratings: list[Rating] = []
-        failed: list[tuple[str, str]] = []
+        ratings: list[Rating | None] = []
+        notes: list[str] = []
         waits = False
-        for question in guide.questions[: material.session.question]:
+        for name, make in self._parts(material, since=since):
             try:
-                ratings.append(await self._rating(material, question, again=again))
+                ratings.append(await make())
             except DeferredError:
                 waits = True
             except AssessmentFailedError as error:
                 if error.retryable:
                     raise
-                failed.append((question.question_id, error.code))
-                _log.warning("rating failed", question=question.question_id, code=error.code)
-        return ratings, failed, waits
+                _log.warning("rating failed", question=name, code=error.code)
+                # What was proven once is not lost for a try to have it anew.
+                kept = _find(material, name)
+                ratings.append(kept)
+                notes.append(_note(name, error.code, kept))
+        if waits:
+            raise DeferredError
+        return [rating for rating in ratings if rating is not None], notes
 
-    async def _communication(self, material: Material, *, again: bool) -> Rating | None:
-        kept = _find(material.ratings, COMMUNICATION)
+    def _parts(
+        self, material: Material, *, since: int
+    ) -> Iterator[tuple[str, Callable[[], Awaitable[Rating | None]]]]:
+        """Give all that is rated in an interview by name, each with what has it rated."""
+        guide = material.session.guide or _NO_GUIDE
+        for question in guide.questions[: material.session.question]:
+            yield question.question_id, partial(self._rating, material, question, since=since)
+        yield COMMUNICATION, partial(self._communication, material, since=since)
+
+    async def _communication(self, material: Material, *, since: int) -> Rating | None:
+        kept = _find(material, COMMUNICATION, since)
         guide = material.session.guide
-        if (kept is not None and not again) or guide is None or not guide.questions:
+        if kept is not None or guide is None or not guide.questions:
             return kept
-        request = _request(material, guide.questions[0], material.turns, again=again)
-        try:
-            rating = await self._assessor.communication(request)
-        except AssessmentFailedError as error:
-            if error.retryable:
-                raise
-            return None
+        request = _request(material, guide.questions[0], material.turns, again=since > 0)
+        rating = await self._assessor.communication(request)
         if rating is not None:
-            await self._keep(material, rating, again=again)
+            await self._keep(material, rating, again=since > 0)
         return rating
 
     async def _announce(self, interview_id: str, report_id: str) -> None:
@@ -238,8 +239,18 @@ class Desk:
         await self._sessions.apply(interview_id, ready)
 
 
-def _find(ratings: Iterable[Rating], question_id: str) -> Rating | None:
-    return next((rating for rating in ratings if rating.question_id == question_id), None)
+def _find(material: Material, name: str, since: int = 0) -> Rating | None:
+    """Return the rating that is kept of a part, unless it was made before ``since``."""
+    for rating in material.ratings:
+        if rating.question_id == name and material.rated_at[name] >= since:
+            return rating
+    return None
+
+
+def _note(name: str, code: str, kept: Rating | None) -> str:
+    told = "Communication" if name == COMMUNICATION else f"The answers to {name}"
+    again = "" if kept is None else " again; the earlier rating stands"
+    return f"{told} could not be rated{again} ({code})."
 
 
 def _request(

@@ -33,7 +33,7 @@ class Word(Struct, frozen=True, tag="word", tag_field="kind"):
 
 
 class Write(Struct, frozen=True, tag="report", tag_field="kind"):
-    """Write the report; ``again``: all ratings are made anew."""
+    """Write the report; ``again``: all ratings are made anew that are older than the order."""
 
     interview_id: str
     again: bool = False

@@ -142,7 +142,7 @@ class Worker:
 
     async def _do(self, job: Job, order: Order) -> None:
         try:
-            await self._desk.do(order)
+            await self._desk.do(order, job.queued_at)
         except asyncio.CancelledError:
             with contextlib.suppress(StorageError):
                 await self._jobs.postpone(job, self._clock.now(), "released")

@@ -23,6 +23,8 @@ class Material(Struct, frozen=True, kw_only=True):
     session: Session
     turns: tuple[Turn, ...]
     ratings: tuple[Rating, ...]
+    rated_at: dict[str, Milliseconds]
+    """When each rating was made, by its question."""
     cost: int
 
 
@@ -44,6 +46,7 @@ class Assessed(Struct, frozen=True, kw_only=True):
 
 
 _ratings = msgspec.json.Decoder(tuple[Rating, ...])
+_rated_at = msgspec.json.Decoder(dict[str, Milliseconds])
 _report = msgspec.json.Decoder(Report)
 _decisions = msgspec.json.Decoder(tuple[Decision, ...])
 
@@ -63,11 +66,12 @@ class Assessments:
         row = await self._row("assess", _place(interview_id))
         if row is None:
             raise MissingError
-        plan, guide, session, turns, ratings, cost = row
+        plan, guide, session, turns, ratings, rated_at, cost = row
         return Material(
             session=session_of(session, plan, guide),
             turns=turns_of(turns),
             ratings=decoded(_ratings, ratings),
+            rated_at=decoded(_rated_at, rated_at),
             cost=int(cost),
         )
 

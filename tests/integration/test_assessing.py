@@ -9,6 +9,8 @@ import psycopg
 import pytest
 
 from ai.assessor import AssessmentFailedError
+from protocol.assessment import Report
+from protocol.session import Session
 from server.assessing import worker as working
 from storage.live import State, Unstored
 from storage.postgres.archive import Archive
@@ -55,6 +57,12 @@ class Scene(Workshop):
                 if not sum(backlog.waiting.values()) and not backlog.later:
                     return
                 await asyncio.sleep(0.02)
+
+    async def report(self, session: Session) -> Report:
+        assessed = await self.assessments.assessed(session.interview_id)
+        assert assessed is not None
+        assert assessed.report is not None
+        return assessed.report
 
     async def live(self, name: str) -> State:
         state = await self.store.load(name)
@@ -120,6 +128,53 @@ async def test_a_report_is_written_again_on_request_and_the_newest_counts(scene:
     assert first.report.report_id != second.report.report_id
     assert scene.assessor.calls[session.interview_id, "core-1"] == 2
     assert rows_of(scene.url, "SELECT count(*) FROM ratings") == [(2,)]
+
+
+async def test_a_rating_that_cannot_be_had_again_stands_as_it_was(scene: Scene) -> None:
+    session = await ended(scene.archive, scene.clock.now())
+    scene.assessor.listens = True
+    async with scene.working():
+        await scene.book.consider(session)
+        await scene.settled()
+        scene.assessor.fails = lambda request: (
+            None
+            if request.question.question_id == "core-1"
+            else AssessmentFailedError("budget", retryable=False)
+        )
+        await scene.book.write(session.interview_id, again=True)
+        await scene.settled()
+    report = await scene.report(session)
+    assert [rating.score for rating in report.ratings] == [4, 4]
+    assert report.communication is not None
+    assert report.composite == 4.0
+    stands = "could not be rated again; the earlier rating stands (budget)."
+    assert [note for note in report.notes if "budget" in note] == [
+        f"The answers to core-2 {stands}",
+        f"Communication {stands}",
+    ]
+
+
+async def test_what_was_rated_anew_is_not_rated_again_when_its_order_is_repeated(
+    scene: Scene,
+) -> None:
+    session = await ended(scene.archive, scene.clock.now())
+    scene.assessor.listens = True
+    errors = [AssessmentFailedError("rate_limited", retryable=True)] * 3
+    async with scene.working():
+        await scene.book.consider(session)
+        await scene.settled()
+        scene.assessor.fails = lambda request: (
+            errors.pop() if errors and request.question.question_id == "communication" else None
+        )
+        await scene.book.write(session.interview_id, again=True)
+        await scene.settled()
+    assert scene.ends == {"done": 2, "postponed": 3}
+    name = session.interview_id
+    assert scene.assessor.calls == {
+        (name, "core-1"): 2,
+        (name, "core-2"): 2,
+        (name, "communication"): 5,
+    }
 
 
 async def test_ratings_wait_for_a_provider_that_is_down(scene: Scene) -> None:

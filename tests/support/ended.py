@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from ai.assessor import AssessmentFailedError, RatingRequest
 from ai.bank.guides import plan_guide
-from protocol.assessment import Evidence, Method, Rating, answers_to
+from protocol.assessment import Evidence, Method, Rating
 from protocol.commands import Consent
 from protocol.ids import ORIGIN, EventId
 from protocol.plan import Plan
@@ -75,13 +75,17 @@ def _turn(number: int, question_id: str, text: str) -> Turn:
 
 
 class ScriptedAssessor:
-    """Rates every answer 4 by its first known sentence, unless ``fails`` has an error for it."""
+    """Rates every answer 4 by its first known sentence, unless ``fails`` has an error for it.
+
+    Where it ``listens``, so it does with communication, by a question of that name.
+    """
 
     method: Method = "model"
 
     def __init__(self) -> None:
         self.calls: Counter[tuple[str, str]] = Counter()
         self.fails: Callable[[RatingRequest], AssessmentFailedError | None] = lambda _: None
+        self.listens = False
         self.forges = False
         self.pause_s = 0.0
 
@@ -92,7 +96,7 @@ class ScriptedAssessor:
         error = self.fails(request)
         if error is not None:
             raise error
-        (answer, *_) = answers_to(question.question_id, request.turns)
+        (answer, *_) = (turn for turn in request.turns if QUOTE in turn.text)
         start = answer.text.index(QUOTE)
         quote = "I single-handedly saved the company." if self.forges else QUOTE
         return Rating(
@@ -112,6 +116,9 @@ class ScriptedAssessor:
         )
 
     async def communication(self, request: RatingRequest) -> Rating | None:
+        if self.listens:
+            question = replace(request.question, question_id="communication")
+            return await self.rate(replace(request, question=question))
         self.calls[request.interview_id, "communication"] += 1
         return None
 

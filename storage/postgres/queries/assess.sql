@@ -6,6 +6,9 @@ SELECT i.plan::text, i.guide::text, i.session::text,
   coalesce((SELECT json_agg(r.rating ORDER BY r.question_id) FROM ratings r
     WHERE r.user_id = i.user_id AND r.created_at = i.created_at
       AND r.interview_id = i.interview_id), '[]')::text,
+  coalesce((SELECT json_object_agg(r.question_id, unix_ms(r.rated_at)) FROM ratings r
+    WHERE r.user_id = i.user_id AND r.created_at = i.created_at
+      AND r.interview_id = i.interview_id), '{}')::text,
   coalesce((SELECT sum(l.cost_micro_usd) FROM ledger l
     WHERE l.created_at = i.created_at AND l.interview_id = i.interview_id), 0)
 FROM interviews i
