@@ -71,7 +71,6 @@ class Call:
         try:
             if before is not None:
                 await before()
-            self._free = False  # as far as anybody knows
             async with AsyncExitStack() as stack:
                 await self._read(await self._open(stack), hear)
             outcome, code = "completed", self._remark()
@@ -83,6 +82,9 @@ class Call:
             self._book(outcome, code)
 
     async def _open(self, stack: AsyncExitStack) -> Chunks:
+        if self._clock.monotonic() >= self._limits.first:
+            raise CallFailedError("first_token_timeout", ours=True)
+        self._free = False  # as far as anybody knows
         try:
             async with asyncio.timeout_at(self._limits.first):
                 return await stack.enter_async_context(self._body)

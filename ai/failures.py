@@ -61,8 +61,8 @@ class CallFailedError(Exception):
 
     ``code`` is short and fit for logs, ledger and ``turn.reset``; ``retry_after_s`` is what the
     provider asked for. ``gone`` tells that a stored response, if there is one, has nothing more to
-    give; ``ours``, that this process had no connection left for the call: of the model it says
-    nothing, and turns that have one go on.
+    give; ``ours``, that this process had no connection left for the call, or no time: of the model
+    it says nothing, and turns that have one go on.
     """
 
     def __init__(

@@ -150,6 +150,8 @@ class Interviewer:
         for model in self._models[position.model if position else 0 :]:
             if until is None:
                 until = model.clock.monotonic() + model.settings.patience_s
+            elif model.clock.monotonic() >= until:
+                break  # a call without time would cost, and be held against a model that is well
             shut = "" if position else model.circuit.open()
             if shut:
                 lost = shut

@@ -23,6 +23,7 @@ from tests.support.speeches import (
     End,
     Fallback,
     FixedClock,
+    Recorder,
     Rows,
     ScriptedCall,
     ScriptedModel,
@@ -260,6 +261,31 @@ def test_all_models_together_are_waited_for_no_longer_than_one() -> None:
         return asyncio.get_running_loop().time() - began
 
     assert run_virtual(main()) <= QUICK.patience_s + 0.1
+
+
+def test_a_model_for_which_no_time_is_left_is_neither_asked_nor_left_alone() -> None:
+    rows, silent, second = Rows(), ScriptedModel(ScriptedCall([60.0])), ScriptedModel(chat("Well."))
+    speaker = speaking(silent, second, rows=rows)
+    for _ in range(3):
+        items = heard(speaker)
+        assert (items[0], items[-1]) == (Fallback("first_token_timeout"), End("bank"))
+    assert second.calls == []
+    assert {row.model for row in rows.rows} == {"gpt-5.4-mini", "bank"}
+    assert text_of(heard(speaker)) == "Well.", "the first one is left alone by now"
+
+
+def test_a_call_whose_time_passed_before_it_began_is_not_made() -> None:
+    class Slow(Recorder):
+        async def low(self) -> None:
+            await asyncio.sleep(2 * QUICK.patience_s)
+
+    rows, model, recorder = Rows(), ScriptedModel(chat("Late.")), Slow()
+    speaker = speaking(model, rows=rows, purse=Purse(soft=0))
+    assert run_virtual(speaker.speak(ASKING, recorder)) == "bank"
+    row = rows.rows[0]
+    assert (row.outcome, row.code, row.exact) == ("failed", "first_token_timeout", True)
+    assert row.cost_micro_usd == 0
+    assert not model.calls[0].closed, "its stream was never opened"
 
 
 def test_a_stored_response_of_another_model_is_taken_up_by_that_model() -> None:
