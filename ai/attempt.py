@@ -1,6 +1,7 @@
 """An attempt of the model at a turn: as many calls as patience allows, in one stream of words."""
 
 import asyncio
+import math
 from collections.abc import Callable, Iterator
 
 from msgspec.structs import replace
@@ -154,7 +155,8 @@ class ModelAttempt:
             estimates=model.ledger.estimates,
             input_size=self._size,
             output_tokens=held.output_tokens or model.settings.max_output_tokens,
-            until=self._until,
+            # What is taken up behind words has no first words to be in time with.
+            until=math.inf if self._progress.said else self._until,
             stored=stored,
             begun=self._begun,
         )

@@ -445,6 +445,15 @@ def test_a_stored_stream_that_is_cut_is_taken_up_again(cut: int) -> None:
     assert {row.response_id for row in first.rows.rows} == {"resp_1"}
 
 
+def test_a_long_stored_stream_is_taken_up_again_however_late_it_is_cut() -> None:
+    whole = _stored()
+    slow = [step for event in whole[:-1] for step in (BACKGROUND.patience_s / 5, event)]
+    broken = ScriptedCall([*slow, ConnectionResetError()])
+    heard = hear(broken, ScriptedCall([0.2, *whole]), stored=True, settings=BACKGROUND)
+    assert heard.seconds > BACKGROUND.patience_s
+    assert (text_of(heard.items), heard.items[-1]) == (WHOLE, End("model"))
+
+
 def test_a_stored_response_that_is_gone_fails_the_attempt() -> None:
     request = replace(REQUEST, handle="resp:resp_1:2:0:4", logged="Tell")
     heard = hear(
