@@ -24,6 +24,8 @@ BUDGET = "budget"
 """Why the bank speaks where no money is left for the model."""
 BUSY = "busy"
 """Why it speaks where there was no place at the gate in time."""
+MODEL_ATTEMPTS = 2
+"""From the attempt after these on, the bank speaks: a turn must end some time."""
 GATE_SHARE = 0.5
 """How much of its patience a turn may spend at the gate."""
 
@@ -173,11 +175,13 @@ class ModelAttempt:
 
     def _consider(self, retry: int, failure: CallFailedError) -> float | None:
         """Return how long to wait before the next call, None where the model gives up quietly."""
-        said = self._progress.said > 0
         delay = self._delay(retry, failure)
         if failure.gone or failure.code == "first_token_timeout" or delay is None:
             self._drop()
-        if said and self._progress.position is None:
+        if self._progress.said and self._progress.position is None:
+            # When a provider drops many streams at once, each turn has another attempt.
+            last = self._request.attempt >= MODEL_ATTEMPTS
+            self._model.circuit.lost(failure, turn=last)
             raise AttemptFailedError(failure.code) from None
         if delay is None:
             self._model.circuit.lost(failure)

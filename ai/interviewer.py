@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
-from ai.attempt import BUSY, Model, ModelAttempt
+from ai.attempt import BUSY, MODEL_ATTEMPTS, Model, ModelAttempt
 from ai.errands import Errands
 from ai.failures import IN_USE
 from ai.handles import (
@@ -21,8 +21,6 @@ from ai.speech import AttemptFailedError, Listener, TurnRequest
 from ai.voice import BankVoice, SharedVoice
 from protocol.scalars import Source
 
-MODEL_ATTEMPTS = 2
-"""From the attempt after these on, the bank speaks: a turn must end some time."""
 _SOURCES: dict[type[Position], Source] = {
     BankPosition: "bank",
     CachePosition: "cache",

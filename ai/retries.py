@@ -53,15 +53,18 @@ class Circuit:
         """Note that the model answered."""
         self._lost = 0
 
-    def lost(self, failure: CallFailedError) -> None:
-        """Note that a turn went to the bank because of ``failure``."""
+    def lost(self, failure: CallFailedError, *, turn: bool = True) -> None:
+        """Note that the model is not asked again because of ``failure``.
+
+        ``turn``: a turn is lost to the bank with it. Without one no outage is made of it.
+        """
         if failure.ours:
             return
         if failure.remedy is Remedy.SHUN:
             self._shut(failure.code, SHUN_S, told=True)
         elif (failure.retry_after_s or 0.0) > RETRY_AFTER_CAP_S:
             self._shut(failure.code, min(failure.retry_after_s or 0.0, SHUN_S), told=True)
-        elif failure.remedy is Remedy.RETRY:
+        elif failure.remedy is Remedy.RETRY and turn:
             self._lost += 1
             if self._lost >= OUTAGE_AFTER:
                 self._shut(failure.code, OUTAGE_S, told=False)

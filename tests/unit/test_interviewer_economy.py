@@ -48,6 +48,10 @@ QUICK = AiSettings(
 )
 
 
+def breaking(code: str) -> ScriptedCall:
+    return ScriptedCall([delta("Half a"), event({"error": {"code": code}})])
+
+
 class Kept:
     def __init__(self, texts: Mapping[str, tuple[str, ...]]) -> None:
         self.texts = dict(texts)
@@ -249,6 +253,34 @@ def test_words_that_are_out_are_not_said_again_by_another_model() -> None:
         heard(speaking(ScriptedModel(broken), second))
     assert failed.value.reason == "stream_cut"
     assert second.calls == []
+
+
+def test_a_model_that_breaks_off_for_want_of_money_is_left_alone_at_once() -> None:
+    first, second = ScriptedModel(breaking("insufficient_quota")), ScriptedModel(chat("Other."))
+    speaker = speaking(first, second)
+    with pytest.raises(AttemptFailedError, match="quota_exhausted"):
+        heard(speaker)
+    assert text_of(heard(speaker, replace(ASKING, attempt=2))) == "Other."
+    assert len(first.calls) == 1
+
+
+def test_a_model_is_left_alone_that_lost_three_turns_in_a_row_behind_first_words() -> None:
+    first, second = ScriptedModel(breaking("server_error")), ScriptedModel(chat("Other."))
+    speaker = speaking(first, second)
+    for _ in range(3):
+        for attempt in (1, 2):
+            with pytest.raises(AttemptFailedError, match="provider_error"):
+                heard(speaker, replace(ASKING, attempt=attempt))
+    assert text_of(heard(speaker)) == "Other."
+    assert len(first.calls) == 6
+
+
+def test_streams_that_broke_off_all_at_once_are_given_another_attempt() -> None:
+    speaker = speaking(ScriptedModel(*[breaking("server_error")] * 9, chat("Whole.")))
+    for _ in range(9):
+        with pytest.raises(AttemptFailedError):
+            heard(speaker)
+    assert text_of(heard(speaker, replace(ASKING, attempt=2))) == "Whole."
 
 
 def test_all_models_together_are_waited_for_no_longer_than_one() -> None:
