@@ -117,8 +117,8 @@ class Busy(Struct, frozen=True):
 class Till:
     """Turns the tokens of one model's calls into money that is held for them.
 
-    ``least`` and ``most`` are tokens of output, ``spare`` is money. Calls that are ``urgent`` go
-    through the gate before the others.
+    ``least`` and ``most`` are tokens of output. Calls that are ``urgent`` go through the gate
+    before the others.
     """
 
     def __init__(
@@ -129,7 +129,6 @@ class Till:
         least: int,
         most: int,
         call_s: float,
-        spare: int = 0,
         gate: Gate | None = None,
         urgent: bool = True,
     ) -> None:
@@ -138,15 +137,21 @@ class Till:
         self._budget = budget
         self._price = price
         self._least = min(least, most)
-        self._spare = spare
         self._most = most
         self._hold_s = call_s + GRACE_S
 
     async def hold(
-        self, payer: Payer, size: int, *, sunk: bool = False, wait_s: float = 0.0
+        self,
+        payer: Payer,
+        size: int,
+        *,
+        spare: int = 0,
+        sunk: bool = False,
+        wait_s: float = 0.0,
     ) -> Held | Refusal | Busy:
         """Hold a place and the price of a call with a prompt of ``size`` bytes.
 
+        ``spare``: money of the interview's that is left alone.
         It waits for a place at the gate, at most ``wait_s``. Cancelled, it holds nothing.
         """
         slot = await self._gate.enter(
@@ -159,21 +164,23 @@ class Till:
             return Busy()
         paid = False
         try:
-            held = await self._paid(payer, size, slot, sunk=sunk)
+            held = await self._paid(payer, size, slot, spare=spare, sunk=sunk)
             paid = isinstance(held, Held)
         finally:
             if not paid:
                 slot.leave(0)
         return held
 
-    async def _paid(self, payer: Payer, size: int, slot: Slot, *, sunk: bool) -> Held | Refusal:
+    async def _paid(
+        self, payer: Payer, size: int, slot: Slot, *, spare: int, sunk: bool
+    ) -> Held | Refusal:
         prompt = -(-size // BYTES_PER_TOKEN) + FRAME_TOKENS
         most = self._price.most(prompt, self._most)
         hold = await self._budget.reserve(
             payer,
             least=self._price.most(prompt, self._least),
             most=most,
-            spare=self._spare,
+            spare=spare,
             hold_s=self._hold_s,
             sunk=sunk,
         )

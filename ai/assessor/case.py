@@ -41,6 +41,8 @@ class Case(Struct, frozen=True, kw_only=True):
     turns: tuple[Turn, ...]
     answers: tuple[Turn, ...]
     confidence: Mapping[int, float] = {}
+    over: bool = False
+    """Whether the interview is over."""
 
     @property
     def empty(self) -> bool:
@@ -69,6 +71,7 @@ def answer_case(request: RatingRequest) -> Case:
         turns=request.turns,
         answers=answers_to(request.question.question_id, request.turns),
         confidence=request.confidence,
+        over=request.over,
     )
 
 
@@ -86,6 +89,7 @@ def communication_case(request: RatingRequest) -> Case:
         turns=request.turns,
         answers=tuple(turn for turn in answers if turn.text.strip()),
         confidence=request.confidence,
+        over=request.over,
     )
 
 

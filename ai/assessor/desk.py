@@ -47,6 +47,8 @@ class Job(Struct):
     attempt: int
     task: Task
     sampled: bool
+    over: bool = False
+    """Whether the interview is over: no other call of it is as urgent."""
     calls: int = 0
 
 
@@ -75,10 +77,11 @@ class Desk:
             least=settings.assessor_least_output_tokens,
             most=settings.assessor_output_tokens,
             call_s=settings.assessor_timeout_s,
-            spare=spare,
             gate=gate,
             urgent=False,
         )
+        self._spare = spare
+        """Money that an interview which goes on needs for other calls."""
         self._circuit = circuit or Circuit(clock)
         self._room = asyncio.Semaphore(CALLS_AT_ONCE)
         self._typical = 0.0
@@ -119,7 +122,8 @@ class Desk:
         return delay_before(retry, failure, self._clock.random())
 
     async def _call(self, job: Job, prompt: Prompt, read: Callable[[Completion], _T]) -> _T:
-        held = await self._till.hold(job, prompt.size, wait_s=GATE_S)
+        spare = 0 if job.over else self._spare
+        held = await self._till.hold(job, prompt.size, spare=spare, wait_s=GATE_S)
         if isinstance(held, Busy):
             raise AssessmentFailedError("busy", retryable=True, after_s=PASSING_S)
         if isinstance(held, Refusal):

@@ -149,6 +149,7 @@ class ModelAssessor:
             attempt=number,
             task=case.task,
             sampled=self._settings.assessor_samples > 1,
+            over=case.over,
             calls=0 if found is None else 1,
         )
         prompt = build_prompt(case, canary)

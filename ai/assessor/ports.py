@@ -23,6 +23,8 @@ class RatingRequest(Struct, frozen=True, kw_only=True):
     """The finished turns of this question, interviewer's and candidate's, in order."""
     confidence: Mapping[int, float] = {}
     """The mean confidence of voice-to-text by the turn's number, where it is known."""
+    over: bool = False
+    """Whether the interview is over, so that its money is left for ratings."""
     deferrable: bool = False
     """Whether nobody waits for it, so that it may go with others in a batch."""
 

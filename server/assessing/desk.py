@@ -267,5 +267,6 @@ def _request(
         question=question,
         turns=tuple(turns),
         confidence={t.turn: t.confidence for t in turns if t.confidence is not None},
+        over=session.over,
         deferrable=deferrable,
     )

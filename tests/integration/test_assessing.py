@@ -199,6 +199,16 @@ async def test_ratings_wait_for_a_provider_that_is_down(scene: Scene) -> None:
     assert assessed.report.composite == 4.0
 
 
+async def test_the_assessor_is_told_whether_the_interview_is_over(scene: Scene) -> None:
+    session = await ended(scene.archive, scene.clock.now())
+    told: list[bool] = []
+    scene.assessor.fails = lambda request: told.append(request.over)
+    async with scene.working():
+        await scene.book.consider(session)
+        await scene.settled()
+    assert told == [True, True]
+
+
 async def test_an_answer_that_cannot_be_rated_is_said_to_be_so(scene: Scene) -> None:
     session = await ended(scene.archive, scene.clock.now())
     scene.assessor.fails = lambda request: (

@@ -318,6 +318,18 @@ def test_a_rating_under_way_leaves_the_interview_money_for_turns() -> None:
     assert len(turns) == 2
 
 
+def test_a_rating_of_an_interview_that_is_over_leaves_it_no_money() -> None:
+    purse = Purse(30_000)
+
+    async def rate(*, ended: bool) -> None:
+        await over(ScriptedSource(reply()), budget=purse).rate(replace(request(), over=ended))
+
+    with pytest.raises(AssessmentFailedError, match="budget"):
+        run_virtual(rate(ended=False))
+    run_virtual(rate(ended=True))
+    assert len(purse.holds) == 1
+
+
 def test_a_rating_is_allowed_what_is_left() -> None:
     async def rate(cap: int) -> ScriptedSource:
         source = ScriptedSource(reply())
