@@ -11,6 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ai.assessor.desk import Desk, Job
+from ai.assessor.ports import AssessmentFailedError
 from ai.assessor.replies import FaultyReplyError
 from ai.assessor.source import Completion, Form, OpenAISource, Source
 from ai.bank.echo import clean
@@ -94,17 +95,29 @@ class Maker:
     ) -> Mapping[str, tuple[str, ...]]:
         """Return wordings by their needs' keys, of those that came out well.
 
-        The interview pays, which is the first that needs them.
+        The interview pays, which is the first that needs them. What was made is paid for, and
+        returned, whatever becomes of the calls for the others.
 
         Raises:
             AssessmentFailedError: the model gave none.
         """
         job = Job(interview_id, user_id, turn=1, attempt=1, task="word", sampled=True)
         made: dict[str, tuple[str, ...]] = {}
+        failure: AssessmentFailedError | None = None
         for place in range(0, len(needs), LINES_AT_ONCE):
             part = needs[place : place + LINES_AT_ONCE]
             prompt = build_prompt(part)
-            made |= await self._desk.ask(job, prompt, lambda reply, part=part: read(reply, part))
+            try:
+                made |= await self._desk.ask(
+                    job, prompt, lambda reply, part=part: read(reply, part)
+                )
+            except FaultyReplyError as faulty:
+                failure = AssessmentFailedError(faulty.code, retryable=False)
+            except AssessmentFailedError as error:
+                failure = error
+                break  # no call can be had now
+        if failure is not None and not made:
+            raise failure
         return made
 
     async def aclose(self) -> None:

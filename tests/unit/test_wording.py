@@ -7,18 +7,23 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from ai.assessor.ports import AssessmentFailedError
 from ai.assessor.replies import FaultyReplyError
 from ai.assessor.source import Completion
 from ai.bank.guides import plan_guide
 from ai.bank.loading import load_bank
+from ai.budget import Unlimited
+from ai.settings import AiSettings
 from ai.speech import TurnRequest
-from ai.wording.maker import build_prompt, read, usable
+from ai.wording.maker import LINES_AT_ONCE, build_maker, build_prompt, read, usable
 from ai.wording.needs import VARIANTS, Need, lines_of, needs_of, shared_language
 from ai.wording.voice import shared_text
 from loadtest.fakeopenai import worder
 from protocol.plan import Plan
-from tests.support.speeches import turn
+from tests.support.assessing import ScriptedSource
+from tests.support.speeches import FixedClock, Rows, turn
 from tests.support.virtual_time import run_virtual
+from tests.unit.test_failures import refusal
 
 INTERVIEW = "0190f7c2-0000-7000-8000-000000000001"
 SECRET = "Zaphod Beeblebrox"
@@ -249,6 +254,37 @@ def test_a_reply_of_no_use_is_refused(completion: Completion, code: str) -> None
     with pytest.raises(FaultyReplyError) as refused:
         read(completion, [LEAD])
     assert refused.value.code == code
+
+
+def making(*replies: object) -> set[str]:
+    """Return the keys of what is made where the model gives these replies."""
+    maker = build_maker(
+        AiSettings(api_key="k", retries=0),
+        Rows(),
+        FixedClock(),
+        Unlimited(),
+        source=ScriptedSource(*replies),
+    )
+    return set(run_virtual(maker.make(INTERVIEW, "u1", needs())))
+
+
+@pytest.mark.parametrize("lost", ["I cannot", refusal(503), refusal(404)])
+def test_what_was_made_is_not_lost_with_a_later_call(lost: object) -> None:
+    first = needs()[:LINES_AT_ONCE]
+    assert making(made_by_the_fake(first), lost) == {need.key for need in first}
+
+
+def test_a_reply_of_no_use_costs_the_other_lines_nothing() -> None:
+    rest = needs()[LINES_AT_ONCE:]
+    assert making("I cannot", made_by_the_fake(rest)) == {need.key for need in rest}
+
+
+@pytest.mark.parametrize(
+    ("lost", "code"), [("I cannot", "schema"), (refusal(503), "provider_error")]
+)
+def test_where_nothing_could_be_made_it_is_told_why(lost: object, code: str) -> None:
+    with pytest.raises(AssessmentFailedError, match=code):
+        making(lost)
 
 
 # --- what is spoken -------------------------------------------------------------------------------
