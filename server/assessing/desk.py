@@ -24,6 +24,8 @@ from storage.live import Fenced, State
 from storage.postgres.assessments import Assessed, Material
 
 COMMUNICATION = "communication"
+REMEMBERED = 1_000
+"""Of so many orders it is remembered what could not be rated."""
 _NO_GUIDE = Guide(version="", questions=())
 
 _log = structlog.get_logger()
@@ -97,6 +99,8 @@ class Desk:
         self._clock = clock
         self._reported = reported
         self._wordings = wordings
+        self._lost: dict[tuple[str, int], dict[str, str]] = {}
+        """What failed for good, by interview and order: repeated, it would be paid for again."""
 
     async def do(self, order: Order, ordered_at: int) -> None:
         """Carry an order out that was placed at ``ordered_at``, in Unix ms.
@@ -116,7 +120,8 @@ class Desk:
             if question is not None:
                 await self._tell(material, await self._rating(material, question, since=0))
         elif material.session.over:
-            await self._report(material, since=ordered_at if order.again else 0)
+            lost = self._lost_of(order, ordered_at)
+            await self._report(material, lost, since=ordered_at if order.again else 0)
 
     async def give_up(self, order: Order, code: str) -> None:
         """Say that there will be no report; a rating that is missing is missing in the report."""
@@ -160,7 +165,15 @@ class Desk:
 
     # --- the report -------------------------------------------------------------------------------
 
-    async def _report(self, material: Material, *, since: int) -> None:
+    def _lost_of(self, order: Order, ordered_at: int) -> dict[str, str]:
+        """Return why parts could not be rated when the order was tried before, by their names."""
+        key = (order.interview_id, ordered_at)
+        lost = self._lost[key] = self._lost.pop(key, {})
+        if len(self._lost) > REMEMBERED:
+            del self._lost[next(iter(self._lost))]
+        return lost
+
+    async def _report(self, material: Material, lost: dict[str, str], *, since: int) -> None:
         interview_id = material.session.interview_id
         written = await self._archive.assessed(interview_id)
         if written is not None and written.report is not None and not since:
@@ -170,7 +183,7 @@ class Desk:
             nothing = Reported(code="nothing_to_report", at=self._clock.now())
             await self._sessions.apply(interview_id, nothing)
             return
-        rated, notes = await self._all(material, since=since)
+        rated, notes = await self._all(material, lost, since=since)
         report = compose_report(
             report_id=uuid7(self._clock.now()),
             session=material.session,
@@ -188,31 +201,39 @@ class Desk:
         self._reported(material.session.user_id)
         await self._announce(interview_id, report.report_id)
 
-    async def _all(self, material: Material, *, since: int) -> tuple[list[Rating], list[str]]:
+    async def _all(
+        self, material: Material, lost: dict[str, str], *, since: int
+    ) -> tuple[list[Rating], list[str]]:
         """Return all ratings, that of communication among them, and notes on those that failed.
 
+        ``lost`` tells why parts cannot be rated; what fails for good is added to it.
+
         Raises:
+            AssessmentFailedError: some can be had later; all that can be had now are kept.
             DeferredError: some are waited for; all that may wait were parked.
         """
         ratings: list[Rating | None] = []
-        notes: list[str] = []
-        waits = False
+        later: AssessmentFailedError | DeferredError | None = None
         for name, make in self._parts(material, since=since):
+            if name in lost:
+                continue
             try:
                 ratings.append(await make())
-            except DeferredError:
-                waits = True
+            except DeferredError as error:
+                later = later or error
             except AssessmentFailedError as error:
                 if error.retryable:
-                    raise
+                    later = error
+                    continue
                 _log.warning("rating failed", question=name, code=error.code)
-                # What was proven once is not lost for a try to have it anew.
-                kept = _find(material, name)
-                ratings.append(kept)
-                notes.append(_note(name, error.code, kept))
-        if waits:
-            raise DeferredError
-        return [rating for rating in ratings if rating is not None], notes
+                lost[name] = error.code
+        if later is not None:
+            raise later
+        # What was proven once is not lost for a try to have it anew.
+        kept = {name: _find(material, name) for name in lost}
+        found = (*ratings, *kept.values())
+        notes = [_note(name, code, kept[name]) for name, code in lost.items()]
+        return [rating for rating in found if rating is not None], notes
 
     def _parts(
         self, material: Material, *, since: int

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 import psycopg
 import pytest
 
-from ai.assessor import AssessmentFailedError
+from ai.assessor import AssessmentFailedError, RatingRequest
 from protocol.assessment import Report
 from protocol.session import Session
 from server.assessing import worker as working
@@ -174,6 +174,41 @@ async def test_what_was_rated_anew_is_not_rated_again_when_its_order_is_repeated
         (name, "core-1"): 2,
         (name, "core-2"): 2,
         (name, "communication"): 5,
+    }
+
+
+async def test_an_outage_holds_up_no_other_rating_and_has_nothing_paid_for_twice(
+    scene: Scene,
+) -> None:
+    session = await ended(scene.archive, scene.clock.now())
+    scene.assessor.listens = True
+    outages = [AssessmentFailedError("rate_limited", retryable=True)] * 3
+    kept: list[object] = []
+
+    def fails(request: RatingRequest) -> AssessmentFailedError | None:
+        match request.question.question_id:
+            case "core-1":
+                return AssessmentFailedError("unverifiable", retryable=False)
+            case "core-2" if outages:
+                kept.append(rows_of(scene.url, "SELECT question_id FROM ratings"))
+                return outages.pop()
+            case _:
+                return None
+
+    scene.assessor.fails = fails
+    async with scene.working():
+        await scene.book.consider(session)
+        await scene.settled()
+    report = await scene.report(session)
+    assert [rating.question_id for rating in report.ratings] == ["core-2"]
+    assert report.communication is not None
+    assert "The answers to core-1 could not be rated (unverifiable)." in report.notes
+    assert kept == [[], [("communication",)], [("communication",)]]
+    name = session.interview_id
+    assert scene.assessor.calls == {
+        (name, "core-1"): 1,
+        (name, "core-2"): 4,
+        (name, "communication"): 1,
     }
 
 
