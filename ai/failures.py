@@ -44,6 +44,9 @@ _EXHAUSTED = frozenset(
 )
 _SHUNNED = {401: "unauthorized", 402: "quota_exhausted", 403: "forbidden", 404: "model_unknown"}
 
+LONGEST_S = 86_400.0
+"""A provider may ask for so long a wait, whatever number its header holds."""
+
 
 class Remedy(Enum):
     """What to do about a failed call, as long as no word of the attempt is out."""
@@ -154,14 +157,17 @@ def _refused(error: openai.APIStatusError, now_ms: int, *, stored: bool) -> Call
 def retry_after(headers: Mapping[str, str], now_ms: int) -> float | None:
     """Return the seconds the provider asks to wait, None where it does not say so in a known form.
 
+    What is more than `LONGEST_S` is taken for that.
+
     Source: RFC 9110, §10.2.3; ``retry-after-ms`` is OpenAI's own, and finer.
     """
     for name, scale in (("retry-after-ms", 1000), ("retry-after", 1)):
         text = headers.get(name, "").strip()
         if text.replace(".", "", 1).isascii() and text.replace(".", "", 1).isdigit():
-            return float(text) / scale
+            return min(float(text) / scale, LONGEST_S)
     try:
         date = email.utils.parsedate_to_datetime(headers.get("retry-after", ""))
-    except ValueError:
+        left = date.timestamp() - now_ms / 1000
+    except (ValueError, OverflowError):
         return None
-    return max(0.0, date.timestamp() - now_ms / 1000)
+    return min(max(0.0, left), LONGEST_S)

@@ -4,7 +4,7 @@ import httpx2
 import openai
 import pytest
 
-from ai.failures import CallFailedError, Remedy, retry_after, translate
+from ai.failures import LONGEST_S, CallFailedError, Remedy, retry_after, translate
 from ai.sse import OversizedEventError
 
 NOW_MS = 1_800_000_000_000
@@ -87,6 +87,11 @@ def test_a_failure_stays_itself() -> None:
         ({"retry-after": "-3"}, None),
         ({"retry-after": "²"}, None),
         ({"retry-after": "nan"}, None),
+        ({"retry-after": "9" * 400}, LONGEST_S),
+        ({"retry-after": "Fri, 31 Dec 9999 23:59:59 GMT"}, LONGEST_S),
+        ({"retry-after": f"Fri, 31 Dec {'9' * 20} 00:00:00 GMT"}, None),
+        ({"retry-after": f"Fri, {'9' * 20} Dec 2026 00:00:00 GMT"}, None),
+        ({"retry-after": f"Fri, 31 Dec 2026 00:00:00 +{'9' * 20}"}, None),
     ],
 )
 def test_retry_after_in_each_form(headers: dict[str, str], seconds: float | None) -> None:
