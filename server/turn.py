@@ -4,9 +4,10 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import NamedTuple, Protocol
 
+import structlog
 from msgspec.structs import replace
 
-from ai.attempt import BUDGET
+from ai.attempt import BUDGET, MODEL_ATTEMPTS
 from ai.speech import AttemptFailedError, Listener, TurnRequest
 from protocol.machine import Finished, Input, Lost, Noted
 from protocol.scalars import NoticeCode, Source
@@ -16,6 +17,7 @@ from server.committer import Committer, FencedError, Relay
 from server.leases import Lease
 from server.patience import T, patiently
 from server.sessions import Sessions
+from storage.errors import StorageError
 from storage.live import ANY_ORDINAL, Fenced, State
 
 END_PATIENCE_S = 10.0
@@ -26,6 +28,8 @@ LOW_NOTICE = (
     "The budget of the model that asks is nearly used up; prepared questions may take its place."
 )
 SPENT_NOTICE = "The budget of the model that asks is used up."
+
+_log = structlog.get_logger()
 
 
 class Interviewer(Protocol):
@@ -161,6 +165,14 @@ class TurnWork:
         try:
             source = await self._interviewer.speak(request, hearing)
             await relay.drained()
+        except (AttemptFailedError, FencedError, StorageError):
+            raise
+        except Exception:
+            if request.attempt > MODEL_ATTEMPTS:
+                raise  # nobody speaks behind the bank; a sweeper has it tried again
+            # Left to a sweeper, the same attempt would meet the same fault for ever.
+            _log.exception("attempt failed", interview=request.interview_id)
+            raise AttemptFailedError("fault") from None
         finally:
             lease.silent_since = None
             self._committer.forget(relay)
