@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from ai.failures import CallFailedError, Remedy, of_error_code
+from ai.handles import nameable
 
 _T = TypeVar("_T")
 
@@ -200,7 +201,9 @@ class ResponsesReader:
     def _note(self, event: _Event) -> None:
         response = event.response
         if response is not None:
-            self.response_id = response.id or self.response_id
+            # A response that no handle can name counts as not stored: nobody can take it up.
+            if nameable(response.id):
+                self.response_id = response.id
             if response.usage is not None:
                 self.usage = response.usage.counted()
         match event.type:

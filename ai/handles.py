@@ -13,9 +13,9 @@ from msgspec import Struct
 
 _BANK = re.compile(r"bank:(0|[1-9]\d{0,8})")
 _CACHE = re.compile(r"cache:(0|[1-9]\d{0,8})")
-_RESPONSE = re.compile(
-    r"resp:([\w.-]{1,128}):(\d{1,12}):(\d{1,6}):(\d{1,9})(?::([1-9]))?", re.ASCII
-)
+_ID = r"[\w.-]{1,128}"
+_RESPONSE = re.compile(rf"resp:({_ID}):(\d{{1,12}}):(\d{{1,6}}):(\d{{1,9}})(?::([1-9]))?", re.ASCII)
+_NAMEABLE = re.compile(_ID, re.ASCII)
 
 
 class BankPosition(Struct, frozen=True):
@@ -66,6 +66,11 @@ def parse_handle(handle: str) -> Position | None:
         numbers = (int(match[group] or 0) for group in range(2, 6))
         return ResponsePosition(match[1], *numbers)
     return None
+
+
+def nameable(response_id: str) -> bool:
+    """Whether handles can name a response by this id."""
+    return _NAMEABLE.fullmatch(response_id) is not None
 
 
 def stored_response(handle: str) -> str:

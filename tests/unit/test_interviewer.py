@@ -445,6 +445,19 @@ def test_a_stored_stream_that_is_cut_is_taken_up_again(cut: int) -> None:
     assert {row.response_id for row in first.rows.rows} == {"resp_1"}
 
 
+@pytest.mark.parametrize("odd", ["resp_\ud800x", "a:b", "r" * 10_000, "resp 1", ""])
+def test_a_response_that_no_handle_can_name_counts_as_not_stored(odd: str) -> None:
+    steps = [
+        step.replace(b'"resp_1"', json.dumps(odd).encode()) if isinstance(step, bytes) else step
+        for step in _stored()
+    ]
+    heard = hear(ScriptedCall(steps), stored=True, settings=BACKGROUND)
+    assert text_of(heard.items) == WHOLE
+    assert {item.handle for item in heard.items if isinstance(item, Words)} == {""}
+    (row,) = heard.rows.rows
+    assert (row.response_id, row.outcome, row.exact) == ("", "completed", True)
+
+
 def test_a_long_stored_stream_is_taken_up_again_however_late_it_is_cut() -> None:
     whole = _stored()
     slow = [step for event in whole[:-1] for step in (BACKGROUND.patience_s / 5, event)]
