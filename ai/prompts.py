@@ -146,8 +146,10 @@ def _question(request: TurnRequest, tasks: _Tasks) -> str:
     if guide is not None and planned is not None:
         assesses = plan.mode == "assessment"
         task = tasks.planned_assessment if assesses else tasks.planned
-        asked = task.format(number=number, main_questions=len(guide.questions), text=planned.text)
-        return asked + (tasks.onward_blank if recovers(request.lacks or ()) else "")
+        asked = task.format(number=number, main_questions=len(guide.questions))
+        kindly = tasks.onward_blank if recovers(request.lacks or ()) else ""
+        # The candidate's name for the role is part of it.
+        return f"{asked}{kindly}\n{fenced('question', planned.text)}"
     topic = ""
     if plan.competencies:
         topic = tasks.topic.format(place=(number - 1) % len(plan.competencies) + 1)

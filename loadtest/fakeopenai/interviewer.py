@@ -11,7 +11,7 @@ from typing import Any
 from loadtest.fakeopenai.rater import answers, prompt_of
 
 _TASK = re.compile(r"# Your task in turn \d+\n(.*)\Z", re.DOTALL)
-_PREPARED = re.compile(r'question[^"]*: "(.+)" ', re.DOTALL)
+_PREPARED = re.compile(r"<question>\n(.+)\n</question>", re.DOTALL)
 _PROBES = re.compile(r"\((clarify|complete|deepen|challenge|redirect)\) (.+?)(?= \((?:clarify|complete|deepen|challenge|redirect)\) |\Z)", re.DOTALL)  # fmt: skip  # noqa: E501
 _TURNS = re.compile(r'<turn n="\d+" speaker="interviewer"[^>]*>\n(.*?)\n</turn>', re.DOTALL)
 _ECHO_WORDS = 5

@@ -5,18 +5,23 @@ through invisible and wide characters: a fence that breaks would show in the sco
 """
 
 import re
+from typing import get_args
 
 import pytest
 from msgspec.structs import replace
 
 from ai.assessor.case import answer_case
 from ai.assessor.prompts import build_prompt
+from ai.bank.echo import clean as cleaned
+from ai.bank.guides import plan_guide
+from ai.bank.templates import fill
 from ai.prompts import build_prompt as interviewers
 from ai.speech import TurnRequest
 from loadtest.fakeopenai import FakeOpenAI, Options
 from loadtest.fakeopenai.faults import Fault
 from loadtest.fakeopenai.rater import MARK, obeyed, orders, rate
 from protocol.assessment import verified
+from protocol.scalars import Mode
 from tests.support.assessing import GOOD, PLAN, answered, asked, asking, request
 from tests.support.injections import INJECTIONS
 from tests.support.speeches import Rows, turn
@@ -107,6 +112,33 @@ def test_the_interviewer_finds_no_orders_either() -> None:
         told = interviewers(replace(spoken, plan=hostile, turns=said))
         for part, honest in ((told.input, clean.input), (told.instructions, clean.instructions)):
             assert orders(part) == orders(honest), injected
+
+
+@pytest.mark.parametrize("mode", get_args(Mode))
+def test_nor_does_it_in_a_prepared_question_that_names_the_role(mode: Mode) -> None:
+    plan = replace(PLAN, mode=mode)
+    guide = plan_guide("i", plan)
+    spoken = TurnRequest(
+        interview_id="i",
+        user_id="u",
+        plan=plan,
+        turn=3,
+        kind="question",
+        attempt=1,
+        question_id="core-1",
+        phase="core",
+        turns=(),
+    )
+
+    def told(role: str) -> str:
+        text = fill("What draws you to the {role} role?", {"role": cleaned(role)})
+        asked = replace(guide, questions=(replace(guide.questions[0], text=text),))
+        return interviewers(replace(spoken, guide=asked)).input
+
+    honest = told(plan.role)
+    assert "What draws you to the Backend engineer role?" in honest
+    for injected in INJECTIONS:
+        assert orders(told(injected)) == orders(honest), injected
 
 
 def test_the_rater_would_obey_if_a_fence_broke() -> None:
