@@ -231,13 +231,29 @@ _EVENT: msgspec.json.Decoder[_Event] = msgspec.json.Decoder(_Event)
 def _decode(decoder: msgspec.json.Decoder[_T], data: bytes) -> _T:
     try:
         return decoder.decode(data)
-    except ValueError:  # msgspec's errors and UnicodeDecodeError
+    except (ValueError, RecursionError):  # msgspec's errors and UnicodeDecodeError
         if b"\\u" not in data:
             _malformed()
     # Half a surrogate pair, which providers do send; msgspec refuses it, the standard library does
-    # not.
+    # not. The other half may come with the next chunk.
     try:
         return msgspec.convert(json.loads(data), decoder.type)
+    except (ValueError, RecursionError):
+        _malformed()
+
+
+def decode_whole(decoder: msgspec.json.Decoder[_T], data: bytes) -> _T:
+    """Return what ``data`` says, with a question mark for each half of a surrogate pair.
+
+    Raises:
+        CallFailedError: it is malformed.
+    """
+    try:
+        try:
+            return decoder.decode(data)
+        except ValueError:
+            plain = json.dumps(json.loads(data), ensure_ascii=False)
+            return decoder.decode(plain.encode(errors="replace"))
     except (ValueError, RecursionError):
         _malformed()
 

@@ -10,8 +10,8 @@ import msgspec
 from msgspec import Struct
 
 from ai.assessor.source import BODY_BYTES, RATING, WholeApi, read_body, request_body
-from ai.budget import BYTES_PER_TOKEN, FRAME_TOKENS
-from ai.chunks import ErrorBody, Usage
+from ai.budget import BYTES_PER_TOKEN, FRAME_TOKENS, REPLY_TOKENS
+from ai.chunks import ErrorBody, Usage, decode_whole
 from ai.failures import CallFailedError
 from ai.prices import dearest, estimate_tokens, load_batch_share, load_prices, price_of
 from ai.provider import Prompt
@@ -111,8 +111,8 @@ def read_lines(data: bytes) -> Iterator[tuple[str, Outcome]]:
     """Return the outcomes of an output or error file, by the request's id; skip what is none."""
     for raw in data.splitlines():
         try:
-            line = _line.decode(raw)
-        except (ValueError, RecursionError):
+            line = decode_whole(_line, raw)
+        except CallFailedError:
             continue
         yield line.custom_id, _outcome(line)
 
@@ -127,8 +127,8 @@ def _outcome(line: _Line) -> Outcome:
         fine = len(body) <= BODY_BYTES and _is_text(body)
         return Outcome(reply=body) if fine else Outcome(code="malformed")
     try:
-        error = _refused.decode(body).error or ErrorBody()
-    except (ValueError, RecursionError):
+        error = decode_whole(_refused, body).error or ErrorBody()
+    except CallFailedError:
         error = ErrorBody()
     return Outcome(code=error.failure().code)
 
@@ -235,7 +235,7 @@ def _read(call: Call, outcome: Outcome, api: WholeApi) -> tuple[Usage, bool, Cal
     if outcome.reply is None:
         lost = outcome.code in ("batch_lost", "malformed")
         size = Prompt(call.instructions, call.input).size
-        usage = Usage(estimate_tokens(size) if lost else 0, 0, 0)
+        usage = Usage(estimate_tokens(size), 0, REPLY_TOKENS) if lost else Usage(0, 0, 0)
         return usage, not lost, "failed", outcome.code
     try:
         completion = read_body(outcome.reply, api)

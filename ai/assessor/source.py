@@ -4,21 +4,19 @@ Provider-side storage is refused in so many words: both APIs may store by defaul
 """
 
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol
 
 import msgspec
 from msgspec import Struct
 from openai import AsyncAPIResponse
 
 from ai.assessor.replies import SCHEMA
-from ai.chunks import ChatUsage, ErrorBody, ResponsesUsage, Usage
+from ai.chunks import ChatUsage, ErrorBody, ResponsesUsage, Usage, decode_whole
 from ai.failures import CallFailedError, Remedy
 from ai.provider import Prompt, open_client
 from ai.settings import AiSettings
 
 WholeApi = Literal["chat", "responses"]
-
-_T = TypeVar("_T")
 
 
 class Form(Struct, frozen=True):
@@ -170,6 +168,10 @@ class _ResponsesBody(Struct, frozen=True):
     incomplete_details: _Incomplete | None = None
 
 
+_chat = msgspec.json.Decoder(_ChatBody)
+_responses = msgspec.json.Decoder(_ResponsesBody)
+
+
 def _refused() -> CallFailedError:
     return CallFailedError("refused", Remedy.BANK)
 
@@ -189,7 +191,7 @@ def read_chat(body: bytes) -> Completion:
     Raises:
         CallFailedError: it is none.
     """
-    read = _decode(body, _ChatBody)
+    read = decode_whole(_chat, body)
     usage = read.usage and read.usage.counted()
     if read.error is not None:
         return Completion(usage=usage, failure=read.error.failure())
@@ -207,7 +209,7 @@ def read_responses(body: bytes) -> Completion:
     Raises:
         CallFailedError: it is none.
     """
-    read = _decode(body, _ResponsesBody)
+    read = decode_whole(_responses, body)
     usage = read.usage and read.usage.counted()
     if read.error is not None or read.status in ("failed", "cancelled"):
         return Completion(usage=usage, failure=(read.error or ErrorBody()).failure())
@@ -229,10 +231,3 @@ async def _whole(opening: AbstractAsyncContextManager[AsyncAPIResponse[Any]]) ->
             if len(body) > BODY_BYTES:
                 raise CallFailedError("malformed")
     return bytes(body)
-
-
-def _decode(body: bytes, kind: type[_T]) -> _T:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except (ValueError, RecursionError):  # msgspec's errors and UnicodeDecodeError
-        raise CallFailedError("malformed") from None

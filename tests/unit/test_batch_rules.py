@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec import Struct
 
 from ai.assessor.lines import Counter, Outcome, read_lines
-from ai.assessor.source import BODY_BYTES, RATING, request_body
+from ai.assessor.source import BODY_BYTES, RATING, read_body, request_body
 from ai.chunks import Usage
 from ai.prices import Price, load_batch_share, load_prices
 from ai.provider import Prompt
@@ -144,6 +144,30 @@ def test_lines_are_read_by_name_and_what_is_none_is_skipped() -> None:
     }
 
 
+@pytest.mark.parametrize("api", ["chat", "responses"])
+def test_an_answer_with_half_a_surrogate_pair_is_read_and_paid_for(api: Any) -> None:
+    chat = {
+        "choices": [
+            {"message": {"content": "Well \ud83d\ude00 \ud83d"}, "finish_reason": "length"}
+        ],
+        "usage": {"prompt_tokens": 3_000, "completion_tokens": 6_000},
+    }
+    part = {"type": "output_text", "text": "Well \ud83d\ude00 \ud83d"}
+    responses = {
+        "status": "incomplete",
+        "output": [{"type": "message", "content": [part]}],
+        "usage": {"input_tokens": 3_000, "output_tokens": 6_000},
+    }
+    given = chat if api == "chat" else responses
+    live = read_body(json.dumps(given).encode(), api)
+    assert (live.text, live.cut) == ("Well 😀 ?", True)
+    ((name, outcome),) = read_lines(told("r1", **answered(200, given)))
+    assert outcome.reply is not None
+    assert (name, read_body(outcome.reply, api)) == ("r1", live)
+    row = Counter(SETTINGS).entry(Line(), outcome, api=api, model="gpt-5.4", at=1, now=2)
+    assert (row.output_tokens, row.exact, row.code) == (6_000, True, "length")
+
+
 @given(st.binary(max_size=400))
 def test_no_file_breaks_the_reader(data: bytes) -> None:
     for name, outcome in read_lines(data):
@@ -176,7 +200,7 @@ def body(**fields: Any) -> bytes:
         (Outcome(reply=body(usage=None)), "completed", "", 12, False),
         (Outcome(reply=b"5"), "failed", "malformed", 0, False),
         (Outcome(code="batch_expired"), "failed", "batch_expired", 0, True),
-        (Outcome(code="batch_lost"), "failed", "batch_lost", 4, False),
+        (Outcome(code="batch_lost"), "failed", "batch_lost", 1_879, False),
         (
             Outcome(reply=body(choices=[{"message": {"refusal": "No."}}])),
             "refused",

@@ -68,6 +68,7 @@ def test_half_a_surrogate_pair_is_read() -> None:
         b'{"choices": "\xff"}',
         b"upstream error",
         b'{"x": "\\ud83d", "y": ' + b"[" * 100_000,
+        b'{"x": ' + b"[" * 100_000,
     ],
 )
 def test_a_malformed_chunk_is_a_failure_that_a_retry_may_mend(data: bytes) -> None:
