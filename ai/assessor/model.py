@@ -65,10 +65,10 @@ class ModelAssessor:
         # One after the other: later samples find the prompt in the provider's cache, and a failure
         # spares the rest.
         samples = [await self._sample(case, n, found.get(n)) for n in self._numbers]
-        first = found.get(1)
+        _, first = samples[0]
         return conclude(
             case,
-            samples,
+            [sample for sample, _ in samples],
             model=first.model if first else self._settings.assessor_model,
             prompt=first.prompt_sha256 if first else prompt_sha256(case.task),
         )
@@ -140,7 +140,10 @@ class ModelAssessor:
 
     # --- one sample -------------------------------------------------------------------------------
 
-    async def _sample(self, case: Case, number: int, found: Found | None) -> Sample:
+    async def _sample(
+        self, case: Case, number: int, found: Found | None
+    ) -> tuple[Sample, Found | None]:
+        """Return a sample, and the parked call that gave it, where it was not made live."""
         canary = self._canary() if found is None else found.canary
         job = Job(
             case.interview_id,
@@ -159,13 +162,15 @@ class ModelAssessor:
 
         try:
             given = None if found is None else await self._given(found, case, read)
-            return given or await self._desk.ask(job, prompt, read)
+            if given is not None:
+                return given, found
+            return await self._desk.ask(job, prompt, read), None
         except FaultyReplyError as faulty:
             if faulty.code == "leaked":
                 raise self._refused(faulty, job) from None
             again = repair_prompt(prompt, faulty)
         try:
-            return await self._desk.ask(job, again, read)
+            return await self._desk.ask(job, again, read), None
         except FaultyReplyError as faulty:
             raise self._refused(faulty, job) from None
 

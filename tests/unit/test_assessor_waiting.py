@@ -120,6 +120,18 @@ async def test_a_rating_names_the_model_and_the_rules_that_it_was_parked_with() 
     assert (rating.model, rating.prompt_sha256) == ("older", "before")
 
 
+@pytest.mark.parametrize("body", [b"5", _body(choices=[{"message": {"content": "{}"}}])])
+async def test_a_rating_that_was_made_live_in_the_end_names_the_model_that_made_it(
+    body: bytes,
+) -> None:
+    drawer = Drawer()
+    assessor, *_ = await parked(drawer)
+    drawer.found[0] = replace(drawer.found[0], reply=body, model="older", prompt_sha256="before")
+    rating = await assessor.rate(may_wait())
+    live = await over(ScriptedSource(reply())).rate(request())
+    assert (rating.model, rating.prompt_sha256) == (live.model, live.prompt_sha256)
+
+
 @pytest.mark.parametrize(
     ("fault", "finish", "code"),
     [
