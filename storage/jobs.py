@@ -28,6 +28,8 @@ class Job(Struct, frozen=True, kw_only=True):
     delivery: str
     tries: int
     """How often it was put back."""
+    faults: int
+    """How often of these for no known reason."""
     queued_at: int
 
 
@@ -74,8 +76,11 @@ class Jobs(Protocol):
         """The job is done; False where another worker has it by now."""
         ...
 
-    async def postpone(self, job: Job, until: int, code: str) -> bool:
-        """Put the job back until ``until``; ``code`` says why it could not be done."""
+    async def postpone(self, job: Job, until: int, code: str, *, fault: bool = False) -> bool:
+        """Put the job back until ``until``; ``code`` says why it could not be done.
+
+        ``fault``: that is no known reason, and is counted.
+        """
         ...
 
     async def ordered(self, name: str) -> bool:

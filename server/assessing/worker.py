@@ -160,8 +160,8 @@ class Worker:
             await self._postpone(job, type(error).__name__, None)
         except Exception as error:  # noqa: BLE001  # it may be one interview's alone
             _log.exception("order failed", order=job.name)
-            if job.tries + 1 < TRIES:
-                await self._postpone(job, type(error).__name__, None)
+            if job.faults + 1 < TRIES:
+                await self._postpone(job, type(error).__name__, None, fault=True)
             else:
                 await self._bury(job, order, type(error).__name__)
         else:
@@ -175,10 +175,13 @@ class Worker:
         else:
             await self._bury(job, order, error.code)
 
-    async def _postpone(self, job: Job, code: str, after_s: float | None) -> None:
+    async def _postpone(
+        self, job: Job, code: str, after_s: float | None, *, fault: bool = False
+    ) -> None:
         most = min(BACKOFF_CAP_S, BACKOFF_S * 2 ** min(job.tries, 16))
         pause = max(after_s or 0.0, most * (0.5 + self._clock.random() / 2))
-        await self._jobs.postpone(job, self._clock.now() + int(pause * 1000), code)
+        until = self._clock.now() + int(pause * 1000)
+        await self._jobs.postpone(job, until, code, fault=fault)
         self._meter.job_ended(_kind(job), "postponed")
         _log.info("order postponed", order=job.name, code=code, tries=job.tries, seconds=pause)
 

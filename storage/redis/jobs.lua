@@ -90,7 +90,7 @@ local function deliveries(stream, consumer, count, idle)
   return found
 end
 
--- ARGV consumer, count, idle_ms, crashes, dead letters  ->  list of name, payload, priority, delivery, tries, at
+-- ARGV consumer, count, idle_ms, crashes, dead letters  ->  list of name, payload, priority, delivery, tries, at, faults
 local function job_take(keys, argv)
   due_again(keys)
   local taken, count = {}, tonumber(argv[2])
@@ -112,7 +112,8 @@ local function job_take(keys, argv)
         else
           job.taken = job.taken + 1
           remember(keys, name, job)
-          taken[#taken + 1] = {name, job.payload, job.priority, delivery_of(job), job.tries, int(job.at)}
+          taken[#taken + 1] = {name, job.payload, job.priority, delivery_of(job), job.tries, int(job.at),
+            job.faults or 0}
         end
       end
     end
@@ -139,13 +140,14 @@ local function job_finish(keys, argv)
   return 1
 end
 
--- ARGV name, delivery, until, code  ->  1 | 0
+-- ARGV name, delivery, until, code, whether it is a fault  ->  1 | 0
 local function job_postpone(keys, argv)
   local job = ended(keys, argv[1], argv[2])
   if not job then
     return 0
   end
   job.tries, job.taken, job.code, job.entry = job.tries + 1, 0, argv[4], ''
+  job.faults = (job.faults or 0) + tonumber(argv[5])
   remember(keys, argv[1], job)
   redis.call('ZADD', keys[LATER], argv[3], argv[1])
   return 1

@@ -49,9 +49,10 @@ class RedisJobs:
         """See `Jobs.finish`."""
         return bool(await self._call("job_finish", job.name, job.delivery))
 
-    async def postpone(self, job: Job, until: int, code: str) -> bool:
+    async def postpone(self, job: Job, until: int, code: str, *, fault: bool = False) -> bool:
         """See `Jobs.postpone`."""
-        return bool(await self._call("job_postpone", job.name, job.delivery, until, code))
+        arguments = (job.name, job.delivery, until, code, int(fault))
+        return bool(await self._call("job_postpone", *arguments))
 
     async def ordered(self, name: str) -> bool:
         """See `Jobs.ordered`."""
@@ -89,13 +90,14 @@ class RedisJobs:
 
 
 def _job(raw: Sequence[Any]) -> Job:
-    name, payload, priority, delivery, tries, at = raw
+    name, payload, priority, delivery, tries, at, faults = raw
     return Job(
         name=name.decode(),
         payload=payload,
         priority=PRIORITIES[int(priority) - 1],
         delivery=delivery.decode(),
         tries=tries,
+        faults=faults,
         queued_at=int(at),
     )
 

@@ -107,6 +107,16 @@ async def test_a_job_that_is_put_back_comes_again_when_it_is_due(real: RedisBack
     assert await jobs.finish(again)
 
 
+async def test_faults_are_counted_among_the_put_backs(real: RedisBackend) -> None:
+    jobs = _queue(real)
+    await jobs.enqueue({"one": b"{}"})
+    for tries, (faults, fault) in enumerate([(0, False), (0, True), (1, False), (1, True)]):
+        job = await _one(jobs)
+        assert (job.tries, job.faults) == (tries, faults)
+        assert await jobs.postpone(job, real.now(), "why", fault=fault)
+    assert (await _one(jobs)).faults == 2
+
+
 async def test_it_is_told_until_when_and_why_a_job_is_put_back(real: RedisBackend) -> None:
     jobs = _queue(real)
     assert await jobs.put_back("one") is None

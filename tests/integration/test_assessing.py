@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 
 import psycopg
 import pytest
+import structlog
 
 from ai.assessor import AssessmentFailedError, RatingRequest
 from protocol.assessment import Report
@@ -242,6 +243,33 @@ async def test_the_assessor_is_told_whether_the_interview_is_over(scene: Scene) 
         await scene.book.consider(session)
         await scene.settled()
     assert told == [True, True]
+
+
+@pytest.mark.parametrize("faults", [working.TRIES - 1, working.TRIES])
+async def test_behind_outages_an_order_has_all_of_its_tries_at_a_fault(
+    scene: Scene, faults: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(working, "BACKOFF_CAP_S", 0.05)
+    session = await ended(scene.archive, scene.clock.now())
+    down = AssessmentFailedError("server_error", retryable=True)
+    outages = [down] * 2 * (working.TRIES - 1)  # both questions meet each
+    errors = [*[RuntimeError("odd")] * faults, *outages]
+
+    def fails(_: RatingRequest) -> None:
+        if errors:
+            raise errors.pop()
+
+    scene.assessor.fails = fails
+    with structlog.testing.capture_logs():  # to print what was raised takes seconds
+        async with scene.working():
+            await scene.book.consider(session)
+            await scene.settled()
+    if faults < working.TRIES:
+        assert (await scene.report(session)).composite == 4.0
+    else:
+        view = (await scene.live(session.interview_id)).session.report
+        assert view is not None
+        assert view.code == "RuntimeError"
 
 
 async def test_an_answer_that_cannot_be_rated_is_said_to_be_so(scene: Scene) -> None:
