@@ -2,8 +2,8 @@
 
 A delivery only names an interview; what is written is its state at that moment, so one write serves
 all deliveries that wait, and a repeat finds nothing left to do. An outage is retried for ever. Bad
-data, or a fault of the program, goes to the dead letters after five deliveries, and holds nobody up
-meanwhile.
+data, or a fault of the program, goes to the dead letters after five deliveries. Neither holds
+others up meanwhile: what could not be written is kept in hand, and what came since goes first.
 """
 
 import asyncio
@@ -104,11 +104,11 @@ class Writer:
         """
         written = 0
         while True:
-            kept = self._kept.pop(partition, None)
-            entries = kept or await self._store.take(partition, self._consumer, BATCH, IDLE_MS)
+            taken = await self._store.take(partition, self._consumer, BATCH, IDLE_MS)
+            entries = _in_order(taken, self._kept.pop(partition, []))
             await self._write(partition, entries)
             written += len(entries)
-            if kept is None and len(entries) < BATCH:
+            if len(taken) < BATCH:
                 return written  # of what came meanwhile there was a notice, or the sweep finds it
 
     async def _work(self) -> None:
@@ -152,7 +152,8 @@ class Writer:
             except StorageError:
                 # The others go first next time: what fails may be this one interview's rows.
                 groups.rotate(-1)
-                self._kept[partition] = [entry for group in groups for entry in group]
+                left = [entry for group in groups for entry in group]
+                self._kept[partition] = left[:BATCH]  # Redis delivers the rest again
                 raise
             groups.popleft()
 
@@ -215,11 +216,20 @@ class Writer:
         self._down = False
 
 
+def _in_order(taken: Sequence[OutboxEntry], kept: Sequence[OutboxEntry]) -> list[OutboxEntry]:
+    """Put what is new first: of what was kept, some may fail again. Each entry comes once."""
+    waiting = {_subject(entry) for entry in kept}
+    new = [entry for entry in taken if _subject(entry) not in waiting]
+    return list({entry.id: entry for entry in (*new, *kept, *taken)}.values())
+
+
 def _grouped(entries: Sequence[OutboxEntry]) -> deque[_Group]:
-    """Gather deliveries by interview, and behind them all ledger rows together."""
+    """Gather deliveries by interview, and all ledger rows together, in their order."""
     groups: dict[str, _Group] = {}
     for entry in entries:
-        if not entry.ledger:
-            groups.setdefault(entry.interview_id, []).append(entry)
-    rows = [entry for entry in entries if entry.ledger]
-    return deque([*groups.values(), *([rows] if rows else [])])
+        groups.setdefault(_subject(entry), []).append(entry)
+    return deque(groups.values())
+
+
+def _subject(entry: OutboxEntry) -> str:
+    return "" if entry.ledger else entry.interview_id

@@ -178,7 +178,8 @@ local function job_revive(keys, argv)
   return revived
 end
 
-register('job_enqueue', job_enqueue, {})
+-- An order is small, and what calls for it can only be parked, which frees memory, when it is placed.
+register('job_enqueue', job_enqueue, {'allow-oom'})
 register('job_take', job_take, {})
 register('job_extend', job_extend, {'allow-oom'})
 register('job_finish', job_finish, {'allow-oom'})

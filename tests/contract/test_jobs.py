@@ -191,3 +191,11 @@ async def test_ending_jobs_works_without_memory(real: RedisBackend) -> None:
     job = await _one(jobs)
     async with real.full():
         assert await jobs.finish(job)
+
+
+async def test_what_is_stored_can_be_ordered_without_memory(real: RedisBackend) -> None:
+    jobs = _queue(real)
+    await jobs.enqueue({"one": b"{}"})
+    async with real.full():
+        assert await jobs.enqueue({"two": b"{}"}) == 1
+    assert [job.name for job in await jobs.take("w", 5, 60_000)] == ["one", "two"]

@@ -11,8 +11,9 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 
-from protocol.commands import AnswerSubmit, Consent, DurableCommand, InterviewStart
+from protocol.commands import AnswerSubmit, Consent, DurableCommand, InterviewEnd, InterviewStart
 from protocol.machine import Finished, Received, transition
+from server.assessing.orders import OrderBook, Orders
 from server.clock import SystemClock
 from server.embedded import PostgresServer
 from server.instance import Instance
@@ -23,6 +24,7 @@ from storage.errors import ErasedError
 from storage.live import Committed, Restore, State, Unstored, partition_of
 from storage.postgres.archive import Archive
 from storage.redis.connect import connect
+from storage.redis.jobs import RedisJobs
 from storage.redis.store import RedisStore
 from tests.support.databases import flush_redis
 from tests.support.interviews import archive_on, interview_id, ledger_row, rows_of, session
@@ -49,11 +51,11 @@ class Scene:
         self.meter = Meter()
         self.writer = self.another_writer()
 
-    def another_writer(self) -> Writer:
+    def another_writer(self, orders: Orders | None = None) -> Writer:
         return Writer(
             self.store,
             self.archive,
-            NoOrders(),
+            orders or NoOrders(),
             consumer=self.clock.nonce(),
             clock=self.clock,
             meter=self.meter,
@@ -171,6 +173,29 @@ async def test_a_worker_alone_stores_what_another_left_in_an_outbox(
     settings = {"REDIS_URL": redis_url, "DATABASE_URL": database_url, "VIVA_JWT_SECRET": "s" * 32}
     async with Instance(read_settings(settings)).working():
         await scene.all_stored([name], within_s=10)
+
+
+async def test_a_full_redis_keeps_nothing_from_postgres(scene: Scene, redis_url: str) -> None:
+    over, other = await scene.interview(), await scene.interview()
+    await scene.talk(over, 0)
+    await scene.apply(over, InterviewEnd(id="end"))
+    await scene.talk(other, 0)
+    writer = scene.another_writer(OrderBook(RedisJobs(scene.store)))
+    client: Any = connect(redis_url)  # redis-py's commands are not typed strictly
+    async with client:
+        await client.config_set("maxmemory", 1)
+        try:
+            for partition in (await scene.store.due(64)).outboxes:
+                await writer.drain(partition)
+            # What is stored can be parked, which frees memory.
+            assert await scene.store.park(over, (await scene.state(over)).version, 0, 0) == "ok"
+        finally:
+            await client.config_set("maxmemory", 0)
+    assert await scene.stored(other)
+    assert (await scene.store.due(64)).outboxes == ()
+    kept = await scene.archive.get(over)
+    assert kept is not None
+    assert kept.status == "completed"
 
 
 _PROMOTED = (

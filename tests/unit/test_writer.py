@@ -84,6 +84,13 @@ class FakeArchive:
             raise fault
 
 
+def neighbour_of(name: str) -> str:
+    """Return the id of another interview of the same partition."""
+    while partition_of(other := interview_id()) != partition_of(name):
+        pass
+    return other
+
+
 class Scene:
     """One Redis, one archive, and a writer on each of some instances."""
 
@@ -303,16 +310,44 @@ def test_one_interview_that_keeps_failing_does_not_stop_its_neighbours() -> None
         scene = Scene()
         names = [await scene.interview() for _ in range(3)]
         partition = partition_of(names[0])
-        while len(names) < 6:
-            other = interview_id()
-            if partition_of(other) == partition:
-                names.append(await scene.interview(other))
+        names += [await scene.interview(neighbour_of(names[0])) for _ in range(3)]
         mates = [name for name in names if partition_of(name) == partition]
         scene.archive.faults[mates[0]] = BackendDownError()
         for _ in mates:
             with pytest.raises(BackendDownError):
                 await scene.writer.drain(partition)
         assert [await scene.stored(name) for name in mates] == [False, *[True] * (len(mates) - 1)]
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("instances", [1, 3])
+def test_one_that_keeps_failing_does_not_stop_what_comes_after_it(instances: int) -> None:
+    async def main() -> None:
+        scene = Scene(instances)
+
+        async def story() -> None:
+            bad = await scene.interview()
+            scene.archive.faults[bad] = BackendDownError()
+            for version in range(1, BATCH + 20):
+                await scene.change(bad, version)
+            await scene.sweep(2 * IDLE_MS / 1000)  # each instance has it in hand by now
+            later = await scene.interview(neighbour_of(bad))
+            row = msgspec.json.encode(ledger_row(session(later), "row"))
+            await scene.store.enqueue_ledger(later, row)
+            await scene.sweep(IDLE_MS / 1000)
+            assert await scene.stored(later)
+            assert scene.archive.rows == {"row": 1}
+            await scene.change(later, 1)
+            await scene.sweep(IDLE_MS / 1000)
+            assert await scene.stored(later)
+            assert not await scene.stored(bad)
+            del scene.archive.faults[bad]
+            await scene.sweep(2 * IDLE_MS / 1000)
+            assert await scene.stored(bad)
+            assert scene.waiting() == 0
+
+        await scene.run(story())
 
     run_virtual(main())
 
