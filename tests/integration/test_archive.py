@@ -275,6 +275,23 @@ async def test_a_log_that_is_not_known_to_lead_on_is_refused(shared_archive: Arc
     assert restored.turns == stored.turns
 
 
+async def test_a_longer_log_is_written_though_its_versions_came_again(
+    shared_archive: Archive,
+) -> None:
+    new = session()
+    stored = state(new, 5, 9, turn(1))
+    await shared_archive.write(unstored(stored))
+    later = replace(state(new, 4, 12, turn(1), turn(2)), stored=stored.head)
+    assert await shared_archive.write(unstored(later, ("c", "d a1-1"))) is None
+    restored = await shared_archive.rebuild(new.interview_id)
+    assert restored is not None
+    assert (restored.version, restored.head, restored.turns) == (4, later.head, later.turns)
+    # What was read before, by an instance that was held up, still changes nothing.
+    for older in (stored, replace(stored, version=3), replace(later, version=3)):
+        assert await shared_archive.write(unstored(older)) == later.head
+    assert await shared_archive.rebuild(new.interview_id) == restored
+
+
 async def test_an_interview_never_changes_hands(shared_archive: Archive) -> None:
     new = session()
     await shared_archive.write(unstored(state(new, 1, 2)))

@@ -107,7 +107,9 @@ class SimArchive:
         held = self.restores.get(name)
         if held is None:
             raise ErasedError
-        if held.head not in (state.stored, state.head) or state.version < held.version:
+        if held.head not in (state.stored, state.head):
+            return held.head
+        if held.head == state.head and state.version < held.version:
             return held.head
         self.restores[name] = replace(
             held,

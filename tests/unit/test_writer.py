@@ -68,7 +68,9 @@ class FakeArchive:
             self.at_once -= 1
         self._fail(name)
         held, state = self.heads.get(name, ORIGIN), unstored.state
-        if held not in (state.stored, state.head) or state.version < self.versions.get(name, 0):
+        if held not in (state.stored, state.head):
+            return held
+        if held == state.head and state.version < self.versions.get(name, 0):
             return held
         self.versions[name], self.heads[name] = state.version, state.head
         return None
@@ -137,7 +139,7 @@ class Scene:
             digest="d",
             session=changing_text(session(name)),
             store=True,
-            events=(event,),
+            events=(event,) if event else (),
         )
         assert isinstance(await self.store.commit(commit), Committed)
 
@@ -458,7 +460,9 @@ def test_a_live_store_behind_the_archive_is_never_told_to_be_stored() -> None:
     async def main() -> None:
         scene = Scene()
         name = await scene.interview()
-        scene.archive.versions[name] = 9
+        held = await scene.store.load(name)
+        assert isinstance(held, State)
+        scene.archive.versions[name], scene.archive.heads[name] = 9, held.head
         await scene.writer.drain(partition_of(name))
         assert not await scene.stored(name)
         assert scene.ends == {"failed": 1}
@@ -529,6 +533,31 @@ def test_a_session_that_lost_what_was_stored_is_dropped_and_rebuilt() -> None:
         await scene.writer.drain(partition)
         assert isinstance(await scene.store.load(name), Missing)
         assert (scene.archive.heads[name], scene.archive.versions[name]) == (stored, held.version)
+        assert (scene.dead(), scene.ends["failed"]) == ([], 0)
+
+    run_virtual(main())
+
+
+def test_a_failover_that_lost_steps_without_events_keeps_nothing_from_the_archive() -> None:
+    async def main() -> None:
+        scene = Scene()
+        name = await scene.interview()
+        partition = partition_of(name)
+        await scene.writer.drain(partition)
+        for version in (1, 2):
+            await scene.change(name, version, "")
+            await scene.writer.drain(partition)
+        assert scene.archive.versions[name] == 3
+        while (held := await scene.store.load(name)) and isinstance(held, State):
+            if held.version == 1:
+                break
+            scene.server.fail_over(1)
+        await scene.change(name, 1)
+        await scene.writer.drain(partition)
+        held = await scene.store.load(name)
+        assert isinstance(held, State)
+        assert (scene.archive.heads[name], scene.archive.versions[name]) == (held.head, 2)
+        assert await scene.stored(name)
         assert (scene.dead(), scene.ends["failed"]) == ([], 0)
 
     run_virtual(main())
