@@ -7,7 +7,7 @@ import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
-from protocol.clock import last_sign
+from protocol.clock import OVERTIME_MS, last_sign
 from protocol.commands import AnswerSubmit, DurableCommand, InterviewEnd, TurnCancel
 from protocol.effects import Reject
 from protocol.guide import GuideQuestion
@@ -179,11 +179,14 @@ class Sessions:
     def _waiting(self, restore: Restore) -> Session:
         """Return the session as it waits for somebody, if its clock ran when it was stored last.
 
-        Nobody knows what the clock did since. Whoever is there is noticed at once.
+        Nobody knows what the clock did since. Whoever is there is noticed at once: they may have
+        answered all the while, for as long as an interview lasts, and the grace comes after that.
         """
         session, now = restore.session, self._clock.now()
         since = last_sign(session, restore.turns)
-        return transition(session, Left(since=since, grace_ms=self._grace_ms, at=now)).session
+        answering = min(max(0, now - since), session.plan.duration_ms + OVERTIME_MS)
+        left = Left(since=since, grace_ms=answering + self._grace_ms, at=now)
+        return transition(session, left).session
 
     async def reconcile(self, interview_id: str, seen: EventId) -> bool:
         """Make sure that the live log leads on from what is stored; False: look at it anew.

@@ -7,13 +7,15 @@ import pytest
 
 from protocol import commands as c
 from protocol.ids import ORIGIN
-from protocol.machine import Left, Received, transition
+from protocol.machine import Left, Received, next_tick, transition
+from protocol.session import Session
 from server.expiry import EVERY_S, Expiry
 from server.presence import LATEST_S, PULSE_S, SPREAD_S, TOLD_S
 from server.sessions import Sessions
 from server.sweeper import Sweeper
 from storage.errors import BadDataError
 from storage.live import Restore
+from storage.postgres.archive import LIVE_MS
 from storage.twin import Twin
 from tests.support.attending import GRACE_MS, LAPSES, Scene, Socket
 from tests.support.virtual_time import run_virtual
@@ -202,6 +204,24 @@ def test_what_was_lost_waits_for_its_candidate_since_it_was_stored() -> None:
     scene.play(story)
 
 
+def test_who_answered_for_longer_than_the_grace_comes_back_to_what_was_lost() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        begun = scene.begun()
+        name = begun.interview_id
+        scene.archive.restores[name] = Restore(session=begun, version=3, head=ORIGIN, tick=0)
+        await asyncio.sleep(GRACE_MS / 1000 + 60)
+        waiting = (await scene.sessions[0].load(name)).session
+        assert next_tick(waiting) == scene.clock.now() + GRACE_MS
+        await asyncio.sleep(GRACE_MS / 1000 - 60)
+        scene.instances[1].enter(name, Socket(scene.clock))
+        await asyncio.sleep(2 * PULSE_S)
+        assert (await scene.found(name)).status == "live"
+
+    scene.play(story)
+
+
 def test_a_paused_interview_is_rebuilt_as_it_was() -> None:
     scene = Scene()
 
@@ -224,8 +244,7 @@ def test_what_is_overdue_in_postgres_is_brought_back_and_ended(fault: Exception 
     scene = Scene()
     scene.archive.fault = fault  # of one that is told of before
 
-    async def story() -> None:
-        begun = scene.begun()
+    async def story(begun: Session) -> None:
         scene.archive.restores[begun.interview_id] = Restore(
             session=begun, version=3, head=ORIGIN, tick=0
         )
@@ -234,11 +253,13 @@ def test_what_is_overdue_in_postgres_is_brought_back_and_ended(fault: Exception 
         assert (ended.status, ended.elapsed_ms) == ("abandoned", 0)
 
     async def main() -> None:
+        begun = scene.begun()
+        await asyncio.sleep(LIVE_MS / 1000)
         store, sessions = Twin(scene.server), scene.sessions[0]
         sweeper = Sweeper(store, sessions, Idle(), scene.clock, idle_ms=10**9)
         expiry = Expiry(scene.archive, sessions, scene.clock)
         running = [asyncio.create_task(each.run()) for each in (sweeper, expiry)]
-        await story()
+        await story(begun)
         for task in running:
             assert task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
