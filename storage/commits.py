@@ -5,7 +5,7 @@ import msgspec
 from protocol.codec import event_body
 from protocol.effects import Emit, Keep, Reject, Run, Stop, Store
 from protocol.events import TurnReset, TurnStarted
-from protocol.machine import Input, Lost, Transition, next_tick
+from protocol.machine import Arrived, Input, Left, Lost, Ticked, Transition, next_tick
 from protocol.session import Session
 from storage.given import changing_text
 from storage.live import ANY_ORDINAL, IDLE_MS, Commit, LeaseChange, Presence, State
@@ -52,7 +52,7 @@ def commit_of(
         id=done.session.interview_id,
         version=before.version,
         head=str(before.head),
-        kind="cancel" if stop else "finish" if fence else "ingest",
+        kind="cancel" if stop else "finish" if fence or _adds_little(done, happened) else "ingest",
         fence=fence,
         ordinal=ordinal,
         session=changing_text(done.session) if changed else "",
@@ -66,6 +66,15 @@ def commit_of(
         events=tuple(events),
         turns=tuple(turns),
     )
+
+
+def _adds_little(done: Transition, happened: Input) -> bool:
+    """Whether a full Redis is no reason to refuse it: who comes back shall be let in.
+
+    What time brings is so, too, unless it asks for words: they would not be taken.
+    """
+    asks = any(isinstance(effect, Run) for effect in done.effects)
+    return isinstance(happened, Arrived | Left | Ticked) and not asks
 
 
 def presence_of(session: Session) -> Presence:

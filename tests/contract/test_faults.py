@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 
 from protocol.commands import InterviewEnd, TurnCancel
+from protocol.machine import Arrived, Left, Ticked, next_tick
 from storage.errors import BackendDownError, OutOfMemoryError
 from storage.live import Appended, Committed, Erased, Join, Joined, Missing, State, partition_of
 from storage.twin import Twin, TwinNotifier, TwinServer
@@ -88,6 +89,26 @@ async def test_out_of_memory_lets_a_turn_be_cut_and_an_interview_end(backend: Ba
         cut = TurnCancel(id="c2", turn=1, attempt=1)
         assert isinstance(await command(store, cut), Committed)
         assert isinstance(await command(store, InterviewEnd(id="end"), OTHER), Committed)
+
+
+async def test_out_of_memory_keeps_nobody_from_leaving_and_coming_back(backend: Backend) -> None:
+    store = backend.store()
+    await started(store)
+    assert isinstance(await apply(store, finished("Hi"), (await acquired(store)).fence), Committed)
+    left = Left(since=AT, grace_ms=LONG_MS, at=AT)
+    async with backend.full():
+        for happened in (left, Arrived(at=AT + 1), left, Ticked(at=AT + LONG_MS)):
+            assert isinstance(await apply(store, happened), Committed)
+        assert (await found(store)).session.status == "abandoned"
+
+
+async def test_out_of_memory_takes_no_silence_for_an_answer(backend: Backend) -> None:
+    store = backend.store()
+    await started(store)
+    assert isinstance(await apply(store, finished("Hi"), (await acquired(store)).fence), Committed)
+    async with backend.full():
+        with pytest.raises(OutOfMemoryError):  # it would open a turn that no word can be added to
+            await apply(store, Ticked(at=next_tick((await found(store)).session) or 0))
 
 
 async def test_the_twin_loses_a_call_before_or_after_it_takes_effect() -> None:
