@@ -344,7 +344,10 @@ class LiveStore(Protocol):
         ...
 
     async def join(self, join: Join) -> Joined | Stale | Overtaken | Gone:
-        """Register a socket; with no recovery the state comes with turns and entries."""
+        """Register a socket; with no recovery the state comes with turns and entries.
+
+        It is noted that a token is issued, unless the log lost ``last_event_id``: then it may not.
+        """
         ...
 
     async def commit(

@@ -268,6 +268,8 @@ end
 -- A slot is remembered while there are few: observers name theirs, and may name ever new ones.
 -- A call may be repeated, by its nonce. One that was held up for long may come behind a newer socket's:
 -- it must not replace that one, whose client would never come back.
+-- A token's time of issue is noted, unless the log lost what the client holds: it may be turned away yet,
+-- again and again, and tokens that it never got must not outlive the only one it has.
 -- ARGV slot, last_event_id, issued (of the resume token shown, or ''), now, grace_ms, nonce, age_ms, id,
 --   given?
 -- -> ok, recovered, number, state | stale | overtaken | missing | erased
@@ -281,6 +283,8 @@ local function join(keys, argv)
   local holder = slot ~= '' and redis.call('HGET', keys[META], 'socket:' .. slot) or ''
   local held, nonce = string.match(holder, '^(%d+) (.*)$')
   local again = held and nonce == argv[6]
+  local meta = last ~= '' and present_of(keys)
+  local recovered = meta and (last == meta.head or #redis.call('XRANGE', meta.log, last, last) == 1)
   if held and not again and tonumber(argv[7]) >= LATE_MS and now - argv[7] * 1000 < tonumber(held) then
     return {'overtaken'}
   end
@@ -291,7 +295,7 @@ local function join(keys, argv)
     if stale then
       return {'stale'}
     end
-    if known then
+    if known and (not meta or recovered or logged(meta.log, meta.head, last)) then
       redis.call('HSET', keys[META], 'resume:' .. slot, issues)
     end
   end
@@ -308,8 +312,6 @@ local function join(keys, argv)
     redis.pcall('ZADD', keys[PRESENCE], 'XX', int(now_ms()), argv[8])
   end
   redis.call('HSET', keys[META], 'touched', int(now_ms()))
-  local meta = last ~= '' and present_of(keys)
-  local recovered = meta and (last == meta.head or #redis.call('XRANGE', meta.log, last, last) == 1)
   return {'ok', recovered and '1' or '0', number, describe(keys, '', not recovered, not recovered,
     argv[9] == '1')}
 end

@@ -128,8 +128,10 @@ class Interview:
         remembered = self.commands.get(command) if command else None
         return read_answer(remembered) if remembered else None
 
-    def enlist(self, slot: str, issued: int | None, now: int, grace: int) -> bool | None:
-        """Note a token issued to ``slot``; None where the one shown is stale.
+    def enlist(
+        self, slot: str, issued: int | None, now: int, grace: int, *, issues: bool
+    ) -> bool | None:
+        """Note a token if ``slot`` ``issues`` one; None where the one shown is stale.
 
         Tells whether the slot is remembered: only so many are.
         """
@@ -138,7 +140,7 @@ class Interview:
         past = [at for at in times if at <= now - grace]
         if issued is not None and any(at > issued for at in past):
             return None
-        if known:
+        if known and issues:
             recent = [at for at in times if at > now - grace]
             self.resumes[slot] = [*sorted(past)[-1:], *recent[-32:], now]
         return known

@@ -88,8 +88,10 @@ class Twin(Sweep, Outbox):
             again = holder is not None and holder[1] == join.nonce
             if holder is not None and not again and self._late(join, holder[0]):
                 return live.Overtaken()
+            last = join.last_event_id
             if join.slot:
-                known = held.enlist(join.slot, join.issued, join.now, join.grace_ms)
+                issues = last is None or held.was_logged(last)  # else it may be turned away yet
+                known = held.enlist(join.slot, join.issued, join.now, join.grace_ms, issues=issues)
                 if known is None:
                     return live.Stale()
             number = holder[0] if holder is not None and again else self._server.number()
@@ -101,7 +103,6 @@ class Twin(Sweep, Outbox):
             if join.slot in {"candidate", "transcriber"} and join.id in presence:
                 presence[join.id] = self._server.clock()
             held.touched = self._server.clock()
-            last = join.last_event_id
             recovered = last is not None and (last == held.head or held.logged(last))
             state = held.describe(turns=not recovered, entries=not recovered)
             return live.Joined(recovered, number, state)

@@ -318,6 +318,34 @@ async def test_a_resume_token_is_outlived_by_a_newer_one_after_the_grace(backend
     assert isinstance(await store.join(_join(slot="transcriber", issued=AT, now=later)), Joined)
 
 
+async def test_whom_the_log_lost_does_not_lose_the_only_token_it_has(backend: Backend) -> None:
+    store = backend.store()
+    head = (await started(store)).head
+    later, lost = AT + 700_000, EventId(head.seq, head.check + 1)
+    await _joined(store, _join(now=AT))
+    # It is turned away for as long as PostgreSQL cannot tell what is stored.
+    for now in (AT + 10, AT + 20, later):
+        await _joined(store, _join(issued=AT, now=now, last_event_id=lost))
+
+
+@pytest.mark.parametrize("holds", ["nothing", "the beginning", "the head", "what was trimmed away"])
+async def test_whoever_is_let_in_outlives_older_tokens(backend: Backend, holds: str) -> None:
+    store = backend.store(max_log=8)
+    first = (await started(store)).head
+    fence = (await acquired(store)).fence
+    await speak(store, fence, 20)
+    await apply(store, finished("word " * 20), fence)
+    last = {
+        "nothing": None,
+        "the beginning": ORIGIN,
+        "the head": (await found(store)).head,
+        "what was trimmed away": first,
+    }
+    assert (await store.read(NAME, ORIGIN, 1))[0].id > first
+    await _joined(store, _join(issued=AT, now=AT + 10, last_event_id=last[holds]))
+    assert await store.join(_join(issued=AT, now=AT + 700_000)) == Stale()
+
+
 async def test_clocks_that_disagree_do_not_revive_a_token(backend: Backend) -> None:
     store = backend.store()
     await store.create(restore_of())

@@ -328,7 +328,7 @@ async def _join(trace: Trace) -> None:
         Join(
             id=name,
             slot=draw.choice(("candidate", "transcriber", "observer:x", "")),
-            last_event_id=draw.choice((None, *trace.heads[name][-3:])),
+            last_event_id=draw.choice((None, EventId(2, 1), *trace.heads[name][-3:])),
             issued=draw.choice((None, AT, AT + draw.randrange(1000))),
             now=AT + draw.randrange(2000),
             nonce=draw.choice("stuvw"),
