@@ -78,7 +78,7 @@ local function deliveries(stream, consumer, count, idle)
   if made.err and not string.find(made.err, 'BUSYGROUP', 1, true) then
     return made
   end
-  local found = redis.call('XAUTOCLAIM', stream, WORKERS, consumer, idle, '0-0', 'COUNT', count)[2]
+  local found = claim(stream, WORKERS, consumer, count, idle)
   if #found < count then
     local read = redis.call('XREADGROUP', 'GROUP', WORKERS, consumer, 'COUNT', count - #found, 'STREAMS',
       stream, '>')
@@ -87,6 +87,7 @@ local function deliveries(stream, consumer, count, idle)
       found[#found + 1] = entry
     end
   end
+  forget_consumers(stream, WORKERS)
   return found
 end
 

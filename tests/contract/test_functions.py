@@ -27,6 +27,7 @@ from storage.live import (
     partition_of,
 )
 from storage.redis import keys, library
+from storage.redis.jobs import RedisJobs
 from storage.redis.replies import library_name
 from storage.redis.store import RedisStore
 from tests.contract.backends import RedisBackend
@@ -352,7 +353,14 @@ async def test_consumers_of_instances_long_gone_are_forgotten(
         (entry,) = await store.take(PARTITION, f"instance-{number}", 1, 10**9)
         if number:
             await store.settle(PARTITION, [entry.id])
-    assert len(await real.raw.xinfo_consumers(outbox, "writers")) == 20  # a day has not passed
+    jobs = RedisJobs(RedisStore(real.client()))
+    for number in range(20):
+        await jobs.enqueue({"job": b"{}"})
+        (job,) = await jobs.take(f"worker-{number}", 1, 10**9)
+        await jobs.finish(job)
+    for stream, group in ((outbox, "writers"), ("viva:{jobs}:normal", "workers")):
+        # A day has not passed.
+        assert len(await real.raw.xinfo_consumers(stream, group)) == 20
     assert "MS = 16, 86400000" in library.SOURCE
     source = library.SOURCE.replace("MS = 16, 86400000", "MS = 16, -1")
     monkeypatch.setattr(library, "SOURCE", source.replace(library.HASH, "feedfacecafe"))
@@ -360,6 +368,8 @@ async def test_consumers_of_instances_long_gone_are_forgotten(
     assert await store.take(PARTITION, "instance-0", 1, 10**9) == []
     consumers = await real.raw.xinfo_consumers(outbox, "writers")
     assert [consumer["name"] for consumer in consumers] == [b"instance-0"]
+    assert await jobs.take("worker-0", 1, 10**9) == []
+    assert await real.raw.xinfo_consumers("viva:{jobs}:normal", "workers") == []
 
 
 async def test_nothing_is_left_of_a_parked_or_erased_interview(real: RedisBackend) -> None:

@@ -80,6 +80,18 @@ async def test_the_jobs_of_a_silent_worker_go_to_another(real: RedisBackend) -> 
     assert not await jobs.bury(lost, "late")
 
 
+async def test_a_lost_job_is_found_behind_many_that_are_worked_at(real: RedisBackend) -> None:
+    jobs = _queue(real)
+    await jobs.enqueue({f"busy-{number}": b"{}" for number in range(40)})
+    busy = await jobs.take("busy", 40, 60_000)
+    await jobs.enqueue({"lost": b"{}"})
+    await _one(jobs, "dead")
+    await asyncio.sleep(0.5)
+    for job in busy:
+        assert await jobs.extend("busy", job)
+    assert (await _one(jobs, "alive", 500)).name == "lost"
+
+
 async def test_a_worker_that_says_so_keeps_its_job(real: RedisBackend) -> None:
     jobs = _queue(real)
     await jobs.enqueue({"one": b"{}"})
