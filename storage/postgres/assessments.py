@@ -130,7 +130,7 @@ class Assessments:
         return tuple(decoded(_report, row[0]) for row in rows)
 
     async def unreported(self, since: int, limit: int = 100) -> tuple[str, ...]:
-        """Return interviews, created after ``since`` (Unix ms), that ended and have no report."""
+        """Return interviews created after ``since`` (Unix ms) that ended and know of no report."""
         rows = await self._rows("unreported", {"since": moment(since), "limit": limit})
         return tuple(str(row[0]) for row in rows)
 

@@ -335,6 +335,32 @@ async def test_orders_that_were_lost_with_redis_are_placed_anew(
             await asyncio.sleep(0.05)
 
 
+async def test_a_report_that_redis_lost_word_of_is_told_anew(
+    scene: Scene, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await ended(scene.archive, scene.clock.now() - 600_000)
+    name = session.interview_id
+    async with scene.working():
+        await scene.book.consider(session)
+        await scene.settled()
+    told = (await scene.live(name)).session.report
+    calls = scene.assessor.calls.copy()
+    flush_redis(redis_url)
+    monkeypatch.setattr(working, "LOOK_S", 0.05)
+    async with scene.working(), asyncio.timeout(20):
+        while True:
+            found = await scene.store.load(name)
+            if isinstance(found, State) and found.session.report is not None:
+                break
+            await asyncio.sleep(0.05)
+    assert found.session.report == told
+    assert scene.assessor.calls == calls
+    unstored = await scene.store.unstored(name)
+    assert isinstance(unstored, Unstored)
+    assert await scene.archive.write(unstored) is None
+    assert await scene.assessments.unreported(0) == ()
+
+
 async def test_the_orders_of_an_erased_interview_come_to_nothing(scene: Scene) -> None:
     session = await ended(scene.archive, scene.clock.now())
     await scene.book.consider(session)
