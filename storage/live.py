@@ -430,7 +430,7 @@ class LiveStore(Protocol):
     async def park(
         self, interview_id: str, version: int, idle_ms: int, again_ms: int
     ) -> Literal["ok", "active", "unstored", "missing"]:
-        """Free an interview that rests and is wholly in PostgreSQL.
+        """Free an interview that rests and is wholly in PostgreSQL, with what it queued last.
 
         Else its timer is set to ``again_ms`` from now. One that is not stored is queued, unless the
         last park's entry still waits, and the pause doubles with each look at the same head.

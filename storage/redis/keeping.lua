@@ -59,22 +59,27 @@ end
 -- How often the pause before the next look at what cannot be parked is doubled.
 local PARK_DOUBLINGS = 9
 
+local function waits(keys, entry)
+  return entry ~= '' and #redis.call('XRANGE', keys[OUTBOX], entry, entry) == 1
+end
+
 -- Queues an interview that rests and is not stored; returns how often that was found at its present head.
 -- An entry of this kind that still waits serves as well as a new one: PostgreSQL may be away for long.
 local function queue_resting(keys, id, meta)
   local head, looks, entry = string.match(meta.parking, '^(%S+) (%d+) (%S+)$')
   looks = head == meta.head and tonumber(looks) or 0
-  if not entry or #redis.call('XRANGE', keys[OUTBOX], entry, entry) == 0 then
+  if not waits(keys, entry or '') then
     entry = redis.call('XADD', keys[OUTBOX], '*', 'i', id)
   end
   redis.call('HSET', keys[META], 'parking', meta.head .. ' ' .. int(looks + 1) .. ' ' .. entry)
   return looks
 end
 
--- park: frees an interview that rests and is wholly in PostgreSQL; else it is looked at again.
+-- park: frees an interview that rests and is wholly in PostgreSQL; else it is looked at again. What was
+-- queued last may have changed it without an event.
 -- ARGV id, version, idle_ms, again_ms  ->  ok | busy, why | missing
 local function park(keys, argv)
-  local meta = present_of(keys, 'version', 'stored', 'touched', 'running', 'parking')
+  local meta = present_of(keys, 'version', 'stored', 'touched', 'running', 'parking', 'queued')
   if meta.version == '' then
     redis.call('ZREM', keys[TIMERS], argv[1])
     return {'missing'}
@@ -84,7 +89,7 @@ local function park(keys, argv)
   local why
   if meta.version ~= argv[2] or idle < tonumber(argv[3]) or meta.running ~= '' then
     why = 'active'
-  elseif meta.stored ~= meta.head or redis.call('SCARD', keys[PENDING]) > 0 then
+  elseif meta.stored ~= meta.head or redis.call('SCARD', keys[PENDING]) > 0 or waits(keys, meta.queued) then
     why = 'unstored'
     pause = pause * 2 ^ math.min(queue_resting(keys, argv[1], meta), PARK_DOUBLINGS)
   end

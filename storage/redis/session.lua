@@ -391,6 +391,9 @@ local function commit(keys, argv)
     redis.call('ZADD', keys[TIMERS], int(a.tick), a.id)
     set_presence(keys, a.id, a.presence, now)
   end
+  if a.store then
+    set('queued', redis.call('XADD', keys[OUTBOX], '*', 'i', a.id))
+  end
   turn_lease(keys, a, meta, now, set)
   local open_from = meta.open_from
   if a.opens > 0 then
@@ -415,9 +418,6 @@ local function commit(keys, argv)
     local answer = a.answer == '' and 'a' .. head or a.answer
     redis.call('HSET', keys[COMMANDS], a.command, a.digest .. ' ' .. answer)
     redis.call('SADD', keys[PENDING], a.command)
-  end
-  if a.store then
-    redis.call('XADD', keys[OUTBOX], '*', 'i', a.id)
   end
   if #ids > 0 then
     trim_log(keys[LOG] .. ending, head, open_from, a.max_log)

@@ -33,6 +33,7 @@ class Interview:
     open_from: int = 0
     ordinal: int = 0
     handle: str = ""
+    queued: str = ""
     parking: tuple[EventId, int, str] = (ORIGIN, 0, "")
     log: list[Entry] = field(default_factory=list[Entry])
     turns: dict[str, str] = field(default_factory=dict[str, str])

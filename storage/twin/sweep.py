@@ -55,7 +55,8 @@ class Sweep(Calls):
             if held.version != version or now - held.touched < idle_ms or held.running:
                 partition.timers[interview_id] = now + again_ms
                 return "active"
-            if held.stored != held.head or held.pending:
+            waits = held.queued in partition.outbox
+            if held.stored != held.head or held.pending or waits:
                 looks = _queue_resting(held, partition, interview_id)
                 pause = again_ms * 2 ** min(looks, live.PARK_DOUBLINGS)
                 partition.timers[interview_id] = now + pause

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from protocol.effects import Reject
 from protocol.ids import ORIGIN, EventId, chain
-from protocol.machine import Received, transition
+from protocol.machine import Left, Received, transition
 from protocol.session import Turn
 from storage.answers import digest_of, rejection
 from storage.commits import commit_of
@@ -21,6 +21,7 @@ from storage.live import (
     Full,
     Join,
     Joined,
+    LiveStore,
     Missing,
     Overtaken,
     Stale,
@@ -380,11 +381,32 @@ async def test_what_rests_and_is_stored_is_parked(backend: Backend) -> None:
     assert await store.mark_stored(NAME, state.head, [])
     assert await store.park(NAME, state.version, 0, 0) == "unstored"  # a command's answer is not
     assert await store.mark_stored(NAME, state.head, ["start"])
+    assert (
+        await store.park(NAME, state.version, 0, 0) == "unstored"
+    )  # what it queued is not written
+    await _settled(store)
     assert await store.park(NAME, state.version, 0, 0) == "ok"
     assert await store.load(NAME) == Missing()
     assert await store.park(NAME, state.version, 0, 0) == "missing"
     assert (await store.due(10)).timers == ()
     assert await store.create(restore_of(version=state.version, head=state.head)) == "ok"
+
+
+async def test_what_changed_without_an_event_is_stored_before_it_is_parked(
+    backend: Backend,
+) -> None:
+    store = backend.store()
+    await started(store)
+    await apply(store, finished("Hello."), (await acquired(store)).fence)
+    stored = (await found(store)).head
+    assert await store.mark_stored(NAME, stored, ["start"])
+    await _settled(store)
+    await apply(store, Left(since=AT, grace_ms=HOUR, at=AT + 20_000))
+    state = await found(store)
+    assert state.head == stored
+    assert await store.park(NAME, state.version, 0, 0) == "unstored"
+    await _settled(store)
+    assert await store.park(NAME, state.version, 0, 0) == "ok"
 
 
 async def test_what_is_erased_stays_away(backend: Backend) -> None:
@@ -559,6 +581,12 @@ def _neighbours(count: int) -> list[str]:
     """Interviews of one partition."""
     named = (f"interview-{n}" for n in range(100_000))
     return list(islice((name for name in named if partition_of(name) == 17), count))
+
+
+async def _settled(store: LiveStore) -> None:
+    """Take out what the outbox holds, as its writer does when it is written."""
+    entries = await store.take(partition_of(NAME), "writer", 10, 0)
+    await store.settle(partition_of(NAME), [entry.id for entry in entries])
 
 
 def _join(slot: str = "candidate", **changes: Any) -> Join:
