@@ -183,10 +183,12 @@ class Interviews(Controller):
             raise absent()
         if caller.role == "reviewer" and interview.user_id != caller.user:
             raise ProblemError(403, "forbidden", "Reviewers may not erase interviews.")
-        # The tombstone in PostgreSQL comes first: from then on no late write is taken.
-        await deps.archive.erase(interview_id, by=caller.user)
-        await deps.store.erase(interview_id)
-        await deps.caching.dropped(lists_of(interview.user_id), progress_of(interview.user_id))
+        try:
+            # The tombstone in PostgreSQL comes first: from then on no late write is taken.
+            await deps.archive.erase(interview_id, by=caller.user)
+            await deps.store.erase(interview_id)
+        finally:  # now or never: a repeated request does not know whose it was
+            await deps.caching.dropped(lists_of(interview.user_id), progress_of(interview.user_id))
         _log.info("interview erased", interview=interview_id)
 
     @post("/{interview_id:str}/tickets", responses=refusals(403, 404, 408, 413))

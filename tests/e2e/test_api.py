@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Generator
@@ -12,8 +13,10 @@ from typing import Any
 import jwt
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from redis import Redis
 
 from server.auth import UserRole, sign
+from server.caching import QUIET_S
 from tests.e2e.instances import SECRET, Instance
 from tests.support.databases import flush_redis, fresh_database
 from tests.support.migrations import migrated
@@ -21,6 +24,7 @@ from tests.support.migrations import migrated
 PLAN = {"type": "technical", "role": "=Engineer <b>", "duration_minutes": 15}
 ABSENT = "0190a5c0-0000-7000-8000-00000000000a"
 _jwt: Any = jwt
+_redis: Any = Redis
 
 
 @pytest.fixture(scope="module")
@@ -504,3 +508,17 @@ def test_a_list_that_was_read_shows_what_is_created_and_erased_next(instance: In
     assert listed() == created[:1]
     metrics = ask(instance, "GET", "/metrics").body.decode()
     assert 'viva_cache_total{answer="miss",cache="list"}' in metrics
+
+
+def test_an_erasure_that_did_not_come_to_redis_leaves_no_list_behind(
+    instance: Instance, services: Any
+) -> None:
+    path = ask(instance, "POST", "/api/interviews", PLAN, user="leo").headers["Location"]
+    time.sleep(QUIET_S + 0.1)  # from now on the list is kept
+    assert ask(instance, "GET", "/api/interviews", user="leo").json["total"] == 1
+    with _redis.from_url(services.redis_url) as redis:
+        redis.client_pause(20_000, all=False)  # whoever writes waits
+        ask(instance, "DELETE", path, user="root", role="admin").problem(503, "backend_down")
+        redis.client_unpause()
+    assert ask(instance, "GET", "/api/interviews", user="leo").json["total"] == 0
+    assert ask(instance, "DELETE", path, user="root", role="admin").status == 204
