@@ -54,7 +54,8 @@ class Reports(Controller):
             waits: Response[Any] = await _pending(deps, interview_id)
             return waits
         form = preferred(request.headers.get("accept", ""), tuple(FORMS))
-        turns = await deps.archive.transcript(interview_id)
+        # Neither may be older than the other: the report quotes the turns.
+        turns = await deps.archive.transcript(interview_id, lagging=False)
         whole = decided(assessed.report, assessed.decisions)
         return await in_form(form, whole, turns, deps.drawing, caller.user)
 

@@ -172,8 +172,11 @@ class Archive:
 
         return await self._database.read_lagging(page)
 
-    async def transcript(self, interview_id: str) -> tuple[Turn, ...]:
-        """Return the finished turns in order; none where there is no such interview. May lag."""
+    async def transcript(self, interview_id: str, *, lagging: bool = True) -> tuple[Turn, ...]:
+        """Return the finished turns in order; none where there is no such interview.
+
+        May lag behind the primary, unless it is not to be ``lagging``.
+        """
         try:
             place = place_of(interview_id)
         except BadDataError:
@@ -182,7 +185,8 @@ class Archive:
         async def turns(connection: Connection) -> tuple[Turn, ...]:
             return turns_of((await _row(connection, "transcript", place))[0])
 
-        return await self._database.read_lagging(turns)
+        read = self._database.read_lagging if lagging else self._database.read
+        return await read(turns)
 
     async def rebuild(self, interview_id: str) -> Restore | None:
         """Return what an interview is rebuilt from, None where there is none. ``tick`` is 0.

@@ -3,7 +3,8 @@
 import asyncio
 import itertools
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -37,9 +38,10 @@ _redis: Any = Redis
 class Place:
     """An instance with a model that rates, and the database behind it."""
 
-    def __init__(self, instance: Instance, database_url: str) -> None:
+    def __init__(self, instance: Instance, database_url: str, settings: Mapping[str, str]) -> None:
         self.instance = instance
         self.database_url = database_url
+        self.settings = settings
 
     def ended(self, *answers: str, mode: Mode = "practice") -> str:
         """Put an interview there that is over and has no report; return its path."""
@@ -81,9 +83,10 @@ def place(services: Any, tmp_path_factory: pytest.TempPathFactory) -> Generator[
     flush_redis(services.redis_url)
     with fresh_database(services.database_url) as database_url, fake_openai() as model:
         settings = {"REDIS_URL": services.redis_url, "DATABASE_URL": migrated(database_url)}
-        running = Instance({**settings, **model}, tmp_path_factory.mktemp("instance"))
+        settings |= model
+        running = Instance(settings, tmp_path_factory.mktemp("instance"))
         running.start()
-        yield Place(running, database_url)
+        yield Place(running, database_url, settings)
         running.stop()
         assert "Traceback" not in running.log()
 
@@ -130,6 +133,21 @@ def test_the_page_and_the_paper_have_headers_of_their_own(place: Place, rated: s
     assert paper.headers["Content-Disposition"] == f'inline; filename="{name}"'
     other = place.ask("GET", f"{rated}/report", Accept="image/png")
     other.problem(406, "not_acceptable")
+
+
+def test_a_replica_that_lags_takes_no_turns_away(
+    place: Place, rated: str, services: Any, tmp_path: Path
+) -> None:
+    with fresh_database(services.database_url) as lagging:
+        settings = {**place.settings, "DATABASE_REPLICA_URL": migrated(lagging)}
+        running = Instance(settings, tmp_path)
+        running.start()
+        try:
+            reply = ask(running, "GET", f"{rated}/report", user=CANDIDATE, Accept="text/markdown")
+        finally:
+            running.stop()
+    assert reply.status == 200
+    assert "### 4. Candidate" in reply.body.decode()
 
 
 def test_a_report_is_not_written_again_at_once(place: Place, rated: str) -> None:
