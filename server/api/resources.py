@@ -12,6 +12,7 @@ from protocol.events import TurnView
 from protocol.plan import Plan
 from protocol.scalars import Milliseconds
 from server.problems import ProblemError
+from server.reporting.markdown import quoted
 from storage.postgres.records import Interview
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -106,12 +107,12 @@ def shown(interview: Interview, fields: str | None = None) -> dict[str, Any]:
 
 
 def as_markdown(transcript: Transcript) -> str:
-    """Return a transcript for people to read."""
+    """Return a transcript for people to read; nobody's words become markup."""
     lines = ["# Transcript", ""]
     for turn in transcript.turns:
         mark = " (interrupted)" if turn.outcome == "interrupted" else ""
         lines += [f"## {turn.turn}. {turn.speaker.capitalize()}{mark}", ""]
-        lines += [f"> {line}" for line in (turn.text or "(nothing)").splitlines()]
+        lines += quoted(turn.text.strip() or "(nothing)")
         lines.append("")
     return "\n".join(lines)
 

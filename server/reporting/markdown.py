@@ -34,6 +34,12 @@ def escaped(text: str) -> str:
     return _LINE_START.sub(_unlisted, text)
 
 
+def quoted(text: str) -> Iterator[str]:
+    """Give the lines of a quotation that says the text as it is."""
+    for line in escaped(text).split("\n"):
+        yield f"> {line.strip()}" if line.strip() else ">"
+
+
 def _unlisted(found: re.Match[str]) -> str:
     # An indent of four would make code; a number is defused at the point after it.
     start = found[2]
@@ -43,11 +49,6 @@ def _unlisted(found: re.Match[str]) -> str:
 def _flat(text: str) -> str:
     """Return text on one line."""
     return escaped(" ".join(text.split()))
-
-
-def _quoted(text: str) -> Iterator[str]:
-    for line in escaped(text).split("\n"):
-        yield f"> {line.strip()}" if line.strip() else ">"
 
 
 def _head(report: Report) -> Iterator[str]:
@@ -117,7 +118,7 @@ def _rating(rating: Rating, turns: Sequence[Turn], *, stories: bool) -> Iterator
         yield _flat(rating.rationale)
         yield ""
     for evidence in rating.evidence:
-        yield from _quoted(evidence.quote)
+        yield from quoted(evidence.quote)
         yield ">"
         yield f"> — turn {evidence.turn}"
         yield ""
@@ -149,7 +150,7 @@ def _transcript(turns: Sequence[Turn]) -> Iterator[str]:
         told = f" ({', '.join(marks)})" if marks else ""
         yield f"### {turn.turn}. {words.speaker(turn)}{told}"
         yield ""
-        yield from _quoted(turn.text.strip() or "(nothing)")
+        yield from quoted(turn.text.strip() or "(nothing)")
         yield ""
 
 

@@ -1,22 +1,23 @@
-"""Transcripts as CSV, and which form of one a client is given."""
+"""Transcripts as CSV and Markdown, and which form of one a client is given."""
 
 import csv
 import io
 
 import pytest
+from markdown_it import MarkdownIt
 
 from protocol.events import TurnView
 from protocol.plan import Plan, Weight
 from protocol.text import sha256
 from server.api.accept import preferred
-from server.api.resources import Transcript, as_csv, check_words
+from server.api.resources import Transcript, as_csv, as_markdown, check_words
 from server.problems import ProblemError
 
 JSON, MARKDOWN, CSV = FORMS = ("application/json", "text/markdown", "text/csv")
 
 
-def cell(text: str) -> str:
-    """The text of the only turn, as CSV gives it back."""
+def said(text: str) -> Transcript:
+    """A transcript of the only turn."""
     turn = TurnView(
         turn=1,
         speaker="candidate",
@@ -27,8 +28,37 @@ def cell(text: str) -> str:
         started_at=1,
         ended_at=2,
     )
-    rows = csv.reader(io.StringIO(as_csv(Transcript(interview_id="i", turns=[turn])), newline=""))
+    return Transcript(interview_id="i", turns=[turn])
+
+
+def cell(text: str) -> str:
+    """The text of the only turn, as CSV gives it back."""
+    rows = csv.reader(io.StringIO(as_csv(said(text)), newline=""))
     return next(row[-1] for row in rows if row[0] == "1")
+
+
+def test_words_in_markdown_are_no_markup() -> None:
+    text = "# one\n<script>two</script>\n![three](//x.org)\n\nfour\u2028# five\x0b# six"
+    shown = as_markdown(said(text))
+    assert shown.splitlines()[:2] == ["# Transcript", ""]
+    tokens = MarkdownIt("gfm-like", {"linkify": False, "html": True}).parse(shown)
+    assert [token.content for token in tokens if token.type == "inline"][:2] == [
+        "Transcript",
+        "1. Candidate",
+    ]
+    assert [token.type for token in tokens if token.type.endswith("_open")] == [
+        "heading_open",
+        "heading_open",
+        "blockquote_open",
+        "paragraph_open",
+        "paragraph_open",
+    ]
+    leaves = [leaf for token in tokens for leaf in token.children or []]
+    assert {leaf.type for leaf in leaves} <= {"text", "text_special", "softbreak"}
+
+
+def test_an_answer_without_words_is_told_in_markdown() -> None:
+    assert "> (nothing)" in as_markdown(said(" \n"))
 
 
 @pytest.mark.parametrize("first", [*"=+-@\t\r\n", *"\uff1d\uff0b\uff0d\uff20"])
