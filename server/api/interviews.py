@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
 import msgspec
@@ -27,6 +27,7 @@ from server.api.resources import (
     as_csv,
     as_markdown,
     check_words,
+    picked,
     shown,
 )
 from server.auth import Caller
@@ -146,6 +147,7 @@ class Interviews(Controller):
         fields: str | None = None,
     ) -> Listing:
         """List interviews, newest first: the caller's own, for a reviewer or admin all."""
+        names = picked(fields)
         user = None if caller.reviews else caller.user
 
         async def load() -> Page:
@@ -156,9 +158,9 @@ class Interviews(Controller):
         if user is None:
             page = await load()  # it changes with everybody's turns
         else:
-            name = f"{limit} {offset} {status} {type} {since}"
-            page = await deps.caching.read(_LISTED, lists_of(user), name, load)
-        items = [_listed(interview, fields) for interview in page.items]
+            key = f"{limit} {offset} {status} {type} {since}"
+            page = await deps.caching.read(_LISTED, lists_of(user), key, load)
+        items = [_listed(interview, names) for interview in page.items]
         return Listing(items=items, total=page.total, limit=limit, offset=offset)
 
     @get("/{interview_id:str}", responses=refusals(404))
@@ -166,7 +168,8 @@ class Interviews(Controller):
         self, deps: Deps, caller: Caller, interview_id: str, fields: str | None = None
     ) -> dict[str, Any]:
         """Show one interview."""
-        return shown(await self._permitted(deps, caller, interview_id), fields)
+        names = picked(fields)
+        return shown(await self._permitted(deps, caller, interview_id), names)
 
     @delete("/{interview_id:str}", responses=refusals(403, 404))
     async def erase(self, deps: Deps, caller: Caller, interview_id: str) -> None:
@@ -294,8 +297,8 @@ def _has_documents(interview: Interview) -> bool:
     return plan.job_description is not None or plan.resume is not None
 
 
-def _listed(interview: Interview, fields: str | None) -> dict[str, Any]:
-    whole = shown(interview, fields)
+def _listed(interview: Interview, names: Iterable[str]) -> dict[str, Any]:
+    whole = shown(interview, names)
     whole.pop("job_description", None)
     whole.pop("resume", None)
     return whole

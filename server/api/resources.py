@@ -3,6 +3,7 @@
 import csv
 import io
 import unicodedata
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -18,6 +19,18 @@ from storage.postgres.records import Interview
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """A cell that begins so is run by spreadsheets (OWASP, CSV injection): the last four are the signs'
 full-width twins, which some read as the signs themselves."""
+
+FIELDS = (
+    "id",
+    "user_id",
+    "status",
+    "phase",
+    *Plan.__struct_fields__,
+    "created_at",
+    "started_at",
+    "ended_at",
+)
+"""What is shown of an interview."""
 
 
 class Ticket(Struct, frozen=True, kw_only=True):
@@ -77,12 +90,24 @@ def check_line(field: str, text: str) -> None:
         )
 
 
-def shown(interview: Interview, fields: str | None = None) -> dict[str, Any]:
-    """Return an interview as JSON shows it, or some of its fields.
+def picked(fields: str | None) -> tuple[str, ...]:
+    """Return the names of an interview's fields that ``fields`` asks for, all where it is None.
 
     Raises:
-        ProblemError: 400 where a field is unknown.
+        ProblemError: 400 where a field is unknown, or none is named.
     """
+    if fields is None:
+        return FIELDS
+    names = tuple(dict.fromkeys(name.strip() for name in fields.split(",") if name.strip()))
+    unknown = [name for name in names if name not in FIELDS]
+    if unknown or not names:
+        wrong = f"There is no field {unknown[0]}" if unknown else "No field is named"
+        raise ProblemError(400, "unknown_field", f"{wrong}; there are {', '.join(FIELDS)}.")
+    return names
+
+
+def shown(interview: Interview, names: Iterable[str] = FIELDS) -> dict[str, Any]:
+    """Return an interview as JSON shows it, or some of its fields; see `picked`."""
     plan: dict[str, Any] = msgspec.to_builtins(interview.plan)
     whole: dict[str, Any] = {
         "id": interview.interview_id,
@@ -94,15 +119,6 @@ def shown(interview: Interview, fields: str | None = None) -> dict[str, Any]:
         "started_at": interview.started_at,
         "ended_at": interview.ended_at,
     }
-    if not fields:
-        return whole
-    names = dict.fromkeys(name.strip() for name in fields.split(",") if name.strip())
-    unknown = [name for name in names if name not in whole]
-    if unknown:
-        known = ", ".join(whole)
-        raise ProblemError(
-            400, "unknown_field", f"There is no field {unknown[0]}; there are {known}."
-        )
     return {name: whole[name] for name in names}
 
 

@@ -145,6 +145,13 @@ def test_a_wrong_query_names_its_field(instance: Instance, path: str, named: str
     assert "nonsense" not in told["detail"]
 
 
+@pytest.mark.parametrize("fields", ["bogus", "%2c"])
+def test_fields_are_looked_at_before_the_interviews_are(instance: Instance, fields: str) -> None:
+    for path in ("/api/interviews", f"/api/interviews/{ABSENT}"):
+        told = ask(instance, "GET", f"{path}?fields={fields}", user="fay")
+        told.problem(400, "unknown_field")
+
+
 @pytest.mark.parametrize(
     ("body", "named"),
     [

@@ -10,7 +10,7 @@ from protocol.events import TurnView
 from protocol.plan import Plan, Weight
 from protocol.text import sha256
 from server.api.accept import preferred
-from server.api.resources import Transcript, as_csv, as_markdown, check_words
+from server.api.resources import FIELDS, Transcript, as_csv, as_markdown, check_words, picked
 from server.problems import ProblemError
 
 JSON, MARKDOWN, CSV = FORMS = ("application/json", "text/markdown", "text/csv")
@@ -138,3 +138,16 @@ def test_weights_name_each_competency_once_in_words() -> None:
                 Plan(type="case", role="a", weights=tuple(Weight(name, 2) for name in names))
             )
         assert refused.value.detail.startswith("weights: ")
+
+
+@pytest.mark.parametrize("fields", [",", " , ", "bogus", "id,bogus", "ID"])
+def test_fields_that_are_none_are_refused(fields: str) -> None:
+    with pytest.raises(ProblemError) as refused:
+        picked(fields)
+    assert (refused.value.status, refused.value.code) == (400, "unknown_field")
+    assert "there are id, user_id, status" in refused.value.detail
+
+
+def test_fields_are_picked_once_each_and_all_by_default() -> None:
+    assert picked(" status,id,, status") == ("status", "id")
+    assert picked(None) == FIELDS
