@@ -12,7 +12,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
 
 from server.api.deps import Deps
-from server.api.described import BEARER, Document
+from server.api.described import BEARER, Document, document_router
 from server.api.documents import read_document
 from server.api.health import contract, live, metrics_route, ready
 from server.api.interviews import Interviews
@@ -79,7 +79,7 @@ def create_app(instance: Instance) -> Guards:
         openapi_config=OpenAPIConfig(
             title="viva",
             version=importlib.metadata.version("viva"),
-            path="/schema",
+            openapi_router=document_router("/schema"),
             render_plugins=[Document()],
             use_handler_docstrings=True,
             components=Components(security_schemes={BEARER: _JWT}),

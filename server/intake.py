@@ -94,6 +94,11 @@ class Intake(HttpToolsProtocol):
         super().handle_websocket_upgrade()
         self.parser: Any = None  # its callbacks are methods of this: only `gc` would free the two
 
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # it is uvicorn's own words
+        """See uvicorn, which tells of it as plain text."""
+        self.transport.write(plain_problem(400, b"This is no HTTP request."))
+        self.transport.close()
+
     def on_headers_complete(self) -> None:
         """See httptools."""
         path = self.url.partition(b"?")[0].decode("latin-1")

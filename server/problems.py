@@ -20,6 +20,7 @@ _TITLES = {
     405: "Method not allowed",
     406: "Not acceptable",
     408: "Request timeout",
+    409: "Conflict",
     413: "Request too large",
     414: "Query too long",
     415: "Unsupported media type",

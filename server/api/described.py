@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from litestar import Request
+from litestar import Request, Response, Router
+from litestar.exceptions import NotFoundException
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.plugins import JsonRenderPlugin
 
@@ -49,6 +50,17 @@ def refusals(
         )
         for status in sorted(refused)
     }
+
+
+def document_router(path: str) -> Router:
+    """Return the router of the document; what is not there it tells as all others do."""
+    return Router(path, route_handlers=[], include_in_schema=False, after_request=_no_page)
+
+
+def _no_page(response: Response[Any]) -> Response[Any]:
+    if response.status_code == NotFoundException.status_code:  # Litestar's own page of HTML
+        raise NotFoundException
+    return response
 
 
 class Document(JsonRenderPlugin):

@@ -160,6 +160,25 @@ def test_the_longest_head(size: int, status: int) -> None:
     run_virtual(story())
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /\xff HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost: x\r\ncontent-length: abc\r\n\r\n",
+        b"nonsense\r\n\r\n",
+    ],
+)
+def test_what_is_no_http_is_told_so_as_a_problem(head: bytes) -> None:
+    async def story() -> None:
+        line = connect(App())
+        line.protocol.data_received(head)
+        assert (line.status, line.closed) == (400, True)
+        assert b"content-type: application/problem+json\r\n" in line.sent
+        assert b'"code":"bad_request"' in line.sent
+
+    run_virtual(story())
+
+
 def test_one_connection_too_many_is_told_so() -> None:
     async def story() -> None:
         state = ServerState()
