@@ -293,8 +293,10 @@ class Archive:
         except BadDataError:
             return None
 
+        values = {**place, "window_s": creating.WINDOW.total_seconds()}
+
         async def find(connection: Connection) -> str | None:
-            row = await _row_or_none(connection, "erased_by", place)
+            row = await _row_or_none(connection, "erased_by", values)
             return row[0] if row else None
 
         return await self._database.read(find)

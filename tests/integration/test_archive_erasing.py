@@ -62,8 +62,9 @@ async def test_who_erased_is_known_for_a_while(archive: Archive, database_url: s
     await archive.ensure_partitions()
     assert await archive.erased_by(new.interview_id) == "ann"
     rows_of(database_url, "UPDATE erasures SET at = now() - interval '2 hours' RETURNING 1")
-    await archive.ensure_partitions()
     assert await archive.erased_by(new.interview_id) is None
+    await archive.ensure_partitions()
+    assert rows_of(database_url, "SELECT * FROM erasures") == []
 
 
 async def test_an_erasure_wins_over_whatever_is_under_way(

@@ -1,2 +1,3 @@
--- Who erased the interview, as long as that is kept.
-SELECT user_id FROM erasures WHERE interview_id = %(interview_id)s
+-- Who erased the interview lately: rows that are older wait for a day to be dropped.
+SELECT user_id FROM erasures
+WHERE interview_id = %(interview_id)s AND at > now() - make_interval(secs => %(window_s)s)
