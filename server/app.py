@@ -6,10 +6,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import structlog
-from litestar import Litestar
+from litestar import Litestar, Request, Response
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
+from litestar.routes import HTTPRoute
 
 from server.api.deps import Deps
 from server.api.described import BEARER, Document, document_router
@@ -76,6 +77,7 @@ def create_app(instance: Instance) -> Guards:
         },
         exception_handlers=HANDLERS,
         lifespan=[lifespan],
+        before_request=_options,
         openapi_config=OpenAPIConfig(
             title="viva",
             version=importlib.metadata.version("viva"),
@@ -90,6 +92,20 @@ def create_app(instance: Instance) -> Guards:
     )
     measured = Measured(app, instance.meters)
     return Guards(measured, hosts=settings.hosts, origins=settings.origins)
+
+
+async def _options(request: Request[Any, Any, Any]) -> Response[None] | None:
+    """Name all methods of a path; Litestar would name those of one of its handlers."""
+    if request.method != "OPTIONS":
+        return None
+    path = request.scope["path_template"]
+    methods = {
+        method
+        for route in request.app.routes
+        if isinstance(route, HTTPRoute) and route.path_format == path
+        for method in route.methods
+    }
+    return Response(None, status_code=204, headers={"Allow": ", ".join(sorted(methods))})
 
 
 def _deps(instance: Instance) -> Deps:

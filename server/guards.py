@@ -85,6 +85,8 @@ class Guards:
             if message["type"] == "http.response.start":
                 own = list(message.get("headers", ()))
                 named = {name.lower() for name, _ in own}
+                if b"allow" in named:
+                    own = [(name, _allowed(name, value)) for name, value in own]
                 # A page with a policy of its own keeps it: of two, a browser obeys both.
                 message["headers"] = [*own, *(each for each in _HEADERS if each[0] not in named)]
             await send(message)
@@ -121,6 +123,14 @@ def _plain(scope: Scope) -> Scope:
     given = [pair for pair in scope["query_string"].split(b"&") if pair.partition(b"=")[2]]
     method = "GET" if scope["method"] == "HEAD" else scope["method"]
     return {**scope, "method": method, "query_string": b"&".join(given)}
+
+
+def _allowed(name: bytes, value: bytes) -> bytes:
+    """Return a header's value; `Allow` names HEAD wherever it names GET, see `_plain`."""
+    methods = value.split(b", ")
+    if name.lower() == b"allow" and b"GET" in methods and b"HEAD" not in methods:
+        return value + b", HEAD"
+    return value
 
 
 def _host(headers: dict[bytes, bytes]) -> str:

@@ -15,11 +15,12 @@ from msgspec import Struct
 FOLDER = Path(__file__).with_name("web")
 _START = "index.html"
 _TYPES = {
-    ".css": "text/css; charset=utf-8",
-    ".html": "text/html; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css",
+    ".html": "text/html",
+    ".js": "text/javascript",
     ".svg": "image/svg+xml",
 }
+"""Litestar adds a charset to those that are text."""
 
 
 class _File(Struct, frozen=True):

@@ -342,7 +342,8 @@ def test_files_of_the_page_are_asked_for_again_and_not_sent_again(instance: Inst
         ("/logo.svg", "image/svg+xml"),
     ):
         file = ask(instance, "GET", path, token="")
-        assert file.headers["Content-Type"].startswith(kind)
+        charset = "; charset=utf-8" if kind.startswith("text/") else ""
+        assert file.headers["Content-Type"] == kind + charset
         assert file.headers["Cache-Control"] == "no-cache"
         head = ask(instance, "HEAD", path, token="")
         assert (head.status, head.body) == (200, b"")
@@ -386,7 +387,17 @@ def test_large_bodies_and_wrong_methods(instance: Instance) -> None:
     announced.problem(413, "request_too_large")
     wrong = ask(instance, "PUT", "/api/interviews", {})
     wrong.problem(405, "method_not_allowed")
-    assert {"GET", "POST"} <= set(wrong.headers["Allow"].split(", "))
+    options = ask(instance, "OPTIONS", "/api/interviews", token="")
+    for reply in (wrong, options):
+        allowed = reply.headers["Allow"].split(", ")
+        assert sorted(allowed) == ["GET", "HEAD", "OPTIONS", "POST"]
+    for path in (f"/api/interviews/{ABSENT}", "/api/me", "/", "/health/live"):
+        own = ask(instance, "OPTIONS", path, token="")
+        wrong = ask(instance, "PUT", path, {}, token="")
+        assert own.status == 204
+        assert sorted(own.headers["Allow"].split(", ")) == sorted(
+            wrong.headers["Allow"].split(", ")
+        )
     for path in ("/api/nonsense", "/schema/nonsense", "/nonsense"):
         ask(instance, "GET", path, token="").problem(404, "not_found")
 
