@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gzip
 import http.client
 import shutil
 import ssl
@@ -28,6 +29,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.failures = 0
+        self.reply = REPLY
         self.heads: list[str] = []
         self.port = 0
         self._open: dict[asyncio.StreamWriter, asyncio.Event] = {}
@@ -54,7 +56,7 @@ class Recorder:
                     self.heads.append(head.decode())
                     if len(self.heads) <= self.failures:
                         break
-                writer.write(REPLY)
+                writer.write(self.reply)
         writer.close()
         with contextlib.suppress(ConnectionError):
             await writer.wait_closed()
@@ -152,6 +154,55 @@ async def test_a_document_may_be_larger_than_other_bodies(balancer: Balancer) ->
     assert len(heads) == 2
     assert f"\r\nhost: {balancer.host}\r\n" in heads[1]
     assert "\r\nx-forwarded-for: 127.0.0.1\r\n" in heads[1]
+
+
+OPENAPI = "application/vnd.oai.openapi+json"
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "compressed"),
+    [
+        ("/", "text/html; charset=utf-8", True),
+        ("/app.js", "text/javascript; charset=utf-8", True),
+        ("/style.css", "text/css; charset=utf-8", True),
+        ("/logo.svg", "image/svg+xml", True),
+        ("/schema/openapi.json", OPENAPI, True),
+        ("/api/interviews", "application/json", False),
+        ("/api/interviews/x/report", "text/html; charset=utf-8", False),
+        ("/%2fapi%2finterviews%2fx%2freport", "text/html; charset=utf-8", False),
+        ("/%61pi/interviews/x/report", "text/html; charset=utf-8", False),
+    ],
+)
+async def test_nothing_that_holds_secrets_is_compressed(
+    balancer: Balancer,
+    path: str,
+    kind: str,
+    compressed: bool,  # noqa: FBT001
+) -> None:
+    instance, content = Recorder(), b"many words " * 400
+    head = f'HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nETag: "x"\r\nContent-Length: '
+    instance.reply = f"{head}{len(content)}\r\n\r\n".encode() + content
+
+    def asked(coding: str) -> tuple[bytes, str | None, str | None]:
+        connection = http.client.HTTPConnection("127.0.0.1", balancer.port, timeout=10)
+        with contextlib.closing(connection):
+            connection.request("GET", path, headers={"Accept-Encoding": coding})
+            reply = connection.getresponse()
+            got = reply.read(), reply.getheader("Content-Encoding"), reply.getheader("Vary")
+            assert reply.getheader("Content-Type") == kind
+            assert reply.getheader("ETag") in ('"x"', 'W/"x"')
+            return got
+
+    async with instance.serving():
+        await asyncio.to_thread(balancer.start, [f"127.0.0.1:{instance.port}"])
+        body, coding, vary = await asyncio.to_thread(asked, "gzip, br")
+        assert (coding == "gzip") is compressed
+        if compressed:
+            assert (gzip.decompress(body), (vary or "").lower()) == (content, "accept-encoding")
+            assert len(body) < len(content) / 4
+        else:
+            assert body == content
+        assert (await asyncio.to_thread(asked, "identity"))[:2] == (content, None)
 
 
 @pytest.mark.parametrize(
