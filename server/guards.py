@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 import msgspec
+from litestar.utils import normalize_path
 
 from server.problems import MEDIA_TYPE, ProblemError, general_code, told
 from server.reporting.html import style_source
@@ -39,8 +40,8 @@ _HEADERS: tuple[tuple[bytes, bytes], ...] = (
 
 
 def body_bytes(path: str) -> int:
-    """Return how large the body of a request to this path may be."""
-    return DOCUMENT_BYTES if path == DOCUMENTS else BODY_BYTES
+    """Return how large the body of a request to this path may be, however the path is spelt."""
+    return DOCUMENT_BYTES if normalize_path(path) == DOCUMENTS else BODY_BYTES
 
 
 class Guards:

@@ -8,6 +8,7 @@ that belongs to a body on the wire, trailers and framing included.
 
 import asyncio
 from typing import Any
+from urllib.parse import unquote
 
 from msgspec import Struct
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -101,7 +102,7 @@ class Intake(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """See httptools."""
-        path = self.url.partition(b"?")[0].decode("latin-1")
+        path = unquote(self.url.partition(b"?")[0].decode("latin-1"))
         self._begin(in_body=True, size=self._bounds.framing * body_bytes(path))
         super().on_headers_complete()
 

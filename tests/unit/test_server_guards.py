@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from server.guards import Guards
+from server.guards import BODY_BYTES, DOCUMENT_BYTES, Guards, body_bytes
 from server.ids import may_be_interview
 from tests.support.virtual_time import run_virtual
 
@@ -73,6 +73,23 @@ def test_the_port_of_http_may_be_left_out() -> None:
         assert opened(hosts=hosts, host=host)
     for host in ("localhost", "127.0.0.1:8080"):
         assert not opened(hosts=hosts, host=host)
+
+
+@pytest.mark.parametrize(
+    ("path", "size"),
+    [
+        ("/api/documents", DOCUMENT_BYTES),
+        ("/api/documents/", DOCUMENT_BYTES),
+        ("//api//documents", DOCUMENT_BYTES),
+        ("/api/documents/more", BODY_BYTES),
+        ("/api/interviews", BODY_BYTES),
+        ("/", BODY_BYTES),
+    ],
+)
+def test_a_body_may_be_as_large_as_its_route_takes_however_that_is_spelt(
+    path: str, size: int
+) -> None:
+    assert body_bytes(path) == size
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from server.intake import LINGER_BYTES, LINGER_S, Bounds, Intake
+from server.guards import BODY_BYTES
+from server.intake import LINGER_BYTES, LINGER_S, SLICE_BYTES, Bounds, Intake
 from tests.support.lines import Line
 from tests.support.virtual_time import run_virtual
 
@@ -99,6 +100,20 @@ def test_making_an_answer_may_take_its_time(takes_s: float) -> None:
         await asyncio.sleep(10.0)
         assert line.closed, "uvicorn's keep-alive"
         assert line.sent.count(b"HTTP/1.1") == 1
+
+    run_virtual(story())
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [(b"/api/documents", 0), (b"/api//document%73/", 0), (b"/api/interviews", 413)],
+)
+def test_a_document_may_be_larger_however_its_path_is_spelt(path: bytes, status: int) -> None:
+    async def story() -> None:
+        line = connect(App())
+        head = POST.replace(b"/", path, 1).replace(b"100000", b"2000000")
+        line.protocol.data_received(head + bytes(BOUNDS.framing * BODY_BYTES + SLICE_BYTES))
+        assert line.status == status
 
     run_virtual(story())
 
