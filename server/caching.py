@@ -23,7 +23,7 @@ LIMIT_S = 0.3
 PAUSE_S = 1.0
 """How long nobody asks a cache that did not answer."""
 LOOK_S = 15.0
-"""How often it is looked how much is kept."""
+"""How often it is looked how much is kept, and what lapsed is let go."""
 OWED = 10_000
 """Groups that are yet to be dropped; beyond it the oldest are left to lapse."""
 BATCH = 100

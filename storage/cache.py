@@ -81,5 +81,5 @@ class Cache(Protocol):
         ...
 
     async def size(self) -> Size:
-        """Return how much is kept."""
+        """Return how much is kept, once what lapsed is gone: where nobody keeps more, it stays."""
         ...

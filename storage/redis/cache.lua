@@ -1,12 +1,12 @@
 -- The cache: entries in a hash, when they lapse in a sorted set, their bytes beside. See storage/cache.py
 -- for what holds. One hash, so that all keys of a call are those it names, on a Cluster too; what lapsed is
--- dropped by whoever keeps something next, and counts until then.
+-- dropped by whoever keeps something next or looks how much there is, and counts until then.
 --
 -- Fields: `e:<group>:<name>` holds `<generation> <version> <value>`, `g:<group>` a generation (the time in
 -- microseconds when it began), `c:<name>` a claim.
 do
   local ENTRIES, DUES, BYTES = 1, 2, 3
-  local LAPSES, EVICTIONS = 64, 512
+  local LAPSES, SWEPT, EVICTIONS = 64, 1024, 512
   local TTL_S = 86400
 
   local function now_us()
@@ -30,6 +30,12 @@ do
     return redis.call('HGET', keys[ENTRIES], field) or nil
   end
 
+  local function drop_lapsed(keys, now, most, overhead)
+    for _, lapsed in ipairs(redis.call('ZRANGEBYSCORE', keys[DUES], '-inf', int(now), 'LIMIT', 0, most)) do
+      remove(keys, lapsed, overhead)
+    end
+  end
+
   -- Stores a field, at the cost of those that would lapse first. False where it does not fit.
   local function store(keys, field, value, now, ttl_us, budget, share, overhead)
     local size = #value + #field + overhead
@@ -40,9 +46,7 @@ do
     if size > budget / share then
       return false
     end
-    for _, lapsed in ipairs(redis.call('ZRANGEBYSCORE', keys[DUES], '-inf', int(now), 'LIMIT', 0, LAPSES)) do
-      remove(keys, lapsed, overhead)
-    end
+    drop_lapsed(keys, now, LAPSES, overhead)
     local total = tonumber(redis.call('GET', keys[BYTES]) or 0)
     local evicted = 0
     while total + size > budget do
@@ -161,10 +165,17 @@ do
     return 1
   end
 
+  -- ARGV overhead  ->  {entries, bytes}
+  local function cache_size(keys, argv)
+    drop_lapsed(keys, now_us(), SWEPT, tonumber(argv[1]))
+    return {redis.call('HLEN', keys[ENTRIES]), tonumber(redis.call('GET', keys[BYTES]) or 0)}
+  end
+
   register('cache_find', cache_find, {'no-writes'})
   register('cache_keep', cache_keep, {})
   register('cache_write', cache_write, {})
   register('cache_drop', cache_drop, {'allow-oom'})
   register('cache_claim', cache_claim, {})
   register('cache_release', cache_release, {'allow-oom'})
+  register('cache_size', cache_size, {'allow-oom'})
 end

@@ -59,9 +59,8 @@ class RedisCache:
 
     async def size(self) -> Size:
         """See `Cache.size`."""
-        entries, _, size = CACHE_KEYS
-        count, total = await self._store.plain(("HLEN", entries), ("GET", size))
-        return Size(count, int(total or 0))
+        entries, size = await self._call("cache_size", OVERHEAD)
+        return Size(entries, size)
 
     async def _call(self, name: str, *arguments: Any) -> Any:
         return await self._store.function(name, CACHE_KEYS, *arguments)

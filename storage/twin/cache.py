@@ -89,6 +89,7 @@ class TwinCache:
 
     async def size(self) -> Size:
         """See `Cache.size`."""
+        self._drop_lapsed()
         return Size(len(self._entries), self._total())
 
     def _generation(self, group: str) -> str:
@@ -109,13 +110,16 @@ class TwinCache:
         self._entries.pop(field, None)
         if _size(field, entry) > self._budget / SHARE:
             return False
-        now = self._now()
-        for lapsed in [name for name, held in self._entries.items() if held.due <= now]:
-            del self._entries[lapsed]
+        self._drop_lapsed()
         while self._total() + _size(field, entry) > self._budget:
             del self._entries[min(self._entries, key=lambda name: (self._entries[name].due, name))]
         self._entries[field] = entry
         return True
+
+    def _drop_lapsed(self) -> None:
+        now = self._now()
+        for lapsed in [name for name, held in self._entries.items() if held.due <= now]:
+            del self._entries[lapsed]
 
     def _total(self) -> int:
         return sum(_size(field, entry) for field, entry in self._entries.items())

@@ -68,6 +68,16 @@ async def test_an_entry_lapses(cache: Cache) -> None:
     assert (await cache.size()).entries == 1, "it made room"
 
 
+async def test_what_lapsed_is_gone_once_somebody_looks_how_much_there_is(cache: Cache) -> None:
+    for number in range(20):
+        await cache.keep("g", f"n{number}", b"1", ttl_ms=500)
+    await keep(cache, "a", b"1", "h")
+    assert (await cache.size()).entries == 21
+    await asyncio.sleep(0.6)
+    size = await cache.size()
+    assert (size.entries, size.size) == (1, len("e:h:a") + len(" 0 1") + OVERHEAD)
+
+
 async def test_dropping_forgets_a_group_and_no_other(cache: Cache) -> None:
     await keep(cache, "a", b"1")
     await keep(cache, "a", b"2", "h")
