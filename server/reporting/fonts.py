@@ -86,6 +86,7 @@ def _calls_for(font: Font) -> re.Pattern[str]:
 
 def drawable(text: str, known: frozenset[int]) -> str:
     """Return text with what no font has shown as a box, one for each such character."""
+    text = text.replace("\t", " ")  # no font has it, and it would be left out
     if text.isascii():
         return text
     out: list[str] = []

@@ -30,6 +30,9 @@ _WARN, _WARN_TINT, _WHITE = (138, 82, 0), (251, 241, 224), (255, 255, 255)
 _MARGIN = 20.0
 _WIDTH = 210 - 2 * _MARGIN
 
+_PAGES = "\x02\x03"
+"""Stands for the number of pages, with room for two digits; `words.visible` takes it from texts."""
+
 Colour = tuple[int, int, int]
 
 
@@ -64,6 +67,7 @@ class _Paper(FPDF):
         self._role = report.role
         self.set_margins(_MARGIN, 18, _MARGIN)
         self.c_margin = 0
+        self.alias_nb_pages(_PAGES)
         self.set_auto_page_break(auto=True, margin=22)
         self.set_creation_date(datetime.fromtimestamp(report.created_at / 1000, UTC))
         self.set_title(f"Interview report{' (offline)' if self.offline else ''}")
@@ -110,7 +114,7 @@ class _Paper(FPDF):
             self.set_text_shaping(fonts.shaped(role))
             self.cell(_WIDTH / 2, 5, f"Interview report · {role}{mark}")
         self.set_text_shaping(use_shaping_engine=False)
-        self.cell(_WIDTH / 2, 5, f"{self.page_no()} / {{nb}}", align=Align.R)
+        self.cell(_WIDTH / 2, 5, f"{self.page_no()} / {_PAGES}", align=Align.R)
 
     def drawable(self, text: str) -> str:
         """Return text as the fonts at hand can show it."""

@@ -1,11 +1,13 @@
 """A PDF is made of every report, the same each time, and is never without end."""
 
+import asyncio
 import re
 import time
 
 import pytest
 
 from protocol.assessment import Rating
+from server.documents.pdf import text_of_pdf
 from server.reporting import fonts, pdf
 from server.reporting.pdf import report_pdf
 from tests.support import reports
@@ -79,10 +81,21 @@ def test_an_answer_of_empty_lines_is_flattened() -> None:
         "\t\n \n\t" + "ab" * 30,
     ],
 )
-def test_no_text_breaks_it(text: str) -> None:
+def test_no_text_breaks_it(text: str, caplog: pytest.LogCaptureFixture) -> None:
     script = Script()
     script.answer("core-1", text)
     assert report_pdf(*composed(script.turns, guide("Depth"), ()))
+    assert not caplog.records
+
+
+def test_words_are_printed_as_they_are(caplog: pytest.LogCaptureFixture) -> None:
+    script = Script()
+    script.answer("core-1", "pages {nb} and {nb}\ta\tb\x02\x03")
+    document = report_pdf(*composed(script.turns, guide("Depth"), ()))
+    printed = " ".join(asyncio.run(text_of_pdf(document)).text.split())
+    assert f"pages {{nb}} and {{nb}} a b{fonts.BOX * 2}" in printed
+    assert f"1 / {pages(document)}" in printed
+    assert not caplog.records
 
 
 def test_fonts_are_opened_where_they_are_needed() -> None:
