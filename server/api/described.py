@@ -1,12 +1,14 @@
 """How the HTTP API's refusals and its authentication stand in the OpenAPI document."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from litestar import Request, Response, Router
 from litestar.exceptions import NotFoundException
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import OpenAPIMediaType, OpenAPIResponse, OpenAPIType, Operation, Schema
 
 from protocol.schema import portable
 from server.problems import MEDIA_TYPE, Problem
@@ -50,6 +52,20 @@ def refusals(
         )
         for status in sorted(refused)
     }
+
+
+def in_forms(forms: Iterable[str]) -> type[Operation]:
+    """Return what describes that an answer comes as text in ``forms`` beside JSON."""
+
+    @dataclass  # else `__post_init__` is not called
+    class InForms(Operation):
+        def __post_init__(self) -> None:  # by Litestar, when all else is described
+            told = (self.responses or {})["200"]
+            assert isinstance(told, OpenAPIResponse)  # noqa: S101
+            text = OpenAPIMediaType(schema=Schema(type=OpenAPIType.STRING))
+            told.content = dict.fromkeys(forms, text) | (told.content or {})
+
+    return InForms
 
 
 def document_router(path: str) -> Router:

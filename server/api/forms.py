@@ -2,15 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from litestar import Response
-from litestar.openapi.spec import OpenAPIMediaType, OpenAPIResponse, OpenAPIType, Operation, Schema
 from msgspec.structs import asdict
 
 from protocol.assessment import Report
 from protocol.session import Turn
+from server.api.described import in_forms
 from server.problems import ProblemError
 from server.reporting.drawing import BusyError, Drawing
 from server.reporting.html import content_security_policy, report_html
@@ -84,14 +83,4 @@ FORMS: dict[str, Callable[[Decided, Sequence[Turn], Drawing, str], Awaitable[_Fo
     "application/pdf": _pdf,
 }
 
-
-@dataclass  # else `__post_init__` is not called
-class InForms(Operation):
-    """Describes that the answer comes in all of `FORMS`."""
-
-    def __post_init__(self) -> None:
-        """Name the forms beside JSON; called by Litestar when all else is described."""
-        told = (self.responses or {})["200"]
-        assert isinstance(told, OpenAPIResponse)  # noqa: S101
-        text = OpenAPIMediaType(schema=Schema(type=OpenAPIType.STRING))
-        told.content = dict.fromkeys(FORMS, text) | (told.content or {})
+InForms = in_forms(FORMS)

@@ -2,11 +2,14 @@
 
 import asyncio
 import functools
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import msgspec
 from litestar import MediaType, Response, get
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromQuery
+from msgspec import Struct
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
@@ -16,6 +19,8 @@ from storage.errors import StorageError, UnmigratedError
 
 CHECK_S = 1.5
 
+State = Literal["up", "down", "unmigrated"]
+
 
 @get("/health/live", tags=["health"])
 async def live() -> dict[str, str]:
@@ -23,8 +28,22 @@ async def live() -> dict[str, str]:
     return {"status": "live"}
 
 
-@get("/health/ready", tags=["health"])
-async def ready(deps: Deps) -> Response[dict[str, Any]]:
+class Readiness(Struct, frozen=True, kw_only=True):
+    """Whether this instance should get traffic, and what it depends on."""
+
+    status: Literal["ready", "unready", "draining"]
+    dependencies: Mapping[str, State]
+    interviewer: Literal["model", "offline"]
+    circuits: Mapping[str, str]
+
+
+_UNREADY = ResponseSpec(
+    Readiness, generate_examples=False, description="This instance should get no traffic."
+)
+
+
+@get("/health/ready", tags=["health"], responses={503: _UNREADY})
+async def ready(deps: Deps) -> Response[Readiness]:
     """Name each dependency with its state; 503 where this instance should get no traffic.
 
     PostgreSQL is named but not needed: live interviews go on without it. So they do without a
@@ -34,12 +53,12 @@ async def ready(deps: Deps) -> Response[dict[str, Any]]:
     states = await asyncio.gather(*(_state(deps, name) for name in names))
     found = dict(zip(names, states, strict=True))
     fine = found.get("redis") == "up" and not deps.draining()
-    body = {
-        "status": "draining" if deps.draining() else "ready" if fine else "unready",
-        "dependencies": found,
-        "interviewer": deps.interviewer,
-        "circuits": deps.circuits(),
-    }
+    body = Readiness(
+        status="draining" if deps.draining() else "ready" if fine else "unready",
+        dependencies=found,
+        interviewer=deps.interviewer,
+        circuits=deps.circuits(),
+    )
     return Response(body, status_code=200 if fine else 503, headers={"Cache-Control": "no-store"})
 
 
@@ -54,7 +73,7 @@ def _document(view: View) -> bytes:
     return msgspec.json.encode(asyncapi(view))
 
 
-async def _state(deps: Deps, name: str) -> str:
+async def _state(deps: Deps, name: str) -> State:
     try:
         async with asyncio.timeout(CHECK_S):
             await deps.checks[name]()

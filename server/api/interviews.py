@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import msgspec
@@ -19,8 +19,9 @@ from protocol.scalars import InterviewType, Role, Status
 from protocol.session import Session
 from server.api.accept import preferred
 from server.api.deps import Deps
-from server.api.described import SECURED, refusals
+from server.api.described import SECURED, in_forms, refusals
 from server.api.resources import (
+    InterviewView,
     Listing,
     Ticket,
     Transcript,
@@ -50,6 +51,15 @@ _LISTED = Kept("list", LIST_S, Page, QUIET_S)
 # Documents are told to nobody but PostgreSQL.
 _ONE = Kept("interview", ONE_S, Interview, fit=lambda one: not _has_documents(one))
 
+_DOCUMENTS = ("job_description", "resume")
+"""Lists leave them out."""
+
+_FORMS: dict[str, Callable[[Transcript], Any]] = {
+    "application/json": lambda transcript: transcript,
+    "text/markdown": as_markdown,
+    "text/csv": as_csv,
+}
+
 _log = structlog.get_logger()
 
 
@@ -74,7 +84,7 @@ class Interviews(Controller):
         caller: Caller,
         data: Plan,
         idempotency_key: Annotated[str | None, HeaderParameter(name="Idempotency-Key")] = None,
-    ) -> Response[dict[str, Any]]:
+    ) -> Response[InterviewView]:
         """Create an interview; a repeated `Idempotency-Key` gives the same one again."""
         if idempotency_key is not None and not 0 < len(idempotency_key) <= LONGEST_KEY:
             raise ProblemError(
@@ -147,7 +157,7 @@ class Interviews(Controller):
         fields: str | None = None,
     ) -> Listing:
         """List interviews, newest first: the caller's own, for a reviewer or admin all."""
-        names = picked(fields)
+        names = [name for name in picked(fields) if name not in _DOCUMENTS]
         user = None if caller.reviews else caller.user
 
         async def load() -> Page:
@@ -160,13 +170,13 @@ class Interviews(Controller):
         else:
             key = f"{limit} {offset} {status} {type} {since}"
             page = await deps.caching.read(_LISTED, lists_of(user), key, load)
-        items = [_listed(interview, names) for interview in page.items]
+        items = [shown(interview, names) for interview in page.items]
         return Listing(items=items, total=page.total, limit=limit, offset=offset)
 
     @get("/{interview_id:str}", responses=refusals(404))
     async def show(
         self, deps: Deps, caller: Caller, interview_id: str, fields: str | None = None
-    ) -> dict[str, Any]:
+    ) -> InterviewView:
         """Show one interview."""
         names = picked(fields)
         return shown(await self._permitted(deps, caller, interview_id), names)
@@ -228,17 +238,22 @@ class Interviews(Controller):
             {"Upgrade": "websocket", "Connection": "Upgrade"},
         )
 
-    @get("/{interview_id:str}/transcript", responses=refusals(404, 406))
+    @get(
+        "/{interview_id:str}/transcript",
+        responses=refusals(404, 406),
+        operation_class=in_forms(_FORMS),
+    )
     async def transcript(
         self, deps: Deps, caller: Caller, interview_id: str, request: Request[Any, Any, Any]
-    ) -> Response[Any]:
+    ) -> Response[Transcript]:
         """Read the finished turns, as JSON, Markdown or CSV by the `Accept` header."""
         await self._permitted(deps, caller, interview_id)
         turns = [turn.public() for turn in await self._turns(deps, interview_id)]
         whole = Transcript(interview_id=interview_id, turns=turns)
         headers = {"Vary": "Accept"}
         form = preferred(request.headers.get("accept", ""), tuple(_FORMS))
-        return Response(_FORMS[form](whole), media_type=form, headers=headers)
+        told: Any = _FORMS[form](whole)
+        return Response(told, media_type=form, headers=headers)
 
     async def _permitted(self, deps: Deps, caller: Caller, interview_id: str) -> Interview:
         async def load() -> Interview:
@@ -277,13 +292,6 @@ class Interviews(Controller):
         return await deps.archive.transcript(interview_id)
 
 
-_FORMS: dict[str, Callable[[Transcript], Any]] = {
-    "application/json": lambda transcript: transcript,
-    "text/markdown": as_markdown,
-    "text/csv": as_csv,
-}
-
-
 async def _tombstoned(deps: Deps, interview_id: str) -> bool:
     try:
         await deps.archive.rebuild(interview_id)
@@ -295,13 +303,6 @@ async def _tombstoned(deps: Deps, interview_id: str) -> bool:
 def _has_documents(interview: Interview) -> bool:
     plan = interview.plan
     return plan.job_description is not None or plan.resume is not None
-
-
-def _listed(interview: Interview, names: Iterable[str]) -> dict[str, Any]:
-    whole = shown(interview, names)
-    whole.pop("job_description", None)
-    whole.pop("resume", None)
-    return whole
 
 
 def _role(asked: Role | None, *, owns: bool) -> Role:

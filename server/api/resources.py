@@ -3,15 +3,23 @@
 import csv
 import io
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import asdict
 
 from protocol.events import TurnView
-from protocol.plan import Plan
-from protocol.scalars import Milliseconds
+from protocol.plan import Plan, Weight
+from protocol.scalars import (
+    Difficulty,
+    InterviewType,
+    Level,
+    Milliseconds,
+    Mode,
+    Phase,
+    Status,
+)
 from server.problems import ProblemError
 from server.reporting.markdown import quoted
 from storage.postgres.records import Interview
@@ -20,17 +28,32 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", 
 """A cell that begins so is run by spreadsheets (OWASP, CSV injection): the last four are the signs'
 full-width twins, which some read as the signs themselves."""
 
-FIELDS = (
-    "id",
-    "user_id",
-    "status",
-    "phase",
-    *Plan.__struct_fields__,
-    "created_at",
-    "started_at",
-    "ended_at",
-)
-"""What is shown of an interview."""
+
+class InterviewView(Struct, frozen=True, kw_only=True):
+    """An interview. Absent is what `fields` does not name, and in lists the documents."""
+
+    id: str | UnsetType = UNSET
+    user_id: str | UnsetType = UNSET
+    status: Status | UnsetType = UNSET
+    phase: Phase | UnsetType = UNSET
+    type: InterviewType | UnsetType = UNSET
+    role: str | UnsetType = UNSET
+    level: Level | UnsetType = UNSET
+    difficulty: Difficulty | UnsetType = UNSET
+    mode: Mode | UnsetType = UNSET
+    duration_minutes: int | UnsetType = UNSET
+    language: str | UnsetType = UNSET
+    competencies: Sequence[str] | UnsetType = UNSET
+    weights: Sequence[Weight] | UnsetType = UNSET
+    job_description: str | UnsetType | None = UNSET
+    resume: str | UnsetType | None = UNSET
+    created_at: Milliseconds | UnsetType = UNSET
+    started_at: Milliseconds | UnsetType | None = UNSET
+    ended_at: Milliseconds | UnsetType | None = UNSET
+
+
+FIELDS = InterviewView.__struct_fields__
+"""What `fields` may name."""
 
 
 class Ticket(Struct, frozen=True, kw_only=True):
@@ -44,7 +67,7 @@ class Ticket(Struct, frozen=True, kw_only=True):
 class Listing(Struct, frozen=True, kw_only=True):
     """A page of a list."""
 
-    items: list[dict[str, Any]]
+    items: list[InterviewView]
     total: int
     limit: int
     offset: int
@@ -106,20 +129,19 @@ def picked(fields: str | None) -> tuple[str, ...]:
     return names
 
 
-def shown(interview: Interview, names: Iterable[str] = FIELDS) -> dict[str, Any]:
-    """Return an interview as JSON shows it, or some of its fields; see `picked`."""
-    plan: dict[str, Any] = msgspec.to_builtins(interview.plan)
+def shown(interview: Interview, names: Iterable[str] = FIELDS) -> InterviewView:
+    """Return an interview as it is shown, or some of its fields; see `picked`."""
     whole: dict[str, Any] = {
         "id": interview.interview_id,
         "user_id": interview.user_id,
         "status": interview.status,
         "phase": interview.phase,
-        **plan,
+        **asdict(interview.plan),
         "created_at": interview.created_at,
         "started_at": interview.started_at,
         "ended_at": interview.ended_at,
     }
-    return {name: whole[name] for name in names}
+    return InterviewView(**{name: whole[name] for name in names})
 
 
 def as_markdown(transcript: Transcript) -> str:

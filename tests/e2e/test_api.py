@@ -382,6 +382,29 @@ def test_the_document_tells_of_tokens_and_refusals(instance: Instance) -> None:
                 assert form[1]["schema"]["$ref"].endswith("/Problem")
 
 
+def test_the_document_describes_what_is_answered(instance: Instance, interview: str) -> None:
+    document = ask(instance, "GET", "/schema/openapi.json", token="").json
+    schemas = document["components"]["schemas"]
+
+    def told(method: str, path: str, status: str, form: str = "application/json") -> Any:
+        answer = document["paths"][path][method]["responses"][status]["content"][form]["schema"]
+        return schemas[answer["$ref"].rpartition("/")[2]] if "$ref" in answer else answer
+
+    one = "/api/interviews/{interview_id}"
+    shown = ask(instance, "GET", f"/api/interviews/{interview}").json
+    for method, path, status in (("post", "/api/interviews", "201"), ("get", one, "200")):
+        assert list(told(method, path, status)["properties"]) == list(shown)
+    item = told("get", "/api/interviews", "200")["properties"]["items"]["items"]
+    assert item["$ref"].endswith("InterviewView")
+    transcript = told("get", f"{one}/transcript", "200")
+    assert transcript["properties"]["turns"]["items"]["$ref"].endswith("TurnView")
+    for form in ("text/markdown", "text/csv"):
+        assert told("get", f"{one}/transcript", "200", form) == {"type": "string"}
+    ready = ask(instance, "GET", "/health/ready", token="").json
+    for status in ("200", "503"):
+        assert list(told("get", "/health/ready", status)["properties"]) == list(ready)
+
+
 def test_large_bodies_and_wrong_methods(instance: Instance) -> None:
     announced = ask(instance, "POST", "/api/interviews", b"{}", Content_Length="900000000")
     announced.problem(413, "request_too_large")
