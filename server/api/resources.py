@@ -156,7 +156,10 @@ def as_markdown(transcript: Transcript) -> str:
 
 
 def as_csv(transcript: Transcript) -> str:
-    """Return a transcript as CSV (RFC 4180), safe to open in a spreadsheet.
+    """Return a transcript as CSV (RFC 4180), safe where a spreadsheet separates at commas.
+
+    One that separates elsewhere splits texts; to guard each place of a text where that may be would
+    put apostrophes into smileys, lists and code.
 
     ``sha256`` is that of the text without the apostrophe that `_cell` may put before it.
     """
