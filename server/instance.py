@@ -369,8 +369,8 @@ class Instance:
 
     def _ended(self, work: asyncio.Task[None]) -> None:
         if not work.cancelled():
+            self.on_failure()  # before all else: nothing may keep the process from its end
             _log.critical("instance failed", exc_info=work.exception())
-            self.on_failure()
 
     def _suspended(self) -> None:
         """The process was stopped for so long that others have taken its place: start afresh."""

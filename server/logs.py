@@ -1,11 +1,17 @@
-"""Logging: one JSON object a line on stderr, or a readable line where a person looks on."""
+"""Logging: one JSON object a line on stderr, or a readable line where a person looks on.
 
+A line that cannot be written is lost, and nothing else: a full disk, or a reader of the log that
+has gone away, must not end the work that the line was to tell of.
+"""
+
+import contextlib
 import json
 import logging
 import sys
 from datetime import UTC, datetime
 from traceback import walk_tb
 from types import TracebackType
+from typing import TextIO, cast
 
 import structlog
 
@@ -14,6 +20,7 @@ def configure_logs(level: str = "info") -> None:
     """Set logging up for the process. Secrets and what people say never reach a log call."""
     rank = logging.getLevelNamesMapping()[level.upper()]
     pretty = sys.stderr.isatty()
+    out = cast("TextIO", Lossy(sys.stderr))
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -23,13 +30,31 @@ def configure_logs(level: str = "info") -> None:
             structlog.dev.ConsoleRenderer() if pretty else structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(rank),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(out),
         cache_logger_on_first_use=True,
     )
-    theirs = logging.StreamHandler(sys.stderr)
+    theirs = logging.StreamHandler(out)
     if not pretty:
         theirs.setFormatter(Bare())
     logging.basicConfig(level=max(rank, logging.WARNING), handlers=[theirs], format="%(message)s")
+
+
+class Lossy:
+    """A stream to log on whose writes never fail: what it cannot take is left out."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write what can be written."""
+        with contextlib.suppress(OSError, ValueError):  # the latter: it was closed
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Hand on what can be handed on."""
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 class Bare(logging.Formatter):

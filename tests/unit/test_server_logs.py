@@ -1,19 +1,25 @@
 """The log is one JSON object a line, also where a library logs, and holds none of its values."""
 
+import asyncio
 import json
+import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 import pytest
 from structlog.testing import capture_logs
 
+from server import instance as instance_module
 from server.app import create_app
+from server.assessing.worker import Worker
 from server.instance import Instance
 from server.settings import read_settings
+from storage.postgres.archive import Archive
 
 SETTINGS = {
     "REDIS_URL": "redis://127.0.0.1:9",
@@ -100,3 +106,67 @@ async def test_an_instance_that_cannot_be_opened_says_why(monkeypatch: pytest.Mo
     assert [(line["event"], line["exc_info"]) for line in lines] == [
         ("instance not opened or closed", True)
     ]
+
+
+UNWRITABLE = """
+import structlog
+configure_logs()
+for _ in range(3):
+    structlog.get_logger().critical("instance failed", told="x" * 100_000)
+    logging.getLogger("psycopg.pool").warning("error connecting")
+print("went on")
+"""
+
+
+def _nobody_reads() -> IO[bytes]:
+    reading, writing = os.pipe()
+    os.close(reading)
+    return os.fdopen(writing, "wb")
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        pytest.param(
+            lambda: os.fdopen(os.open("/dev/full", os.O_WRONLY), "wb"),
+            marks=pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full"),
+            id="full",
+        ),
+        pytest.param(_nobody_reads, id="gone"),
+    ],
+)
+def test_a_log_that_cannot_be_written_stops_nothing(place: Callable[[], IO[bytes]]) -> None:
+    whole = textwrap.dedent(PREAMBLE) + UNWRITABLE
+    with place() as log:
+        done = subprocess.run(
+            [sys.executable, "-c", whole], stdout=subprocess.PIPE, stderr=log, check=False
+        )
+    assert done.stdout == b"went on\n"
+
+
+@pytest.mark.anyio
+async def test_a_failed_instance_ends_though_it_cannot_say_why(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def opened(_: Archive) -> None:
+        """Connect to nothing."""
+
+    async def broken(_: Worker) -> None:
+        raise OSError("no room")
+
+    def ignored(_: asyncio.AbstractEventLoop, __: dict[str, Any]) -> None:
+        """Say nothing of what the log raises."""
+
+    class Unwritable:
+        def critical(self, *_: Any, **__: Any) -> None:
+            raise OSError("no room")
+
+    monkeypatch.setattr(Archive, "open", opened)
+    monkeypatch.setattr(Worker, "run", broken)
+    monkeypatch.setattr(instance_module, "_log", Unwritable())
+    asyncio.get_running_loop().set_exception_handler(ignored)
+    instance = Instance(read_settings(SETTINGS))
+    failed = asyncio.Event()
+    instance.on_failure = failed.set
+    async with instance.working(), asyncio.timeout(10):
+        await failed.wait()
