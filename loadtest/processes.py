@@ -31,9 +31,15 @@ def free_port() -> int:
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """Return this process's environment with exactly ``settings`` of viva's."""
+    """Return this process's environment with exactly ``settings`` of viva's.
+
+    Children find the packages that this one is of, and none of the same name that stands in the
+    working directory, where ``-m`` looks first.
+    """
     kept = {name: text for name, text in os.environ.items() if not name.startswith(_OWN)}
-    return {**kept, **settings}
+    root, given = str(Path(__file__).absolute().parent.parent), os.environ.get("PYTHONPATH")
+    path = os.pathsep.join((root, given)) if given else root
+    return {**kept, **settings, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
 
 
 class Served:

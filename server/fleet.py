@@ -116,7 +116,7 @@ class Fleet:
         *,
         drain_s: float,
     ) -> None:
-        whole = {**os.environ, **environment}
+        whole = {**os.environ, **environment, **_own_modules()}
         stop_s = drain_s + GOODBYE_S
         self.members = [Member(port, data_dir, whole, stop_s) for port in ports]
         self._say = say
@@ -142,6 +142,17 @@ class Fleet:
     async def stop(self) -> None:
         """Drain and end all."""
         await asyncio.gather(*(member.stop() for member in self.members))
+
+
+def _own_modules() -> dict[str, str]:
+    """Return what has a child find this `server`, and none that stands in the working directory.
+
+    ``-m`` looks there first, and the secrets are in the child's environment.
+    """
+    root = str(Path(__file__).absolute().parent.parent)
+    given = os.environ.get("PYTHONPATH")
+    path = os.pathsep.join((root, given)) if given else root
+    return {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
 
 
 def _answers(port: int) -> bool:

@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import cast
 
 import msgspec
@@ -16,7 +18,7 @@ from loadtest.load.result import Result
 from loadtest.load.scenario import Machine, Scenario, Server, Strike, Users
 from loadtest.load.scrape import Reading
 from loadtest.load.target import Target
-from loadtest.processes import ProcessError, Served
+from loadtest.processes import ProcessError, Served, environment
 
 pytestmark = pytest.mark.anyio
 
@@ -144,3 +146,21 @@ async def test_an_instance_that_ends_by_itself_ends_the_run_with_the_end_of_its_
     lasting = msgspec.structs.replace(SCENARIO, duration_s=5.0)
     with pytest.RaisesGroup(pytest.RaisesExc(ProcessError, match="out of memory")):
         await ran(monkeypatch, served, told, lasting)
+
+
+async def test_modules_of_the_users_own_are_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("server", "loadtest"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('a stranger')")
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    for module in ("server", "loadtest.fakeopenai"):
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", module, "--help"),
+            cwd=tmp_path,
+            env=environment({}),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        told, _ = await process.communicate()
+        assert process.returncode == 0
+        assert b"usage" in told

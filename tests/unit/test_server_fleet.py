@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 import pytest
 
 from server import drain, fleet, runner, serving
+from server.embedded import EmbeddedError
+from server.embedded.ports import free_port
 from server.fleet import GOODBYE_S, RESTART_CAP_S, RESTART_S, Fleet, Member
 
 
@@ -141,3 +143,19 @@ async def test_nobody_is_killed_before_it_could_drain(
     assert child.waited is not None
     assert child.waited > leaving
     assert child.waited <= drain_s + GOODBYE_S
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("given", [None, "."])
+async def test_a_server_of_the_users_own_is_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str | None
+) -> None:
+    (tmp_path / "server.py").write_text("raise SystemExit('a stranger')")
+    monkeypatch.chdir(tmp_path)
+    if given is None:
+        monkeypatch.delenv("PYTHONPATH", raising=False)
+    else:
+        monkeypatch.setenv("PYTHONPATH", given)
+    several = Fleet([free_port()], tmp_path, {"REDIS_URL": ""}, lambda _: None, drain_s=1.0)
+    with pytest.raises(EmbeddedError, match="REDIS_URL"):
+        await several.start()
