@@ -23,7 +23,10 @@ POLL_S = 0.05
 RESTART_S = 1.0
 RESTART_CAP_S = 60.0
 """An instance that keeps ending is started again after a second, two, four … up to so many."""
-LOG_TAIL_BYTES = 2_000
+LOG_TAIL = 2_000
+"""So much of its log, in characters, is told of an instance that does not start."""
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Opens what is on this machine, which no proxy that the environment names can reach."""
 
 
 class Member:
@@ -99,9 +102,7 @@ class Member:
             self._child.kill()
 
     def _tail(self) -> str:
-        with self.log.open("rb") as file:
-            file.seek(max(0, self.log.stat().st_size - LOG_TAIL_BYTES))
-            return file.read().decode(errors="replace").strip()
+        return self._child.output()[-LOG_TAIL:].strip() if self._child is not None else ""
 
 
 class Fleet:
@@ -157,7 +158,7 @@ def _own_modules() -> dict[str, str]:
 
 def _answers(port: int) -> bool:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=2) as reply:
+        with _DIRECT.open(f"http://127.0.0.1:{port}/health/ready", timeout=2) as reply:
             return reply.status == 200
     except (urllib.error.URLError, OSError):
         return False

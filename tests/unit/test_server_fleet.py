@@ -2,6 +2,8 @@
 
 import asyncio
 import signal
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -159,3 +161,35 @@ async def test_a_server_of_the_users_own_is_not_run(
     several = Fleet([free_port()], tmp_path, {"REDIS_URL": ""}, lambda _: None, drain_s=1.0)
     with pytest.raises(EmbeddedError, match="REDIS_URL"):
         await several.start()
+
+
+@pytest.mark.anyio
+async def test_only_the_log_of_this_run_is_told(tmp_path: Path) -> None:
+    port = free_port()
+    (tmp_path / f"instance-{port}.log").write_text("of an earlier run\n")
+    several = Fleet([port], tmp_path, {"REDIS_URL": ""}, lambda _: None, drain_s=1.0)
+    with pytest.raises(EmbeddedError, match="REDIS_URL") as raised:
+        await several.start()
+    assert "earlier" not in str(raised.value)
+
+
+@pytest.mark.anyio
+async def test_a_proxy_of_the_environment_is_not_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Time
+) -> None:
+    class Ready(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+
+    assert clock.now
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Ready) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        member = Member(server.server_port, tmp_path, {}, 1.0)
+        member.start()
+        async with asyncio.timeout(10):
+            await member.ready()
+        server.shutdown()
