@@ -5,7 +5,6 @@ import asyncio
 import contextlib
 import os
 import secrets
-import signal
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -18,6 +17,7 @@ from server.embedded.directory import write_durably
 from server.fleet import Fleet
 from server.serving import ListenError, listen
 from server.settings import SettingsError, read_setting
+from server.signals import Signals
 from storage.errors import StorageError
 from storage.postgres.migrate import migrate
 
@@ -29,18 +29,51 @@ HIGHEST_PORT = 65_535
 def run(args: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM; 0 then, 1 with one sentence where it could not."""
     try:
-        return asyncio.run(_up(args))
+        with Signals() as signals:
+            return asyncio.run(_up(args, signals))
     except (EmbeddedError, ListenError, SettingsError, StorageError) as error:
         _say(str(error))
         return 1
 
 
-async def _up(args: argparse.Namespace) -> int:
+class Ending:
+    """What signals do: the first cancels the task that this is made in, each later one hurries.
+
+    So does the first where the end has `begun` by itself: to cut the orderly stop short would
+    leave what was not told to end.
+    """
+
+    def __init__(self) -> None:
+        self.begun = False
+        self.fleet: Fleet | None = None
+        self._task = asyncio.current_task()
+
+    def signalled(self) -> None:
+        """Take a signal."""
+        if self.begun:
+            if self.fleet is not None:
+                self.fleet.hurry()
+        elif self._task is not None:
+            self.begun = True
+            self._task.cancel()
+
+
+async def _up(args: argparse.Namespace, signals: Signals) -> int:
+    ending = Ending()
+    with signals.taken(ending.signalled):
+        try:
+            await _serve(args, ending)
+        except asyncio.CancelledError:
+            if not ending.begun:
+                raise
+    return 0
+
+
+async def _serve(args: argparse.Namespace, ending: Ending) -> None:
     ports = _ports(args.port, args.instances)
     drain_s = float(read_setting("VIVA_DRAIN_S", os.environ))
     for port in ports:
         listen("127.0.0.1", port).close()
-    stop = _stop_event()
     async with embedded(args.data_dir, progress=_say) as services:
         secret = _secret(args.data_dir)
         _say("bringing the schema up to date …")
@@ -49,14 +82,13 @@ async def _up(args: argparse.Namespace) -> int:
         fleet = Fleet(ports, args.data_dir.absolute(), environment, _say, drain_s=drain_s)
         try:
             _say("starting the server …")
-            await _first(stop.wait(), fleet.start())
-            if not stop.is_set():
-                _announce(ports, secret, args.data_dir)
-                await _first(stop.wait(), fleet.watch(), _failure(services.failed()))
+            await fleet.start()
+            _announce(ports, secret, args.data_dir)
+            await _first(fleet.watch(), _failure(services.failed()))
         finally:
+            ending.begun, ending.fleet = True, fleet
             _say("stopping the server …")
             await fleet.stop()
-    return 0
 
 
 async def _first(*awaited: Coroutine[Any, Any, Any]) -> None:
@@ -74,13 +106,6 @@ async def _first(*awaited: Coroutine[Any, Any, Any]) -> None:
 
 async def _failure(sentence: Coroutine[Any, Any, str]) -> None:
     raise EmbeddedError(await sentence)
-
-
-def _stop_event() -> asyncio.Event:
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    return stop
 
 
 def _secret(data_dir: Path) -> str:

@@ -1,4 +1,4 @@
-"""A signal that comes while `viva serve` is starting ends it, at whatever moment it comes."""
+"""A signal that comes while viva is starting ends it, at whatever moment it comes."""
 
 import signal
 import subprocess
@@ -30,7 +30,7 @@ def signalled(*args, **kwargs):
 
 setattr(owner, name, signalled)
 from server.cli import main
-sys.exit(main(["serve", "--port", sys.argv[3]]))
+sys.exit(main(sys.argv[3:]))
 """
 WHOLE = """
 import sys
@@ -46,9 +46,10 @@ OPENING = (
 )
 
 
-def _end(environment: dict[str, str], number: int, place: str) -> tuple[int, str]:
+def _end(environment: dict[str, str], number: int, place: str, *command: str) -> tuple[int, str]:
+    given = command or ("serve",)
     process = subprocess.Popen(
-        [sys.executable, "-c", DRIVER, str(number), place, str(free_port())],
+        [sys.executable, "-c", DRIVER, str(number), place, *given, "--port", str(free_port())],
         cwd=ROOT,
         env={**clean_environment(), "VIVA_JWT_SECRET": SECRET, **environment},
         stderr=subprocess.PIPE,
@@ -76,6 +77,22 @@ def test_one_that_comes_while_it_is_put_together(
     code, said = _end(environment, number, place)
     assert code == 0, said
     assert "drained" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "server.commands.up:_ports",
+        "server.embedded.supervisor:_start",
+        "server.commands.up:migrate",
+    ],
+)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_one_that_comes_before_up_has_its_servers(tmp_path: Path, number: int, place: str) -> None:
+    code, said = _end({}, number, place, "up", "--data-dir", str(tmp_path / "data"))
+    assert code == 0, said
+    assert "starting the server" not in said
     assert "Traceback" not in said
 
 

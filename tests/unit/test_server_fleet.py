@@ -1,8 +1,12 @@
 """The instances of `viva up`: how long they may take to leave, how soon one is started again."""
 
+import argparse
 import asyncio
+import os
 import signal
 import threading
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,6 +14,7 @@ from typing import Any, ClassVar
 import pytest
 
 from server import drain, fleet, runner, serving
+from server.commands import up
 from server.embedded import EmbeddedError
 from server.embedded.ports import free_port
 from server.fleet import GOODBYE_S, RESTART_CAP_S, RESTART_S, Fleet, Member
@@ -193,3 +198,59 @@ async def test_a_proxy_of_the_environment_is_not_asked(
         async with asyncio.timeout(10):
             await member.ready()
         server.shutdown()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_signal_while_it_ends_is_handed_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, fails: bool
+) -> None:
+    seen: list[str] = []
+
+    class FakeFleet:
+        def __init__(self, *_: Any, **__: Any) -> None:
+            self._hurried = asyncio.Event()
+
+        async def start(self) -> None:
+            if fails:
+                raise EmbeddedError("no start")
+            os.kill(os.getpid(), signal.SIGTERM)
+            await asyncio.sleep(60)
+
+        def hurry(self) -> None:
+            self._hurried.set()
+
+        async def stop(self) -> None:
+            seen.append("told to stop")
+            os.kill(os.getpid(), signal.SIGTERM)
+            async with asyncio.timeout(10):
+                await self._hurried.wait()
+            seen.append("hurried")
+
+    class FakeServices:
+        socket_url = database_url = ""
+
+    @asynccontextmanager
+    async def embedded(*_: Any, **__: Any) -> AsyncGenerator[FakeServices]:
+        yield FakeServices()
+        raise AssertionError("it is left by an exception")
+
+    async def migrate(_: str) -> None:
+        """Nothing is there to migrate."""
+
+    monkeypatch.setattr(up, "Fleet", FakeFleet)
+    monkeypatch.setattr(up, "embedded", embedded)
+    monkeypatch.setattr(up, "migrate", migrate)
+    args = argparse.Namespace(port=free_port(), instances=1, data_dir=tmp_path)
+    assert up.run(args) == int(fails)
+    assert seen == ["told to stop", "hurried"]
+
+
+@pytest.mark.anyio
+async def test_all_that_run_are_hurried(clock: Time, tmp_path: Path) -> None:
+    assert clock.now
+    several = Fleet([1, 2], tmp_path, {}, lambda _: None, drain_s=1.0)
+    several.hurry()  # nothing runs yet
+    for member in several.members:
+        member.start()
+    several.hurry()
+    assert [child.signals for child in FakeChild.started] == [[signal.SIGTERM]] * 2
