@@ -3,6 +3,7 @@
 import textwrap
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from protocol import commands as c
 from server.notice import Notice
@@ -62,7 +63,7 @@ class Conversation:
             case "help":
                 self.screen.tell(HELP)
             case "hint":
-                self.link.give(c.HintRequest)
+                await self._ending(c.HintRequest)
             case "pause":
                 self.link.give(c.InterviewPause)
             case "resume":
@@ -78,9 +79,14 @@ class Conversation:
         if self.link.view.status == "paused":
             self.screen.tell("The interview is paused; /resume goes on.")
         elif self.link.answering:
-            turn = self.link.view.open
-            self.link.give(c.AnswerSubmit, text=text)
-            await self.link.past(turn.turn if turn else 0)
+            await self._ending(c.AnswerSubmit, text=text)
+
+    async def _ending(self, kind: type[Any], **fields: Any) -> None:
+        """Give what ends the open answer, and wait for that: the next line is for the next turn."""
+        turn, answering = self.link.view.open, self.link.answering
+        name = self.link.give(kind, **fields)
+        if turn is not None and answering:
+            await self.link.past(turn.turn, name)
 
 
 def _point(words: str) -> str:

@@ -66,6 +66,7 @@ class Link:
         self._remaining_ms = 0
         self._measured = 0.0
         self._feedback: list[str] = []
+        self._refused: set[str] = set()
 
     @property
     def view(self) -> View:
@@ -90,9 +91,11 @@ class Link:
         runs = self.view.status == "live" and self._measured
         return self._remaining_ms - int((time.monotonic() - self._measured) * 1000 if runs else 0)
 
-    def give(self, kind: type[Any], **fields: Any) -> None:
-        """Give a durable command; it is kept until it is stored."""
-        self._post(self.session.send(kind(id=str(uuid4()), **fields)))
+    def give(self, kind: type[Any], **fields: Any) -> str:
+        """Give a durable command, which is kept until it is stored; return its id."""
+        name = str(uuid4())
+        self._post(self.session.send(kind(id=name, **fields)))
+        return name
 
     def interrupt(self) -> None:
         """Stop the interviewer where the screen is."""
@@ -110,11 +113,16 @@ class Link:
         async with self._changed:
             await self._changed.wait_for(lambda: self.over or not self.session.unanswered)
 
-    async def past(self, turn: int) -> None:
-        """Wait until the candidate's turn of that number is over."""
+    async def past(self, turn: int, name: str) -> None:
+        """Wait until the candidate's turn of that number is over, or what was to end it refused."""
         async with self._changed:
             await self._changed.wait_for(
-                lambda: self.over or self.view.open is None or self.view.open.turn != turn
+                lambda: (
+                    self.over
+                    or name in self._refused
+                    or self.view.open is None
+                    or self.view.open.turn != turn
+                )
             )
 
     async def unless_over(self, work: Coroutine[Any, Any, T]) -> T | None:
@@ -224,7 +232,8 @@ class Link:
                 screen.tell(text)
             case e.Rejected(command_id=name, retryable=True):
                 asyncio.get_running_loop().call_later(RETRY_S, self._again, name)
-            case e.Rejected(message=text):
+            case e.Rejected(command_id=name, message=text):
+                self._refused.add(name)
                 screen.tell(f"The server refused that: {text}.")
             case e.InterviewEnded(reason=reason):
                 self.reason = ENDS[reason]

@@ -160,6 +160,17 @@ def test_leaving_and_coming_back(start: Start) -> None:
         )
 
 
+def test_the_line_behind_a_hint_is_the_next_answer(start: Start) -> None:
+    instance = start(VIVA_BANK_PACE="400")
+    lines = ["/hint", ANSWERS[0], "/hint", "/hint", "/hint", ANSWERS[1], ""]
+    done = _run(instance.url, "--yes", lines="\n".join(lines))
+    assert (done.returncode, done.stderr) == (0, "")
+    turns = transcript(instance.url, _id(done.stdout))
+    assert [turn["kind"] for turn in turns[:4]] == ["question", "answer", "hint", "answer"]
+    given = [turn["text"] for turn in turns if turn["speaker"] == "candidate"]
+    assert [text for text in given if text] == ANSWERS[:2]
+
+
 def test_a_whole_interview_with_a_model(start: Start) -> None:
     with fake_openai("--tokens", "25", "--tokens-per-second", "200") as model:
         instance = start(**model)
