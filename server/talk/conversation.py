@@ -70,8 +70,10 @@ class Conversation:
                 self.link.give(c.InterviewResume)
             case "end":
                 self.link.give(c.InterviewEnd)
-            case None:
+            case None if typed.text:
                 await self._answer(typed.text)
+            case None:
+                pass  # Enter that was to interrupt may come when the interviewer has just ended
         return True
 
     async def _answer(self, text: str) -> None:

@@ -171,6 +171,15 @@ def test_the_line_behind_a_hint_is_the_next_answer(start: Start) -> None:
     assert [text for text in given if text] == ANSWERS[:2]
 
 
+def test_an_empty_line_is_no_answer(start: Start) -> None:
+    instance = start(VIVA_BANK_PACE="400")
+    lines = ["", ANSWERS[0], "  ", "", ANSWERS[1], "", ""]
+    done = _run(instance.url, "--yes", lines="\n".join(lines))
+    assert (done.returncode, done.stderr) == (0, "")
+    turns = transcript(instance.url, _id(done.stdout))
+    assert [turn["text"] for turn in turns if turn["speaker"] == "candidate"] == ANSWERS[:2]
+
+
 def test_a_whole_interview_with_a_model(start: Start) -> None:
     with fake_openai("--tokens", "25", "--tokens-per-second", "200") as model:
         instance = start(**model)
