@@ -49,6 +49,7 @@ class Member:
         self._child: Child | None = None
         self._stop_s = stop_s
         self._started = 0.0
+        self._ended: float | None = None
         self._pause_s = RESTART_S
 
     @property
@@ -64,15 +65,20 @@ class Member:
     def start(self) -> None:
         """Start the process."""
         self._child = Child(self._program)
-        self._started = time.monotonic()
+        self._started, self._ended = time.monotonic(), None
 
     def due(self, now: float) -> bool:
-        """Whether a process that ended is to be started again."""
-        return not self.running and now >= self._started + self._pause_s
+        """Whether a process that ended is to be started again; notes when it was seen to end."""
+        if self.running:
+            return False
+        if self._ended is None:
+            self._ended = now
+        return now >= self._started + self._pause_s
 
     def start_again(self) -> float:
         """Start the process anew; return when it would be started the next time, in seconds."""
-        lived = time.monotonic() - self._started
+        ended = time.monotonic() if self._ended is None else self._ended
+        lived = ended - self._started  # without the pause, which may be long
         longer = min(RESTART_CAP_S, 2 * self._pause_s)
         self._pause_s = RESTART_S if lived > RESTART_CAP_S else longer
         self.start()

@@ -99,6 +99,19 @@ def test_a_minute_of_health_is_a_new_beginning(clock: Time, tmp_path: Path) -> N
     assert _restart(member, clock) == RESTART_S
 
 
+def test_a_pause_is_no_health(clock: Time, tmp_path: Path) -> None:
+    member = Member(1, tmp_path, {}, 1.0)
+    member.start()
+    for _ in range(8):
+        _crash(member)
+        assert not member.due(clock.now)
+        clock.now += RESTART_CAP_S + 0.5  # the watch looks a little later than it might
+        assert member.due(clock.now)
+        member.start_again()
+    _crash(member)
+    assert _restart(member, clock) == RESTART_CAP_S
+
+
 def test_what_runs_is_not_started_again(clock: Time, tmp_path: Path) -> None:
     member = Member(1, tmp_path, {}, 1.0)
     member.start()
