@@ -63,9 +63,18 @@ class Member:
         return self._child.pid if self._child is not None and self.running else None
 
     def start(self) -> None:
-        """Start the process."""
-        self._child = Child(self._program)
-        self._started, self._ended = time.monotonic(), None
+        """Start the process.
+
+        Raises:
+            EmbeddedError: it cannot be, where the disk is full for one; with a sentence.
+        """
+        self._started, self._ended = time.monotonic(), None  # what fails is tried again when due
+        try:
+            self._child = Child(self._program)
+        except OSError as error:
+            raise EmbeddedError(
+                f"the server on port {self.port} cannot be started ({error.strerror})"
+            ) from None
 
     def due(self, now: float) -> bool:
         """Whether a process that ended is to be started again; notes when it was seen to end."""
@@ -76,7 +85,11 @@ class Member:
         return now >= self._started + self._pause_s
 
     def start_again(self) -> float:
-        """Start the process anew; return when it would be started the next time, in seconds."""
+        """Start the process anew; return when it would be started the next time, in seconds.
+
+        Raises:
+            EmbeddedError: it cannot be started; with a sentence.
+        """
         ended = time.monotonic() if self._ended is None else self._ended
         lived = ended - self._started  # without the pause, which may be long
         longer = min(RESTART_CAP_S, 2 * self._pause_s)
@@ -134,7 +147,11 @@ class Fleet:
         self._say = say
 
     async def start(self) -> None:
-        """Start all; returns when every one serves."""
+        """Start all; returns when every one serves.
+
+        Raises:
+            EmbeddedError: one does not; with a sentence.
+        """
         for member in self.members:
             member.start()
         await asyncio.gather(*(member.ready() for member in self.members))
@@ -145,11 +162,18 @@ class Fleet:
             await asyncio.sleep(RESTART_S)
             for member in self.members:
                 if member.due(time.monotonic()):
-                    pause = member.start_again()
-                    self._say(
-                        f"the server on port {member.port} ended and is started again, the next"
-                        f" time after {pause:.0f} s; its log is {member.log}"
-                    )
+                    self._start_again(member)
+
+    def _start_again(self, member: Member) -> None:
+        try:
+            pause = member.start_again()
+        except EmbeddedError as error:
+            self._say(f"{error}; it is tried again")
+        else:
+            self._say(
+                f"the server on port {member.port} ended and is started again, the next"
+                f" time after {pause:.0f} s; its log is {member.log}"
+            )
 
     def hurry(self) -> None:
         """Have those that drain skip the rest."""

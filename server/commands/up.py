@@ -113,13 +113,17 @@ def _secret(data_dir: Path) -> str:
 
     Raises:
         SettingsError: the environment's is too short.
+        EmbeddedError: the directory's cannot be read or written.
     """
     if os.environ.get("VIVA_JWT_SECRET"):
         return str(read_setting("VIVA_JWT_SECRET", os.environ))
     path = data_dir / "jwt.secret"
-    if not path.exists():
-        write_durably(path, secrets.token_urlsafe(48) + "\n")
-    return path.read_text(encoding="utf-8").strip()
+    try:
+        if not path.exists():
+            write_durably(path, secrets.token_urlsafe(48) + "\n")
+        return path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise EmbeddedError(f"{path} cannot be used ({error.strerror})") from None
 
 
 def _environment(services: Services, secret: str, ports: list[int]) -> dict[str, str]:

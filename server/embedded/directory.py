@@ -101,8 +101,11 @@ def locked(directory: Path) -> Generator[Path]:
                 f"viva is already running on {directory} (pid {holder}),"
                 " stop it or use another --data-dir"
             ) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        try:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            raise EmbeddedError(_not_writable(directory, error.strerror)) from None
         yield directory
     finally:
         os.close(descriptor)

@@ -1,3 +1,4 @@
+import errno
 import os
 import stat
 import subprocess
@@ -71,6 +72,18 @@ def test_the_lock_names_its_holder_and_ends_with_it(tmp_path: Path) -> None:
             pytest.fail("locked twice")
     with locked(tmp_path):
         pass
+
+
+def test_a_full_disk_is_told_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(EmbeddedError, match="No space left"), locked(tmp_path):
+        pytest.fail("locked")
+    monkeypatch.undo()
+    with locked(tmp_path):
+        pass  # it was let go of
 
 
 def test_a_relative_directory_becomes_absolute(

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import errno
 import os
 import signal
 import threading
@@ -147,6 +148,34 @@ async def test_each_restart_is_told_once_with_the_log(
 
 
 @pytest.mark.anyio
+async def test_one_that_cannot_be_started_is_tried_again(
+    clock: Time, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet, "RESTART_S", 0.01)
+    told: asyncio.Queue[str] = asyncio.Queue()
+    several = Fleet([1], tmp_path, {}, told.put_nowait, drain_s=1.0)
+    (member,) = several.members
+    member.start()
+    _crash(member)
+
+    def full(_: Any) -> Any:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(fleet, "Child", full)
+    watching = asyncio.create_task(several.watch())
+    async with asyncio.timeout(5):
+        clock.now += RESTART_CAP_S
+        assert "cannot be started (No space left" in await told.get()
+        monkeypatch.setattr(fleet, "Child", FakeChild)
+        clock.now += RESTART_CAP_S
+        assert "is started again" in await told.get()
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    assert told.empty()
+    assert member.running
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize("drain_s", [0.0, 20.0, 600.0])
 async def test_nobody_is_killed_before_it_could_drain(
     clock: Time, tmp_path: Path, drain_s: float
@@ -211,6 +240,23 @@ async def test_a_proxy_of_the_environment_is_not_asked(
         async with asyncio.timeout(10):
             await member.ready()
         server.shutdown()
+
+
+def test_a_secret_that_cannot_be_read_is_told_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @asynccontextmanager
+    async def embedded(*_: Any, **__: Any) -> AsyncGenerator[None]:
+        yield
+
+    monkeypatch.setattr(up, "embedded", embedded)
+    monkeypatch.delenv("VIVA_JWT_SECRET", raising=False)
+    (tmp_path / "jwt.secret").mkdir()
+    args = argparse.Namespace(port=free_port(), instances=1, data_dir=tmp_path)
+    assert up.run(args) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(str(tmp_path / "jwt.secret"))
+    assert len(said.splitlines()) == 1
 
 
 @pytest.mark.parametrize("fails", [False, True])
