@@ -1,7 +1,8 @@
 """One instance behind uvicorn: its listener, its signals, its end.
 
 uvicorn closes sockets with 1012 before the lifespan ends, so draining comes first: the first
-SIGTERM or SIGINT drains, and only then uvicorn is told to exit. A second one skips the rest.
+SIGTERM or SIGINT drains, and only then uvicorn is told to exit. A second one skips the rest, if it
+comes `AGAIN_S` later: the kernel may tell of one death of a parent with threads several times.
 One that comes earlier, while the instance is put together, is noted until `Host.run` takes it:
 asyncio's own answer, to cancel the main task, would leave the lifespan's tasks to themselves.
 """
@@ -9,6 +10,7 @@ asyncio's own answer, to cancel the main task, would leave the lifespan's tasks 
 import asyncio
 import contextlib
 import socket
+import time
 from collections.abc import Generator
 from functools import partial
 from typing import Any
@@ -27,6 +29,8 @@ USER_TIMEOUT_MS = 20_000
 """TCP_USER_TIMEOUT (RFC 5482): frees a socket whose peer acknowledges nothing any more."""
 BACKLOG = 4096
 CLOSE_S = 5
+AGAIN_S = 0.5
+"""Signals that come sooner behind the first say no more than that one."""
 PLAIN_CONNECTIONS = 1000
 """Connections beside the WebSockets that are let in: requests, and sockets that still knock."""
 
@@ -89,7 +93,7 @@ class Host:
             )
         )
         self._stop = asyncio.Event()
-        self._signals = 0
+        self._signalled_at: float | None = None
         self.failed = False
 
     @property
@@ -117,9 +121,11 @@ class Host:
         return 1 if self.failed or not self._server.started else 0
 
     def _signalled(self) -> None:
-        self._signals += 1
+        now = time.monotonic()
         self._stop.set()
-        if self._signals > 1:
+        if self._signalled_at is None:
+            self._signalled_at = now
+        elif now - self._signalled_at >= AGAIN_S:
             self._server.force_exit = self._server.should_exit = True
 
     async def _leave(self, drain: Any) -> None:

@@ -4,10 +4,14 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import uvloop
 
+from server import serving
+from server.embedded.ports import free_port
+from server.serving import AGAIN_S, Host, listen
 from server.signals import SIGNALS, Signals
 
 LOOPS: list[Callable[[], asyncio.AbstractEventLoop]] = [
@@ -84,3 +88,40 @@ def test_a_late_signal_does_not_end_the_process_by_itself(
         runner.run(serve(signals))
         _send()
     assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+@pytest.mark.parametrize(("later_s", "skips"), [(0.0, False), (AGAIN_S, True)])
+def test_one_death_of_the_parent_does_not_skip_the_drain(
+    monkeypatch: pytest.MonkeyPatch, later_s: float, *, skips: bool
+) -> None:
+    class Time:
+        now = 1000.0
+
+        def monotonic(self) -> float:
+            return self.now
+
+    clock = Time()
+    drained: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "lifespan"
+        for answer in ("startup", "shutdown"):
+            await receive()
+            await send({"type": f"lifespan.{answer}.complete"})
+
+    async def serve(signals: Signals) -> None:
+        host = Host(app, listen("127.0.0.1", free_port()), sockets=1)
+
+        async def drain() -> None:
+            clock.now += later_s
+            _send()
+            await asyncio.sleep(0.5)
+            drained.append("whole")
+
+        asyncio.get_running_loop().call_later(0.2, _send)
+        await host.run(signals, drain)
+
+    monkeypatch.setattr(serving, "time", clock)
+    with Signals() as signals, asyncio.Runner() as runner:
+        runner.run(serve(signals))
+    assert drained == ([] if skips else ["whole"])
