@@ -74,7 +74,7 @@ async def _serve(args: argparse.Namespace, ending: Ending) -> None:
     drain_s = float(read_setting("VIVA_DRAIN_S", os.environ))
     for port in ports:
         listen("127.0.0.1", port).close()
-    async with embedded(args.data_dir, progress=_say) as services:
+    async with embedded(args.data_dir, progress=_say, avoided=ports) as services:
         secret = _secret(args.data_dir)
         _say("bringing the schema up to date …")
         await migrate(services.database_url)

@@ -4,7 +4,7 @@ import abc
 import asyncio
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -34,6 +34,8 @@ class Server(abc.ABC):
         self.directory = directory.absolute()
         self._fixed_port = port
         self._preferred_port = preferred_port
+        self.avoided: Collection[int] = ()
+        """Ports that are for others, who do not listen on them yet."""
         self._child: Child | None = None
 
     @property
@@ -163,7 +165,9 @@ class Server(abc.ABC):
                 raise PortTakenError(self.title, self._fixed_port)
             return self._fixed_port
         preferred, self._preferred_port = self._preferred_port, None
-        return preferred if preferred is not None and is_free(preferred) else free_port()
+        if preferred is not None and preferred not in self.avoided and is_free(preferred):
+            return preferred
+        return free_port(self.avoided)
 
     def _rotate_log(self) -> None:
         if self.log.exists() and self.log.stat().st_size > _LOG_LIMIT:

@@ -7,6 +7,7 @@ client that reconnects to it in a loop ends up connected to itself, and the serv
 
 import random
 import socket
+from collections.abc import Collection
 
 from server.embedded.errors import EmbeddedError
 
@@ -26,13 +27,13 @@ def is_free(port: int) -> bool:
     return True
 
 
-def free_port() -> int:
-    """A port nobody listens on.
+def free_port(avoided: Collection[int] = ()) -> int:
+    """A port nobody listens on, and none of those that somebody is to listen on.
 
     Raises:
         EmbeddedError: None was found.
     """
     for port in random.sample(range(_LOWEST, _HIGHEST), _TRIES):
-        if is_free(port):
+        if port not in avoided and is_free(port):
             return port
     raise EmbeddedError(f"no free port of {LOOPBACK} found between {_LOWEST} and {_HIGHEST}")

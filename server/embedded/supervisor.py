@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Collection, Generator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,10 +54,12 @@ async def embedded(
     durable: bool = True,
     redis_port: int | None = None,
     postgres_port: int | None = None,
+    avoided: Collection[int] = (),
 ) -> AsyncGenerator[Services]:
     """Run Valkey and PostgreSQL on the data in `data_dir`, made on first use; stop both at the end.
 
     The ports stay the same from run to run while they are free; a port that is given must be free.
+    None of those ``avoided`` is chosen.
     `progress` receives sentences for a person. Stopping takes at most about 20 s. The servers end
     with this process, also when it is killed (on Linux; elsewhere the next start ends them).
 
@@ -73,6 +75,8 @@ async def embedded(
         with _disk_trouble(home):
             services = _services(home, durable=durable, ports=(redis_port, postgres_port))
         servers: tuple[Server, ...] = (services.valkey, services.postgres)
+        for server in servers:
+            server.avoided = avoided
         try:
             with _disk_trouble(home):
                 await _start(servers, progress)

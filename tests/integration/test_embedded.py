@@ -25,7 +25,8 @@ from server.embedded import (
     embedded,
     wheel,
 )
-from server.embedded.ports import is_free
+from server.embedded.directory import keep_ports
+from server.embedded.ports import free_port, is_free
 from server.embedded.process import processes_in
 from storage.redis.connect import connect
 from tests.support.redis_binaries import redis_binaries
@@ -300,6 +301,13 @@ async def test_a_taken_port_is_refused_if_asked_for_and_else_replaced(tmp_path: 
         async with embedded(tmp_path, durable=False) as services:
             assert ports[0] != services.valkey.port
             assert ports[1] != services.postgres.port
+
+
+async def test_a_kept_port_that_is_for_another_is_left_to_it(tmp_path: Path) -> None:
+    kept = free_port()
+    keep_ports(tmp_path, {"valkey": kept})
+    async with embedded(tmp_path, durable=False, avoided=[kept]) as services:
+        assert services.valkey.port != kept
 
 
 async def test_a_port_lost_between_choice_and_start_is_replaced(

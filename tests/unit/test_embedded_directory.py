@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from server.embedded import ports
 from server.embedded.directory import (
     is_open,
     keep_ports,
@@ -111,6 +112,16 @@ def test_a_free_port_cannot_be_taken_by_an_outgoing_connection() -> None:
     assert is_free(port)
     lowest = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0]
     assert port < int(lowest)
+
+
+def test_a_port_that_is_to_be_avoided_is_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = free_port()
+    monkeypatch.setattr(ports, "_LOWEST", first)
+    monkeypatch.setattr(ports, "_HIGHEST", first + 1)
+    monkeypatch.setattr(ports, "_TRIES", 1)
+    assert free_port() == first
+    with pytest.raises(EmbeddedError, match="no free port"):
+        free_port([first])
 
 
 def test_processes_are_found_by_directory_and_name(tmp_path: Path) -> None:

@@ -245,8 +245,11 @@ async def test_a_proxy_of_the_environment_is_not_asked(
 def test_a_secret_that_cannot_be_read_is_told_in_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    given: dict[str, Any] = {}
+
     @asynccontextmanager
-    async def embedded(*_: Any, **__: Any) -> AsyncGenerator[None]:
+    async def embedded(*_: Any, **more: Any) -> AsyncGenerator[None]:
+        given.update(more)
         yield
 
     monkeypatch.setattr(up, "embedded", embedded)
@@ -257,6 +260,7 @@ def test_a_secret_that_cannot_be_read_is_told_in_a_sentence(
     said = capsys.readouterr().err
     assert said.startswith(str(tmp_path / "jwt.secret"))
     assert len(said.splitlines()) == 1
+    assert given["avoided"] == [args.port]  # whatever else is started there, it is not in the way
 
 
 @pytest.mark.parametrize("fails", [False, True])
