@@ -16,6 +16,7 @@ import aiohttp
 START_S = 30.0
 STOP_S = 45.0
 SECRET = "a secret of the harness, long enough"  # noqa: S105 - of servers that live for one run
+_TIED = Path(__file__).with_name("tied.py")
 _OWN = ("VIVA_", "OPENAI_", "REDIS_", "DATABASE_", "CACHE_")
 
 
@@ -40,6 +41,14 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
     root, given = str(Path(__file__).absolute().parent.parent), os.environ.get("PYTHONPATH")
     path = os.pathsep.join((root, given)) if given else root
     return {**kept, **settings, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
+
+
+def tied(*arguments: str) -> list[str]:
+    """Return the command of a Python that ends with this process, even where that is killed."""
+    return [
+        *(sys.executable, "-I", "-S", str(_TIED), str(os.getpid())),
+        *(sys.executable, *arguments),
+    ]
 
 
 class Served:
@@ -70,7 +79,7 @@ class Served:
         """
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: ASYNC220 - it forks and returns at once
-                [sys.executable, "-m", "server", "serve", "--port", str(self.port)],
+                tied("-m", "server", "serve", "--port", str(self.port)),
                 env=self._environment,
                 stdout=log,
                 stderr=log,
@@ -128,7 +137,7 @@ async def services(directory: Path, *options: str) -> AsyncGenerator[dict[str, s
         ProcessError: they do not start.
     """
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "server", "services", "--data-dir", str(directory), *options),
+        *tied("-m", "server", "services", "--data-dir", str(directory), *options),
         env=environment({}),
         stdout=asyncio.subprocess.PIPE,
     )
@@ -152,7 +161,7 @@ async def fake_provider(*options: str) -> AsyncGenerator[tuple[str, int]]:
         ProcessError: it does not start.
     """
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "loadtest.fakeopenai", *options),
+        *tied("-m", "loadtest.fakeopenai", *options),
         env=environment({}),
         stdout=asyncio.subprocess.PIPE,
     )

@@ -164,3 +164,24 @@ async def test_modules_of_the_users_own_are_not_run(
         told, _ = await process.communicate()
         assert process.returncode == 0
         assert b"usage" in told
+
+
+HARNESS = """
+import subprocess, sys, time
+from loadtest.processes import tied
+with subprocess.Popen(tied("-c", "import time; print('up', flush=True); time.sleep(60)")):
+    time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel has to tell of the death")
+async def test_a_harness_that_is_killed_leaves_nobody_behind() -> None:
+    harness = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", HARNESS), env=environment({}), stdout=asyncio.subprocess.PIPE
+    )
+    assert harness.stdout is not None
+    assert await harness.stdout.readline() == b"up\n"
+    harness.kill()
+    async with asyncio.timeout(10):
+        assert await harness.stdout.read() == b""  # which ends when both have ended
+    await harness.wait()
