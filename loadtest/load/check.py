@@ -82,7 +82,9 @@ def _lack(turn: Mapping[str, Any]) -> str:
     text = turn["text"]
     if turn["speaker"] != "interviewer" or turn["outcome"] != "final" or MARK not in text:
         return ""
-    return lack_of(text, cut=len(text) > LONGEST - 2 * STAMP_LENGTH)
+    if len(text) <= LONGEST - 2 * STAMP_LENGTH:
+        return lack_of(text)
+    return lack_of(text[: text.rindex(MARK)].rstrip(), cut=True)  # it may end amid a stamp
 
 
 def _given(accepted: Mapping[str, c.DurableCommand]) -> Iterator[str]:

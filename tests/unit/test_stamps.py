@@ -62,4 +62,6 @@ def test_a_transcript_has_what_the_provider_sent() -> None:
     assert found("Why?") == [], "the bank's"
     long = " ~000000aa" * (LONGEST // STAMP_LENGTH)
     assert found(long) == []
+    assert found(long[10:] + " ~0") == [], "cut amid a stamp"
+    assert found(long[:203] + long[207:]) == ["lost"]
     assert found(long[: LONGEST // 2]) == ["lost"]
