@@ -181,7 +181,8 @@ class ModelAttempt:
         if self._progress.said and self._progress.position is None:
             # When a provider drops many streams at once, each turn has another attempt.
             last = self._request.attempt >= MODEL_ATTEMPTS
-            self._model.circuit.lost(failure, turn=last)
+            if failure.code != "response_gone":  # the model was not asked for words
+                self._model.circuit.lost(failure, turn=last)
             raise AttemptFailedError(failure.code) from None
         if delay is None:
             self._model.circuit.lost(failure)

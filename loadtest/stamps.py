@@ -14,6 +14,7 @@ _DIGITS = 8
 STAMP_LENGTH = len(" ") + len(MARK) + _DIGITS
 """In code points."""
 _COUNT = "#"
+_LION = "\N{LION FACE}"
 _REPLY = re.compile(rf"(?: ?{MARK}[0-9a-f]{{{_DIGITS}}})+(?:{_COUNT}(?P<count>[0-9]+))?")
 _ROUND = 1 << 32
 _LONGEST_US = 600_000_000
@@ -38,9 +39,9 @@ def last_stamp(count: int) -> str:
 def lack_of(text: str, *, cut: bool = False) -> str:
     """Tell what a reply of stamps lacks; nothing, where all were sent that it should hold.
 
-    One that was ``cut`` lacks its end by right.
+    One that was ``cut`` lacks its end by right. What the fault ``surrogate`` puts between is none.
     """
-    found = _REPLY.fullmatch(text)
+    found = _REPLY.fullmatch(text.replace(_LION, ""))
     if found is None:
         return "holds what is no stamp"
     times = [int(part[:_DIGITS], 16) for part in text.split(MARK)[1:]]

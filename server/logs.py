@@ -61,7 +61,7 @@ class Bare(logging.Formatter):
     """What a library logs, as a JSON object without its values: they may hold what a peer said.
 
     Left are the first line of its sentence, before they are put in, the type of an exception, and
-    where it was raised.
+    where it was raised. A library that puts them in by itself is not found out.
     """
 
     def format(self, record: logging.LogRecord) -> str:

@@ -2,8 +2,8 @@
 
 A delivery only names an interview; what is written is its state at that moment, so one write serves
 all deliveries that wait, and a repeat finds nothing left to do. An outage is retried for ever. Bad
-data, or a fault of the program, goes to the dead letters after five deliveries. Neither holds
-others up meanwhile: what could not be written is kept in hand, and what came since goes first.
+data, or a fault of the program, goes to the dead letters after five deliveries. Neither keeps
+others from being written: what could not be is kept in hand, and what came since goes first.
 """
 
 import asyncio

@@ -1,6 +1,7 @@
 """Whether a stored transcript keeps what its candidate saw and was promised."""
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ from protocol import commands as c
 from protocol import events as e
 from protocol.text import sha256
 
+_STAMP = re.compile(rf"{MARK}[0-9a-f]{{8}}")
 LONGEST = 4_000
 """Code points. A longer reply is cut by viva, as it is by default."""
 
@@ -80,7 +82,8 @@ def faults(
 def _lack(turn: Mapping[str, Any]) -> str:
     """Tell what the provider sent and the turn lacks, where the fake one spoke all of it."""
     text = turn["text"]
-    if turn["speaker"] != "interviewer" or turn["outcome"] != "final" or MARK not in text:
+    spoken = turn["speaker"] == "interviewer" and turn["outcome"] == "final"
+    if not spoken or _STAMP.search(text) is None:
         return ""
     if len(text) <= LONGEST - 2 * STAMP_LENGTH:
         return lack_of(text)

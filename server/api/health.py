@@ -18,6 +18,7 @@ from server.api.deps import Deps
 from storage.errors import StorageError, UnmigratedError
 
 CHECK_S = 1.5
+DRAINING_S = 0.2
 
 State = Literal["up", "down", "unmigrated"]
 
@@ -50,7 +51,9 @@ async def ready(deps: Deps) -> Response[Readiness]:
     model: ``circuits`` names those that are left alone for a while (``open``).
     """
     names = list(deps.checks)
-    states = await asyncio.gather(*(_state(deps, name) for name in names))
+    # A balancer must know soon that this instance leaves, also where a dependency hangs.
+    wait_s = DRAINING_S if deps.draining() else CHECK_S
+    states = await asyncio.gather(*(_state(deps, name, wait_s) for name in names))
     found = dict(zip(names, states, strict=True))
     fine = found.get("redis") == "up" and not deps.draining()
     body = Readiness(
@@ -73,9 +76,9 @@ def _document(view: View) -> bytes:
     return msgspec.json.encode(asyncapi(view))
 
 
-async def _state(deps: Deps, name: str) -> State:
+async def _state(deps: Deps, name: str, wait_s: float) -> State:
     try:
-        async with asyncio.timeout(CHECK_S):
+        async with asyncio.timeout(wait_s):
             await deps.checks[name]()
     except UnmigratedError:
         return "unmigrated"

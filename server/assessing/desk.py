@@ -139,14 +139,16 @@ class Desk:
             return kept
         own = [turn for turn in material.turns if turn.question_id == question.question_id]
         rating = await self._assessor.rate(_request(material, question, own, again=since > 0))
-        await self._keep(material, rating, again=since > 0)
+        await self._keep(material, rating, since=since)
         return rating
 
-    async def _keep(self, material: Material, rating: Rating, *, again: bool) -> None:
+    async def _keep(self, material: Material, rating: Rating, *, since: int) -> None:
         if not verified(rating, material.turns):
             raise AssessmentFailedError("unverifiable", retryable=False)
+        # The order was placed by another clock: made before it, the rating would be paid for again.
+        made_at = max(self._clock.now(), since)
         await self._archive.put_rating(
-            material.session.interview_id, rating, self._clock.now(), again=again
+            material.session.interview_id, rating, made_at, again=since > 0
         )
 
     async def _tell(self, material: Material, rating: Rating) -> None:
@@ -252,7 +254,7 @@ class Desk:
         request = _request(material, guide.questions[0], material.turns, again=since > 0)
         rating = await self._assessor.communication(request)
         if rating is not None:
-            await self._keep(material, rating, again=since > 0)
+            await self._keep(material, rating, since=since)
         return rating
 
     async def _announce(self, interview_id: str, report_id: str) -> None:

@@ -75,20 +75,23 @@ async def _serve(args: argparse.Namespace, ending: Ending) -> None:
     for port in ports:
         listen("127.0.0.1", port).close()
     async with embedded(args.data_dir, progress=_say, avoided=ports) as services:
-        secret = _secret(args.data_dir)
-        _say("bringing the schema up to date …")
-        await migrate(services.database_url)
-        environment = _environment(services, secret, ports)
-        fleet = Fleet(ports, args.data_dir.absolute(), environment, _say, drain_s=drain_s)
         try:
-            _say("starting the server …")
-            await fleet.start()
-            _announce(ports, secret, args.data_dir)
-            await _first(fleet.watch(), _failure(services.failed()))
+            secret = _secret(args.data_dir)
+            _say("bringing the schema up to date …")
+            await migrate(services.database_url)
+            environment = _environment(services, secret, ports)
+            fleet = Fleet(ports, args.data_dir.absolute(), environment, _say, drain_s=drain_s)
+            try:
+                _say("starting the server …")
+                await fleet.start()
+                _announce(ports, secret, args.data_dir)
+                await _first(fleet.watch(), _failure(services.failed()))
+            finally:
+                ending.begun, ending.fleet = True, fleet
+                _say("stopping the server …")
+                await fleet.stop()
         finally:
-            ending.begun, ending.fleet = True, fleet
-            _say("stopping the server …")
-            await fleet.stop()
+            ending.begun = True
 
 
 async def _first(*awaited: Coroutine[Any, Any, Any]) -> None:

@@ -9,8 +9,10 @@ from collections import OrderedDict
 from storage.errors import BadDataError
 from storage.given import Given, read_given
 
-BUDGET_BYTES = 16 * 1024 * 1024
-"""As Redis holds it: some 2,000 interviews without documents. In memory it is about the double."""
+BUDGET_BYTES = 4 * 1024 * 1024
+"""As Redis holds it: some 500 interviews without documents. In memory it is about the double.
+
+A turn asks for its interview half a dozen times within seconds, and then not for a while."""
 
 
 class Known:

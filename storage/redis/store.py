@@ -96,7 +96,7 @@ class RedisStore:
         }
         reply = await self._call("create", session.interview_id, _pack(arguments))
         if reply[0] == b"ok":
-            self._known.keep(session.interview_id, given_of(session), len(given))
+            self._known.keep(session.interview_id, given_of(session), len(given.encode()))
             return "ok"
         return live.Erased() if reply[0] == b"erased" else "exists"
 

@@ -42,15 +42,26 @@ def test_a_rule_asks_for_what_is_exported_and_tells_what_to_do(rule: dict[str, A
     assert {"summary", "description"} == set(rule["annotations"])
 
 
-def test_prometheus_takes_the_rules_and_its_configuration() -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
+def promtool(*arguments: str | Path) -> str:
+    """Run it; what it said."""
+    found = shutil.which("promtool")
+    if found is None:
         pytest.skip("no promtool is installed")
     done = subprocess.run(  # what it is was just found
-        [promtool, "check", "config", ALERTS.with_name("prometheus.yaml")],
-        capture_output=True,
-        timeout=60,
-        check=False,
+        [found, *arguments], capture_output=True, timeout=60, check=False, text=True
     )
-    assert done.returncode == 0, done.stderr.decode()
-    assert f"{len(RULES)} rules found" in done.stdout.decode()
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_prometheus_takes_the_rules_and_its_configuration() -> None:
+    told = promtool("check", "config", ALERTS.with_name("prometheus.yaml"))
+    assert f"{len(RULES)} rules found" in told
+
+
+def test_alerts_fire_when_they_should(tmp_path: Path) -> None:
+    bare = [{key: rule[key] for key in rule if key != "annotations"} for rule in RULES]
+    alerts = {"groups": [{"name": "viva", "rules": bare}]}
+    (tmp_path / "alerts.yaml").write_text(yaml.safe_dump(alerts))
+    shutil.copy(Path(__file__).with_name("alerts_test.yaml"), tmp_path)
+    promtool("test", "rules", tmp_path / "alerts_test.yaml")

@@ -60,6 +60,8 @@ def test_a_transcript_has_what_the_provider_sent() -> None:
     assert found(REPLY[:-2]) == ["lost"]
     assert found(REPLY[:-2], outcome="interrupted") == []
     assert found("Why?") == [], "the bank's"
+    assert found("About ~30 % of what?") == [], "another provider's"
+    assert found(REPLY[:10] + "\N{LION FACE}" + REPLY[10:]) == [], "a fault put that in"
     long = " ~000000aa" * (LONGEST // STAMP_LENGTH)
     assert found(long) == []
     assert found(long[10:] + " ~0") == [], "cut amid a stamp"
