@@ -174,7 +174,7 @@ class Connection:
         elif session.open is not None:
             topic.partials.begin(session.open.turn)
             for segment in session.open.segments[-UTTERANCES:]:
-                topic.partials.close(segment.utterance_id)
+                topic.partials.close(segment.utterance_id, session.open.turn)
         self._outlet.cover(admission.stored)
 
     async def _hello(self) -> c.Hello:

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from protocol.closes import Close
 from protocol.codec import Encoding, encode, event_frame, read_body
-from protocol.events import Accepted, Draining, Live, PartialHeard, Stored
+from protocol.events import Accepted, Draining, Live, PartialHeard, Pong, Stored
 from protocol.ids import ORIGIN, EventId
 from protocol.limits import OVER_LINGER_S
 from protocol.resume import merge
@@ -27,6 +27,8 @@ from storage.live import Entry
 
 CONTROLS_WAITING = 512
 """Control messages that wait for a client; one that lets more pile up does not read."""
+ECHOES_WAITING = 4 * 1024 * 1024
+"""Characters of pongs among them: one holds what its ping did, up to a whole frame."""
 SEND_STALL_S = 10.0
 """A send that does not end for so long means that the client does not read."""
 READ_PATIENCE_S = 30.0
@@ -44,6 +46,7 @@ class _Started(Struct, frozen=True, tag="turn.started"):
 
 
 class _Recorded(Struct, frozen=True, tag="speech.recorded"):
+    turn: int
     utterance_id: str
 
 
@@ -78,8 +81,8 @@ class Outlet:
     """Everything that leaves through one socket."""
 
     __slots__ = (
-        "_answers", "_clock", "_controls", "_encoding", "_over_at", "_partials", "_reported",
-        "_resting", "_stored", "_told", "_verdict", "_wake", "_wire",
+        "_answers", "_clock", "_controls", "_echoed", "_encoding", "_judged", "_over_at",
+        "_partials", "_reported", "_resting", "_stored", "_told", "_verdict", "_wake", "_wire",
     )  # fmt: skip
 
     def __init__(self, wire: Wire, encoding: Encoding, clock: Clock) -> None:
@@ -90,6 +93,8 @@ class Outlet:
         self._controls: list[Struct] = []
         self._answers: list[tuple[int, Accepted]] = []
         self._verdict: Close | None = None
+        self._judged = 0.0
+        self._echoed = 0
         self._stored = ORIGIN
         self._told = 0
         self._over_at: float | None = None
@@ -131,19 +136,27 @@ class Outlet:
             return False
 
     def say(self, message: Struct) -> None:
-        """Send a control message, before any further event."""
+        """Send a control message, before any further event; none behind what closes the socket."""
+        if self._verdict is not None:
+            return
         try:
             if self._waits() and self._said(message):
                 return  # to wake a task costs more
         except Exception as error:  # noqa: BLE001  # who speaks to many goes on: the task meets it
             _log.warning("control message left to the task", error=type(error).__name__)
-        self._controls.append(message)
-        if len(self._controls) > CONTROLS_WAITING:
+        if isinstance(message, Pong):
+            self._echoed += len(str(message.nonce))
+        if len(self._controls) >= CONTROLS_WAITING or self._echoed > ECHOES_WAITING:
             self.close(Close.TOO_SLOW)
+            return
+        self._controls.append(message)
         self._wake.set()
 
     def answer(self, accepted: Accepted, effect: EventId) -> None:
         """Send ``accepted`` as soon as the client has got everything up to ``effect``."""
+        if len(self._answers) >= CONTROLS_WAITING:
+            self.close(Close.TOO_SLOW)
+            return
         self._answers.append((effect.seq, accepted))
         self._wake.set()
 
@@ -165,9 +178,12 @@ class Outlet:
         self._wake.set()
 
     def close(self, code: Close) -> None:
-        """Close the socket behind the control messages that wait. The first code counts."""
+        """Close the socket behind the control messages that wait. The first code counts.
+
+        One who is too slow gets none of them, and who reads slowly as many as `SEND_STALL_S` lets.
+        """
         if self._verdict is None:
-            self._verdict = code
+            self._verdict, self._judged = code, self._clock.monotonic()
         self._wake.set()
 
     def drain(self, reconnect_after_ms: int) -> None:
@@ -238,12 +254,20 @@ class Outlet:
                 attempt += 1
 
     async def _send_controls(self) -> None:
-        while self._controls:
+        while self._controls and not self._overdue():
             message = self._controls.pop(0)
             if not self._late(message):
                 await self.send(message)
         if self._verdict is not None:
             raise ClosedError(self._verdict)
+        self._echoed = 0
+
+    def _overdue(self) -> bool:
+        """Whether the socket is closed without a further word."""
+        if self._verdict is None:
+            return False
+        slow = self._verdict is Close.TOO_SLOW
+        return slow or self._clock.monotonic() - self._judged > SEND_STALL_S
 
     def _waits(self) -> bool:
         """Whether the task rests, and nothing has woken it."""
@@ -272,7 +296,7 @@ class Outlet:
 
     def _follow(self, spoken: "_Started | _Recorded") -> None:
         if isinstance(spoken, _Recorded):
-            self._partials.close(spoken.utterance_id)
+            self._partials.close(spoken.utterance_id, spoken.turn)
         elif spoken.speaker == "candidate":
             self._partials.begin(spoken.turn)
 

@@ -31,9 +31,13 @@ class Newest:
         self._remember(utterance_id, revision)
         return True
 
-    def close(self, utterance_id: str) -> None:
-        """Note that the utterance was recorded: no partial of it is news any more."""
-        self._remember(utterance_id, None)
+    def close(self, utterance_id: str, turn: int) -> None:
+        """Note that the utterance of a ``turn`` was recorded: no partial of it is news any more.
+
+        Who catches up tells of turns that are over, whose utterances may have borne the same names.
+        """
+        if turn >= self._turn:
+            self._remember(utterance_id, None)
 
     def closed(self, utterance_id: str) -> bool:
         """Whether the utterance was recorded."""

@@ -16,6 +16,7 @@ from protocol.events import (
     InterviewEnded,
     InterviewPaused,
     PartialHeard,
+    Pong,
     ReportFailed,
     SpeechRecorded,
     TurnDelta,
@@ -25,7 +26,14 @@ from protocol.ids import ORIGIN, EventId
 from protocol.limits import OVER_LINGER_S
 from server.cursor import ResynchroniseError
 from server.hub import Framed
-from server.outlet import CONTROLS_WAITING, READ_PATIENCE_S, SEND_STALL_S, ClosedError, Outlet
+from server.outlet import (
+    CONTROLS_WAITING,
+    ECHOES_WAITING,
+    READ_PATIENCE_S,
+    SEND_STALL_S,
+    ClosedError,
+    Outlet,
+)
 from storage.errors import BackendDownError
 from storage.live import Entry
 from tests.support.clocks import LoopClock
@@ -439,12 +447,71 @@ def test_control_messages_for_one_who_does_not_read_are_limited() -> None:
     scene.run(story)
 
 
-def test_a_close_goes_behind_the_controls_and_the_first_code_counts() -> None:
-    scene = Scene()
-    scene.outlet.drain(700)
-    scene.outlet.close(Close.TOO_SLOW)
+@pytest.mark.parametrize("judged", [Close.REPLACED, Close.TOO_SLOW])
+def test_who_reads_a_frame_now_and_then_is_closed_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, judged: Close
+) -> None:
+    scene, sent = Scene(), list[float]()
+
+    async def trickle(_frame: bytes) -> None:
+        await asyncio.sleep(0.9 * SEND_STALL_S)
+        sent.append(scene.clock.monotonic())
 
     async def story() -> None:
+        await moment()
+        monkeypatch.setattr(scene.wire, "send", trickle)
+        scene.wire.flowing.clear()
+        for _ in range(CONTROLS_WAITING // 2):
+            scene.outlet.say(Error(code="x", message="y"))
+        await moment()
+        scene.outlet.close(judged)
+        for _ in range(10 * CONTROLS_WAITING):
+            scene.outlet.say(Error(code="x", message="y"))
+        await asyncio.sleep(3 * SEND_STALL_S)
+
+    scene.run(story)
+    assert scene.closed is judged
+    assert scene.closed_after is not None
+    assert scene.closed_after <= 2 * SEND_STALL_S
+    assert len(sent) <= 2
+
+
+def test_echoes_for_one_who_does_not_read_are_limited() -> None:
+    scene, frame = Scene(), "x" * 60_000
+
+    async def story() -> None:
+        await moment()
+        scene.wire.flowing.clear()
+        for _ in range(ECHOES_WAITING // len(frame) + 2):
+            scene.outlet.say(Pong(nonce=frame, server_time=1))
+        scene.wire.flowing.set()
+        await moment()
+        assert scene.closed is Close.TOO_SLOW
+
+    scene.run(story)
+
+
+def test_answers_for_one_who_does_not_read_are_limited() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        await moment()
+        behind = EventId(9, 9)
+        for number in range(CONTROLS_WAITING + 1):
+            told = Accepted(command_id=f"c{number}", id=str(behind), duplicate=True)
+            scene.outlet.answer(told, behind)
+        await moment()
+        assert scene.closed is Close.TOO_SLOW
+
+    scene.run(story)
+
+
+def test_a_close_goes_behind_the_controls_and_the_first_code_counts() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        scene.outlet.drain(700)
+        scene.outlet.close(Close.TOO_SLOW)
         await moment()
         assert scene.wire.told("type", "reconnect_after_ms") == [("draining", 700)]
         assert scene.closed is Close.DRAINING

@@ -14,10 +14,10 @@ def test_what_was_recorded_is_heard_no_more() -> None:
     newest = Newest()
     assert newest.admits("u", 1)
     assert not newest.closed("u")
-    newest.close("u")
+    newest.close("u", 1)
     assert newest.closed("u")
     assert not newest.admits("u", 2)
-    newest.close("w")
+    newest.close("w", 1)
     assert not newest.admits("w", 0)
 
 
@@ -25,7 +25,7 @@ def test_it_remembers_the_utterances_that_were_heard_last() -> None:
     newest = Newest()
     for number in range(UTTERANCES):
         assert newest.admits(f"u{number}", 5)
-    newest.close("u0")  # it was the oldest
+    newest.close("u0", 1)  # it was the oldest
     assert newest.admits("one more", 0)
     assert not newest.admits("u0", 9)
     assert newest.admits("u1", 0), "forgotten"
@@ -35,7 +35,7 @@ def test_it_remembers_the_utterances_that_were_heard_last() -> None:
 def test_the_next_answer_may_use_the_same_names() -> None:
     newest = Newest()
     newest.begin(2)
-    newest.close("u")
+    newest.close("u", 2)
     newest.begin(2)
     assert not newest.admits("u", 0)
     newest.begin(4)
@@ -43,3 +43,13 @@ def test_the_next_answer_may_use_the_same_names() -> None:
     newest.admits("u", 5)
     newest.begin(2)  # told late
     assert not newest.admits("u", 1)
+
+
+def test_who_catches_up_closes_nothing_of_the_answer_that_is_open() -> None:
+    newest = Newest()
+    newest.begin(6)
+    assert newest.admits("u", 0)
+    newest.close("u", 4)  # sent again to a socket that was away
+    assert newest.admits("u", 1)
+    newest.close("u", 6)
+    assert not newest.admits("u", 2)
