@@ -149,6 +149,7 @@ class Meters:
             buckets=SECONDS,
             registry=registry,
         )
+        self._database = {kind: database.labels(kind) for kind in ("write", "read", "lagging")}
         self._requests = Counter(
             "viva_http_requests",
             "Requests answered, by the pattern of their path; 0: without an answer",
@@ -162,7 +163,6 @@ class Meters:
             buckets=SECONDS,
             registry=registry,
         )
-        self._database = {kind: database.labels(kind) for kind in ("write", "read", "lagging")}
 
     def queried(self, kind: str, seconds: float) -> None:
         """See `storage.postgres.pool.Timed`."""

@@ -47,7 +47,7 @@ def promtool(*arguments: str | Path) -> str:
     found = shutil.which("promtool")
     if found is None:
         pytest.skip("no promtool is installed")
-    done = subprocess.run(  # what it is was just found
+    done = subprocess.run(
         [found, *arguments], capture_output=True, timeout=60, check=False, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
