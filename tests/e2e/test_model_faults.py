@@ -23,17 +23,19 @@ TIMEOUT_S = "1.5"
 SILENT_S = 12.0
 """The longest that a candidate may wait for words: a few attempts with `TIMEOUT_S` each."""
 
+# What breaks behind words does so every third time: ratings count, too, so that of every second
+# both attempts at a turn could break, and three such turns in a row are an outage for everybody.
 FAULTS: dict[str, Fault] = {
     "limited": Fault(kind="status", status=429, retry_after="0.3", every=2),
     "broken": Fault(kind="status", status=500, every=2),
     "down": Fault(kind="status", status=503),
     "quota": Fault(kind="quota"),
     "slow": Fault(kind="slow", seconds=30.0, every=2),
-    "stalling": Fault(kind="stall", seconds=30.0, tokens=3, every=2),
-    "cut": Fault(kind="cut", tokens=4, every=2),
-    "endless": Fault(kind="no_end", tokens=5, every=2),
-    "malformed": Fault(kind="malformed", tokens=2, every=2),
-    "failing": Fault(kind="failed", tokens=3, every=2),
+    "stalling": Fault(kind="stall", seconds=30.0, tokens=3, every=3),
+    "cut": Fault(kind="cut", tokens=4, every=3),
+    "endless": Fault(kind="no_end", tokens=5, every=3),
+    "malformed": Fault(kind="malformed", tokens=2, every=3),
+    "failing": Fault(kind="failed", tokens=3, every=3),
     "refusing": Fault(kind="refused", tokens=0, every=2),
     "empty": Fault(kind="empty", every=2),
     "surrogate": Fault(kind="surrogate", tokens=1),
