@@ -24,6 +24,8 @@ SEGMENTS_PER_ANSWER = 1_000
 """Final segments of one answer: each costs room in every snapshot, even an empty one."""
 UTTERANCE_IDS_BYTES = 144 * 1024
 """Of the ids of these, as JSON: all that may come of the longest ids in ASCII."""
+RECORDED_BYTES = 2 * 1024 * 1024
+"""Of all that is recorded of one answer, as the log keeps it: revisions that were replaced, too."""
 
 HELLO_TIMEOUT_S = 5.0
 HEARTBEAT_MS = 15_000

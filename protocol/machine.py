@@ -23,6 +23,7 @@ from protocol import commands as c
 from protocol import events as e
 from protocol.agenda import end, go_on, proceed
 from protocol.clock import arrive, leave, next_tick, note, return_to, tick
+from protocol.codec import event_body
 from protocol.effects import Run, Store
 from protocol.inputs import (
     Arrived,
@@ -37,7 +38,7 @@ from protocol.inputs import (
     Speaking,
     Ticked,
 )
-from protocol.limits import LIMITS, SEGMENTS_PER_ANSWER, UTTERANCE_IDS_BYTES
+from protocol.limits import LIMITS, RECORDED_BYTES, SEGMENTS_PER_ANSWER, UTTERANCE_IDS_BYTES
 from protocol.scalars import Status
 from protocol.session import OpenTurn, Session
 from protocol.step import Refusal, Step, Transition
@@ -145,19 +146,20 @@ def _record(step: Step, received: Received) -> None:
     recorded = turn.record(command)
     if recorded is None:
         return
-    _fits(recorded.spoken, [segment.utterance_id for segment in recorded.segments])
-    step.change(open=replace(recorded, heard_at=max(turn.heard_at, step.at)))
-    step.emit(
-        e.SpeechRecorded(
-            turn=turn.turn,
-            utterance_id=command.utterance_id,
-            revision=command.revision,
-            text=command.text,
-            start_ms=command.start_ms,
-            end_ms=command.end_ms,
-            confidence=command.confidence,
-        )
+    event = e.SpeechRecorded(
+        turn=turn.turn,
+        utterance_id=command.utterance_id,
+        revision=command.revision,
+        text=command.text,
+        start_ms=command.start_ms,
+        end_ms=command.end_ms,
+        confidence=command.confidence,
     )
+    size = turn.recorded_bytes + len(event_body(event))
+    _fits(recorded.spoken, [segment.utterance_id for segment in recorded.segments], size)
+    heard_at = max(turn.heard_at, step.at)
+    step.change(open=replace(recorded, heard_at=heard_at, recorded_bytes=size))
+    step.emit(event)
 
 
 def _hear(step: Step, _speaking: Speaking) -> None:
@@ -291,7 +293,7 @@ def _candidates_turn(step: Step, received: Received) -> OpenTurn:
     return turn
 
 
-def _fits(text: str, utterance_ids: Sequence[str] = ()) -> None:
+def _fits(text: str, utterance_ids: Sequence[str] = (), recorded_bytes: int = 0) -> None:
     if len(text.encode()) > LIMITS.answer_bytes:
         raise Refusal("too_large", f"an answer holds at most {LIMITS.answer_bytes} bytes")
     if len(utterance_ids) > SEGMENTS_PER_ANSWER:
@@ -299,6 +301,10 @@ def _fits(text: str, utterance_ids: Sequence[str] = ()) -> None:
     if len(msgspec.json.encode(utterance_ids)) > UTTERANCE_IDS_BYTES:
         raise Refusal(
             "too_large", f"utterance ids take at most {UTTERANCE_IDS_BYTES} bytes an answer"
+        )
+    if recorded_bytes > RECORDED_BYTES:
+        raise Refusal(
+            "too_large", f"recorded speech takes at most {RECORDED_BYTES} bytes an answer"
         )
 
 

@@ -88,6 +88,8 @@ class OpenTurn(Struct, frozen=True, kw_only=True, omit_defaults=True):
     segments: tuple[Segment, ...] = ()
     heard_at: Milliseconds = 0
     """When the candidate was last heard, or known to type."""
+    recorded_bytes: Count = 0
+    """What the log keeps of what was recorded, replaced revisions and all."""
 
     @property
     def spoken(self) -> str:

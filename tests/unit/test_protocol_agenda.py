@@ -6,8 +6,9 @@ from msgspec.structs import replace
 
 from protocol import commands as c
 from protocol import events as e
+from protocol.codec import event_body
 from protocol.effects import Run, Stop
-from protocol.limits import LIMITS, SEGMENTS_PER_ANSWER, UTTERANCE_IDS_BYTES
+from protocol.limits import LIMITS, RECORDED_BYTES, SEGMENTS_PER_ANSWER, UTTERANCE_IDS_BYTES
 from protocol.machine import (
     HINTS_PER_QUESTION,
     Finished,
@@ -250,6 +251,34 @@ def test_the_ids_of_an_answer_take_so_much() -> None:
     ids = [segment.utterance_id for segment in story.open.segments]
     room = UTTERANCE_IDS_BYTES - len(msgspec.json.encode(ids))
     assert 0 <= room < 128 * 4
+
+
+def test_the_revisions_of_an_answer_take_so_much() -> None:
+    story, logged, heard = begun(), 0, ""
+    for revision in range(1, 1_000):
+        said = f"{revision} ".ljust(20_000, "x")
+        story.hear(said, revision=revision)
+        if not story.events:
+            break
+        heard = said
+        logged += sum(len(event_body(event)) for event in story.events)
+    assert (story.reject.code, story.reject.retryable) == ("too_large", False)
+    assert 0 <= RECORDED_BYTES - logged < 20_200
+    story.hear("", utterance_id="v")
+    assert story.events, "what fits is taken"
+    story.answer(None)
+    assert story.turns[-1].text == f"{heard} "
+    story.say()
+    story.hear("anew")
+    assert story.events, "the next answer has room of its own"
+
+
+def test_a_revision_without_effect_takes_nothing() -> None:
+    story = begun()
+    story.hear("newest", revision=2)
+    held = story.open
+    story.hear("x" * 20_000, revision=1)
+    assert story.open == held
 
 
 @pytest.mark.parametrize("began", [False, True])
