@@ -68,7 +68,7 @@ class Answer(Struct, frozen=True):
 
 
 class State(Struct, frozen=True, kw_only=True):
-    """One interview as the store holds it. ``entries`` are those of the open turn.
+    """One interview as the store holds it. ``entries`` are those of the interviewer's open turn.
 
     ``heard`` is when the last sign of life came from somebody who could answer, in Unix ms.
     """

@@ -44,7 +44,7 @@ local function unstored(keys, argv)
     commands[2 * i - 1] = id
     commands[2 * i] = redis.call('HGET', keys[COMMANDS], id) or ''
   end
-  return {'ok', describe(keys, '', true, true, argv[1] == '1'), commands}
+  return {'ok', describe(keys, '', true, false, argv[1] == '1'), commands}
 end
 
 local function free(keys, id)

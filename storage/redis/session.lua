@@ -139,10 +139,11 @@ local function holds_lease(meta, fence, now)
   return meta.fence == fence and (tonumber(meta.lease_until) or 0) > now
 end
 
--- What a caller needs to decide: state, turns and the entries of the open turn.
+-- What a caller needs to decide: state, turns and the entries of the interviewer's open turn. Those of an
+-- answer tell nothing that the session does not, and may be many.
 -- What never changes is told `with_given` alone: it is most of a session, and most callers know it.
 local function describe(keys, command_id, with_turns, with_open, with_given)
-  local meta = present_of(keys, 'session', 'version', 'fence', 'open_from', 'stored', 'touched', 'heard')
+  local meta = present_of(keys, 'session', 'version', 'fence', 'open_from', 'running', 'stored', 'touched', 'heard')
   local answer = ''
   if command_id ~= '' then
     answer = redis.call('HGET', keys[COMMANDS], command_id) or ''
@@ -150,7 +151,7 @@ local function describe(keys, command_id, with_turns, with_open, with_given)
   local turns = with_turns and redis.call('HGETALL', keys[TURNS]) or {}
   local entries = {}
   local open = tonumber(meta.open_from) or 0
-  if with_open and open > 0 then
+  if with_open and open > 0 and meta.running ~= '' then
     entries = redis.call('XRANGE', meta.log, int(open) .. '-0', '+')
   end
   local given = with_given and redis.call('HGET', keys[META], 'given') or ''

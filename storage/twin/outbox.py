@@ -19,7 +19,7 @@ class Outbox(Calls):
             if not isinstance(held, Interview):
                 return held
             commands = tuple((name, held.commands[name]) for name in held.pending)
-            return live.Unstored(held.describe(turns=True, entries=True), commands)
+            return live.Unstored(held.describe(turns=True, entries=False), commands)
 
         return await self._call("unstored", act)
 

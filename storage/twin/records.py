@@ -123,7 +123,9 @@ class Interview:
         )
 
     def _open_entries(self) -> tuple[Entry, ...]:
-        return tuple(self.after(EventId(self.open_from, 0))) if self.open_from else ()
+        if not self.open_from or not self.running:
+            return ()
+        return tuple(self.after(EventId(self.open_from, 0)))
 
     def _answer(self, command: str) -> Answer | None:
         remembered = self.commands.get(command) if command else None

@@ -304,6 +304,22 @@ async def test_a_client_is_recovered_only_by_an_id_of_the_log(backend: Backend) 
         )
 
 
+async def test_only_the_interviewers_open_turn_is_read_from_the_log(backend: Backend) -> None:
+    """What is recorded of an open answer is in the session; its events may be many."""
+    store = backend.store()
+    await started(store)
+    fence = (await acquired(store)).fence
+    await said(store, piece(fence, 1))
+    assert (await found(store, entries=True)).logged == "word "
+    unstored = await store.unstored(NAME)
+    assert isinstance(unstored, Unstored)
+    assert unstored.state.entries == (), "PostgreSQL gets no words of an open turn"
+    await apply(store, finished("word "), fence)
+    assert isinstance(await command(store, spoken("c1")), Committed)
+    assert (await found(store, entries=True)).entries == ()
+    assert (await _joined(store, _join())).state.entries == ()
+
+
 async def test_a_resume_token_is_outlived_by_a_newer_one_after_the_grace(backend: Backend) -> None:
     store = backend.store()
     await store.create(restore_of())
