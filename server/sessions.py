@@ -9,10 +9,10 @@ from msgspec.structs import replace
 
 from protocol.clock import OVERTIME_MS, last_sign
 from protocol.commands import AnswerSubmit, DurableCommand, InterviewEnd, TurnCancel
-from protocol.effects import Reject
+from protocol.effects import Reject, Stop
 from protocol.guide import GuideQuestion
 from protocol.ids import EventId, parse_event_id
-from protocol.machine import Input, Left, Received, interrupts, transition
+from protocol.machine import Input, Left, Received, Transition, interrupts, transition
 from protocol.plan import Plan
 from protocol.probing import Lack
 from protocol.scalars import Source
@@ -42,6 +42,8 @@ from storage.live import (
 
 ROUNDS = 32
 """How often a decision is made anew because the state moved on meanwhile."""
+CUT_ROUNDS = 8
+"""How often a cut is decided so that it knows of all words: its runner may always be faster."""
 GRACE_MS = 1_800_000
 """How long the candidate may be away before the interview is abandoned."""
 PATIENCE_S = 3.0
@@ -286,7 +288,7 @@ class Sessions:
         self, interview_id: str, command: DurableCommand, seen: EventId | None
     ) -> Verdict:
         digest = digest_of(command)
-        for _ in range(ROUNDS):
+        for number in range(ROUNDS):
             before = await self.load(
                 interview_id, command=command.id, entries=isinstance(command, _CUTS), seen=seen
             )
@@ -307,6 +309,7 @@ class Sessions:
                 return Verdict(rejected=reject)
             commit = replace(
                 commit_of(before, done, received, now=received.at, idle_ms=self._idle_ms),
+                ordinal=_ends_with(before, done) if number < CUT_ROUNDS else ANY_ORDINAL,
                 command=command.id,
                 digest=digest,
                 answer=rejection(reject) if reject else "",
@@ -372,6 +375,12 @@ _CUTS = TurnCancel | InterviewEnd
 _UNAVAILABLE = Reject("unavailable", "a backend is down; send the command again", retryable=True)
 _FULL = Reject("too_many_commands", "the interview has used up its command ids")
 _REUSED = Reject("id_reused", "this id was used for other content; choose a new one")
+
+
+def _ends_with(before: State, done: Transition) -> int:
+    """Return the ordinal that a cut was decided on: what its runner logs meanwhile is kept, too."""
+    cuts = any(isinstance(effect, Stop) for effect in done.effects)
+    return before.ordinal if cuts else ANY_ORDINAL
 
 
 def _repeated(answer: Answer, digest: str) -> Verdict:

@@ -106,9 +106,10 @@ class Commit(Struct, frozen=True, kw_only=True):
     ``version`` and ``head`` are those of the state it was decided on. A session rebuilt after a
     loss comes to the same version again by another course, whose log lacks that head.
 
-    ``ordinal`` is that of the last append which the finished turn's text ends with: where the log
-    has another one, it lost some of that text, and the caller is fenced out. So is one that decided
-    on an absence, where somebody was ``seen`` since.
+    ``ordinal`` is that of the last append which the finished turn's text ends with. Where the log
+    has another one, it lost some of that text, and the turn's runner is fenced out; or more of it
+    came, and who has no fence reads it again. Fenced out is, too, who decided on an absence, where
+    somebody was ``seen`` since.
     """
 
     id: str

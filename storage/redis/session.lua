@@ -358,7 +358,8 @@ local function refusal(keys, a, meta, now)
     return {'fenced'}
   end
   if a.ordinal >= 0 and meta.ordinal ~= int(a.ordinal) then
-    return {'fenced'} -- pieces of the turn that is to be finished were lost
+    -- The turn's runner finds that some of its pieces were lost, who cuts the turn that more of them came.
+    return {a.fence == '' and 'conflict' or 'fenced'}
   end
   if a.seen > 0 and redis.call('ZSCORE', keys[PRESENCE], a.id) ~= int(a.seen) then
     return {'fenced'} -- somebody was seen since

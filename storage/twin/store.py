@@ -144,14 +144,17 @@ class Twin(Sweep, Outbox):
         remembered = held.commands.get(commit.command) if commit.command else None
         if remembered is not None:
             return read_answer(remembered)
-        if held.version != commit.version or not held.was_logged(parse_event_id(commit.head)):
+        other = commit.ordinal not in (live.ANY_ORDINAL, held.ordinal)
+        if (
+            held.version != commit.version
+            or not held.was_logged(parse_event_id(commit.head))
+            or (other and not commit.fence)
+        ):
             return live.Conflict()
         if commit.fence and not held.holds_lease(commit.fence, self._server.clock()):
             return live.Fenced()
         present = self._server.partition(commit.id).presence.get(commit.id)
-        if commit.ordinal not in (live.ANY_ORDINAL, held.ordinal) or (
-            commit.seen and commit.seen != present
-        ):
+        if other or (commit.seen and commit.seen != present):
             return live.Fenced()
         if commit.command and len(held.commands) >= commit.max_commands:
             return live.Full()

@@ -7,7 +7,7 @@ from protocol.codec import event_body
 from protocol.commands import TurnCancel
 from protocol.events import TurnDelta
 from protocol.ids import ORIGIN
-from protocol.machine import Noted, transition
+from protocol.machine import Noted, Received, transition
 from storage.commits import commit_of
 from storage.live import (
     Acquired,
@@ -280,6 +280,21 @@ async def test_a_finish_whose_reply_was_lost_conflicts_when_repeated(backend: Ba
     before = await found(store)
     assert isinstance(await apply(store, finished("x"), fence), Committed)
     assert await _finish(store, before, fence) == Conflict()
+
+
+async def test_a_turn_ends_with_the_words_it_was_decided_on(backend: Backend) -> None:
+    store = backend.store()
+    await started(store)
+    fence = (await acquired(store)).fence
+    await speak(store, fence, 2)
+    state = await found(store, entries=True)
+    received = Received(command=TurnCancel(id="c2", turn=1, attempt=1), at=AT, logged=state.logged)
+    cut = transition(state.session, received)
+    commit = commit_of(state, cut, received, now=0, ordinal=state.ordinal)
+    assert isinstance(await said(store, piece(fence, 3)), Appended)
+    assert await store.commit(commit) == Conflict()
+    assert await store.commit(replace(commit, ordinal=4, fence=fence)) == Fenced()
+    assert isinstance(await store.commit(replace(commit, ordinal=3)), Committed)
 
 
 async def test_trimming_never_cuts_the_open_turn(backend: Backend) -> None:

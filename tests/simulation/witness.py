@@ -5,9 +5,12 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import msgspec
+
 from protocol.codec import read_body
 from protocol.events import DurableEvent, TurnDelta
 from protocol.ids import EventId, parse_event_id
+from protocol.session import Turn
 from storage.live import Append, Appended, Commit, Committed, Fenced
 from storage.twin import Twin, TwinServer
 from storage.twin.records import Interview
@@ -64,6 +67,13 @@ class Witness(TwinServer):
         if _counter(fence) < self._fences[interview_id]:
             self.faults.append(f"{client} wrote under the stale fence {fence}")
 
+    def check_cut(self, logged: str, commit: Commit, client: str) -> None:
+        """A turn is cut of which this was ``logged``: it must be kept to its last word."""
+        number, text = commit.turns[0]
+        cut = msgspec.json.decode(text, type=Turn)
+        if cut.text + cut.unheard != logged:
+            self.faults.append(f"{client} cut turn {number} and left words of it behind")
+
     def _record(self, interview_id: str, held: Interview) -> None:
         self._fences[interview_id] = max(self._fences[interview_id], _counter(held.fence))
         journal, log = self._journal_of[interview_id], held.log
@@ -91,6 +101,9 @@ class WatchedTwin(Twin):
     def _apply(self, held: Interview, commit: Commit) -> Committed:
         if commit.fence:
             self._witness.check_fence(commit.id, commit.fence, self._name)
+        if commit.kind == "cancel":
+            logged = held.describe(turns=False, entries=True).logged
+            self._witness.check_cut(logged, commit, self._name)
         return super()._apply(held, commit)
 
 
