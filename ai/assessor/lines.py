@@ -240,7 +240,7 @@ def _read(call: Call, outcome: Outcome, api: WholeApi) -> tuple[Usage, bool, Cal
     try:
         completion = read_body(outcome.reply, api)
     except CallFailedError as failure:
-        return Usage(0, 0, 0), False, "failed", failure.code
+        return _read(call, Outcome(code=failure.code), api)
     if completion.usage is None:
         size = Prompt(call.instructions, call.input).size
         said = estimate_tokens(len(completion.text.encode()))

@@ -198,7 +198,7 @@ def body(**fields: Any) -> bytes:
     [
         (Outcome(reply=body()), "completed", "", 2_000, True),
         (Outcome(reply=body(usage=None)), "completed", "", 12, False),
-        (Outcome(reply=b"5"), "failed", "malformed", 0, False),
+        (Outcome(reply=b"5"), "failed", "malformed", 1_879, False),
         (Outcome(code="batch_expired"), "failed", "batch_expired", 0, True),
         (Outcome(code="batch_lost"), "failed", "batch_lost", 1_879, False),
         (
