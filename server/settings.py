@@ -445,7 +445,8 @@ DECLARED: tuple[Declared, ...] = (
         "idle_s",
         number(1, 86_400),
         "3600",
-        "how long an interview rests before it is parked in PostgreSQL, in seconds",
+        "how long an interview rests before it is parked in PostgreSQL, in seconds; one that is "
+        "over 70 at least, as its sockets wait for the report",
     ),
     Declared(
         "VIVA_GRACE_S",

@@ -16,6 +16,7 @@ from typing import Protocol
 import structlog
 
 from protocol.clock import QUIET_MS
+from protocol.limits import OVER_LINGER_S
 from protocol.machine import Ticked, next_tick
 from protocol.session import Session
 from server.clock import Clock
@@ -39,6 +40,9 @@ GAP_S = QUIET_MS / 1000 - SPEAKING_S
 """A gap between two sweeps behind which an answer may look silent that is not: nobody was heard."""
 HEARD_S = 45.0
 """How long such answers are waited for then: clients come back, and tell that they answer."""
+LINGER_MS = int(1000 * OVER_LINGER_S) + AGAIN_MS
+"""How long one that is over rests at least: its sockets wait for the report, and would be sent away
+to bring it back."""
 FAULTY_MS = 60_000
 """When an interview is looked at again that cannot be read, or met a fault of the program."""
 
@@ -184,14 +188,13 @@ class Sweeper:
             ticked = Ticked(at=now, lacks=self._sessions.lacks(session))
             await self._sessions.apply(session.interview_id, ticked, state=state)
             return
-        rests_at = state.touched + self._idle_ms
+        idle_ms = max(self._idle_ms, LINGER_MS) if session.over else self._idle_ms
+        rests_at = state.touched + idle_ms
         if rests_at > now:
             due = min(rests_at, tick or rests_at)
             await self._store.postpone(session.interview_id, due, state.version)
             return
-        parked = await self._store.park(
-            session.interview_id, state.version, self._idle_ms, AGAIN_MS
-        )
+        parked = await self._store.park(session.interview_id, state.version, idle_ms, AGAIN_MS)
         if parked == "ok":
             _log.info("session parked", interview=session.interview_id)
 

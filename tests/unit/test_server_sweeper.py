@@ -10,12 +10,13 @@ from structlog.testing import capture_logs
 
 from protocol import commands as c
 from protocol.ids import ORIGIN
+from protocol.limits import OVER_LINGER_S
 from protocol.machine import Received, transition
 from protocol.session import Session
 from server import sweeper
 from server.hub import Hub
 from server.sessions import Sessions
-from server.sweeper import FAULTY_MS, SWEEP_S, TAKEN, WHOLE_EVERY, Sweeper
+from server.sweeper import AGAIN_MS, FAULTY_MS, SWEEP_S, TAKEN, WHOLE_EVERY, Sweeper
 from storage.commits import commit_of
 from storage.errors import BadDataError
 from storage.live import PARTITIONS, Committed, Missing, Restore, State, partition_of
@@ -67,7 +68,8 @@ class Noted:
 class Scene:
     """One Redis, and sweepers that note what they give to others."""
 
-    def __init__(self, instances: int = 1) -> None:
+    def __init__(self, instances: int = 1, idle_ms: int = IDLE_MS) -> None:
+        self.idle_ms = idle_ms
         self.clock = LoopClock()
         self.wire = SlowWire()
         self.server = TwinServer(self.clock.now, wire=self.wire)
@@ -78,9 +80,14 @@ class Scene:
     def _sweeper(self) -> Sweeper:
         hub = Hub(self.store, TwinNotifier(self.server), self.clock)
         sessions = Sessions(
-            self.store, NoArchive(), hub, self.clock, interviewer(None, Rows()), idle_ms=IDLE_MS
+            self.store,
+            NoArchive(),
+            hub,
+            self.clock,
+            interviewer(None, Rows()),
+            idle_ms=self.idle_ms,
         )
-        return Sweeper(self.store, sessions, self.followers, self.clock, idle_ms=IDLE_MS)
+        return Sweeper(self.store, sessions, self.followers, self.clock, idle_ms=self.idle_ms)
 
     async def interview(self, *, tick: int = 0, begun: bool = False) -> str:
         """A created interview, or one whose interviewer's turn waits to be generated."""
@@ -96,7 +103,7 @@ class Scene:
         assert isinstance(state, State)
         end = Received(command=c.InterviewEnd(id="end"), at=self.clock.now())
         done = transition(state.session, end)
-        commit = commit_of(state, done, end, now=end.at, idle_ms=IDLE_MS)
+        commit = commit_of(state, done, end, now=end.at, idle_ms=self.idle_ms)
         commit = replace(commit, command="end", digest="d", store=False)
         assert isinstance(await self.store.commit(commit), Committed)
 
@@ -264,6 +271,26 @@ def test_an_outage_of_postgres_does_not_fill_the_outbox(
         await scene.store.mark_stored(name, state.head, ["end"])
         await asyncio.sleep(2 * 3600)
         assert isinstance(await scene.store.load(name), Missing)
+
+    scene.play(story)
+
+
+def test_who_waits_for_a_report_is_not_kept_from_it_by_a_short_rest() -> None:
+    scene = Scene(idle_ms=2_000)
+
+    async def story() -> None:
+        resting = await scene.interview(tick=scene.clock.now() + scene.idle_ms)
+        over = await scene.interview()
+        await scene.end(over)
+        state = await scene.store.load(over)
+        assert isinstance(state, State)
+        await scene.store.mark_stored(over, state.head, ["end"])
+        await asyncio.sleep(2 + AGAIN_MS / 1000)
+        assert isinstance(await scene.store.load(resting), Missing)
+        await asyncio.sleep(OVER_LINGER_S - AGAIN_MS / 1000)
+        assert isinstance(await scene.store.load(over), State)  # its sockets would be closed 4010
+        await asyncio.sleep(2 * AGAIN_MS / 1000)
+        assert isinstance(await scene.store.load(over), Missing)
 
     scene.play(story)
 
