@@ -19,6 +19,7 @@ from loadtest.commands.wrong import WrongError, check_files
 from loadtest.load import scenario as scenarios
 from loadtest.load.aside import SECONDS, USERS
 from loadtest.load.compare import told as compared
+from loadtest.load.compare import worsened
 from loadtest.load.generators import Run
 from loadtest.load.keys import Keys
 from loadtest.load.knee import climb
@@ -35,7 +36,10 @@ _EXIT = {"held": HELD, "broken": BROKEN, "void": UNUSABLE}
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run it; 0 where every threshold held, 1 where one broke, 2 where the run says nothing."""
+    """Run it; 0 where every threshold held, 1 where one broke, 2 where the run says nothing.
+
+    Of a comparison: 1 where a figure became worse, 2 where one of the runs says nothing.
+    """
     try:
         if args.scenario in _WORDS:
             return _WORDS[args.scenario](args)
@@ -109,7 +113,9 @@ def _compare(args: argparse.Namespace) -> int:
         raise WrongError("viva load compare takes two results, as --json wrote them.")
     a, b = map(read, args.results)
     sys.stdout.write(compared(a, b))
-    return HELD
+    if "void" in (a.verdict, b.verdict):
+        return UNUSABLE
+    return BROKEN if worsened(a, b) else HELD
 
 
 _WORDS = {"list": _list, "compare": _compare}

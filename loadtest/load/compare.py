@@ -75,6 +75,11 @@ def differences(a: Result, b: Result) -> Iterator[str]:
             yield f"{which} is void: {reason}"
 
 
+def worsened(a: Result, b: Result) -> bool:
+    """Whether something is worse in ``b``."""
+    return any(row.told == "worse" for row in rows(a, b))
+
+
 def told(a: Result, b: Result) -> str:
     """Return the comparison as lines."""
     lines = [f"A  {_named(a)}", f"B  {_named(b)}"]

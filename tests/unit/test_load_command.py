@@ -5,7 +5,8 @@ import pytest
 from loadtest.commands import load as command
 from loadtest.load.aside import SECONDS, USERS
 from loadtest.load.keys import Keys
-from loadtest.load.scenario import read
+from loadtest.load.result import Result, Verdict, write
+from loadtest.load.scenario import Scenario, read
 from loadtest.load.target import Target
 from server.cli import main, parser
 
@@ -60,6 +61,42 @@ def test_what_cannot_be_done_is_told_and_ends_with_2(
     code, said = ended(capsys, *arguments)
     assert code == 2
     assert told in said
+
+
+@pytest.mark.parametrize(
+    ("streaming", "verdict", "code"),
+    [
+        (95.0, "held", 0),
+        (120.0, "broken", 0),
+        (80.0, "held", 1),
+        (80.0, "void", 2),
+        (120.0, "void", 2),
+    ],
+)
+def test_a_comparison_ends_with_1_where_something_is_worse(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    streaming: float,
+    verdict: Verdict,
+    code: int,
+) -> None:
+    before, after = (str(tmp_path / name) for name in ("before.json", "after.json"))
+    write(made(100.0, "held"), Path(before))
+    write(made(streaming, verdict), Path(after))
+    ended_with, said = ended(capsys, "compare", before, after)
+    assert ended_with == code
+    assert ("  worse" in said) == (streaming == 80)
+
+
+def made(streaming: float, verdict: Verdict) -> Result:
+    return Result(
+        name="mine",
+        scenario=Scenario(),
+        started_at=0.0,
+        target="own servers",
+        verdict=verdict,
+        figures={"streaming": streaming, "server_cpu": 0.5},
+    )
 
 
 @pytest.mark.parametrize(
