@@ -30,6 +30,8 @@ class Conversation:
         self.declined = False
         self._notice = notice
         self._agreed = agreed
+        self._answers: list[str] = []
+        """Those that wait for a turn: the interview is paused."""
 
     async def begin(self, agrees: Callable[[], Awaitable[bool]]) -> bool:
         """Wait for the server, and start the interview where that was not done yet.
@@ -63,32 +65,34 @@ class Conversation:
             case "help":
                 self.screen.tell(HELP)
             case "hint":
-                await self._ending(c.HintRequest)
+                await self._do(c.HintRequest)
             case "pause":
-                self.link.give(c.InterviewPause)
+                await self._do(c.InterviewPause)
             case "resume":
-                self.link.give(c.InterviewResume)
+                await self._do(c.InterviewResume)
+                await self._answer()
             case "end":
-                self.link.give(c.InterviewEnd)
+                await self._do(c.InterviewEnd)
             case None if typed.text:
-                await self._answer(typed.text)
+                self._answers.append(typed.text)
+                await self._answer()
             case None:
                 pass  # Enter that was to interrupt may come when the interviewer has just ended
         return True
 
-    async def _answer(self, text: str) -> None:
-        await self.link.until("answering", "paused", "over")
-        if self.link.view.status == "paused":
-            self.screen.tell("The interview is paused; /resume goes on.")
-        elif self.link.answering:
-            await self._ending(c.AnswerSubmit, text=text)
+    async def _answer(self) -> None:
+        """Give each answer that waits in its turn, unless the interview is paused or over first."""
+        while self._answers:
+            await self.link.until("answering", "paused", "over")
+            if self.link.view.status == "paused":
+                self.screen.tell("The interview is paused; /resume goes on, with this answer.")
+            if not self.link.answering:
+                return
+            await self._do(c.AnswerSubmit, text=self._answers.pop(0))
 
-    async def _ending(self, kind: type[Any], **fields: Any) -> None:
-        """Give what ends the open answer, and wait for that: the next line is for the next turn."""
-        turn, answering = self.link.view.open, self.link.answering
-        name = self.link.give(kind, **fields)
-        if turn is not None and answering:
-            await self.link.past(turn.turn, name)
+    async def _do(self, kind: type[Any], **fields: Any) -> None:
+        """Give a command and wait for its effect: the next line is for what comes then."""
+        await self.link.done(self.link.give(kind, **fields))
 
 
 def _point(words: str) -> str:

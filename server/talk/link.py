@@ -66,7 +66,6 @@ class Link:
         self._remaining_ms = 0
         self._measured = 0.0
         self._feedback: list[str] = []
-        self._refused: set[str] = set()
 
     @property
     def view(self) -> View:
@@ -113,17 +112,10 @@ class Link:
         async with self._changed:
             await self._changed.wait_for(lambda: self.over or not self.session.unanswered)
 
-    async def past(self, turn: int, name: str) -> None:
-        """Wait until the candidate's turn of that number is over, or what was to end it refused."""
+    async def done(self, name: str) -> None:
+        """Wait until the command has its answer, which comes behind all of its effect."""
         async with self._changed:
-            await self._changed.wait_for(
-                lambda: (
-                    self.over
-                    or name in self._refused
-                    or self.view.open is None
-                    or self.view.open.turn != turn
-                )
-            )
+            await self._changed.wait_for(lambda: self.over or name not in self.session.unanswered)
 
     async def unless_over(self, work: Coroutine[Any, Any, T]) -> T | None:
         """Await ``work``; None where the interview is over first."""
@@ -232,8 +224,7 @@ class Link:
                 screen.tell(text)
             case e.Rejected(command_id=name, retryable=True):
                 asyncio.get_running_loop().call_later(RETRY_S, self._again, name)
-            case e.Rejected(command_id=name, message=text):
-                self._refused.add(name)
+            case e.Rejected(message=text):
                 screen.tell(f"The server refused that: {text}.")
             case e.InterviewEnded(reason=reason):
                 self.reason = ENDS[reason]

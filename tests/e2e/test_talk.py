@@ -171,6 +171,23 @@ def test_the_line_behind_a_hint_is_the_next_answer(start: Start) -> None:
     assert [text for text in given if text] == ANSWERS[:2]
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["/pause", "/resume", *ANSWERS[:2]],
+        ["/pause", ANSWERS[0], "/resume", ANSWERS[1]],
+        [ANSWERS[0], "/pause", ANSWERS[1], ANSWERS[2], "/resume"],
+    ],
+)
+def test_lines_behind_a_pause_are_the_next_answers(start: Start, lines: list[str]) -> None:
+    instance = start(VIVA_BANK_PACE="400")
+    done = _run(instance.url, "--yes", lines="\n".join([*lines, ""]))
+    assert (done.returncode, done.stderr) == (0, "")
+    turns = transcript(instance.url, _id(done.stdout))
+    given = [turn["text"] for turn in turns if turn["speaker"] == "candidate"]
+    assert given == [line for line in lines if line in ANSWERS]
+
+
 def test_an_empty_line_is_no_answer(start: Start) -> None:
     instance = start(VIVA_BANK_PACE="400")
     lines = ["", ANSWERS[0], "  ", "", ANSWERS[1], "", ""]
