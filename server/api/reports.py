@@ -85,14 +85,24 @@ class Reports(Controller):
         material = await deps.assessments.load(interview_id)
         return material.session.guide or _NO_GUIDE
 
-    @post("/decision", status_code=201, responses=refusals(403, 404, 408, 409, 413))
+    @post(
+        "/decision",
+        status_code=201,
+        responses=refusals(
+            404, 408, 409, 413, told={403: "Not for this role, or of an interview of one's own."}
+        ),
+    )
     async def decide(
         self, deps: Deps, caller: Caller, interview_id: str, data: Verdict
     ) -> Decision:
         """Record a reviewer's decision and its reason beside the report."""
         if not caller.reviews:
             raise ProblemError(403, "reviewers_only", "Reviewers decide.")
-        await _permitted(deps, caller, interview_id)
+        interview = await _permitted(deps, caller, interview_id)
+        if interview.user_id == caller.user:
+            raise ProblemError(
+                403, "own_interview", "This interview is your own; another reviewer decides on it."
+            )
         reason = data.reason.strip()
         if not 0 < len(reason) <= LONGEST_REASON or "\0" in reason:
             raise ProblemError(

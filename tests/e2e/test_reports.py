@@ -185,6 +185,9 @@ def test_reviewers_decide_and_say_why(place: Place, rated: str) -> None:
     for wrong in ({**verdict, "reason": " "}, {**verdict, "reason": "x" * 4001}):
         told = place.ask("POST", path, wrong, user="rex", role="reviewer")
         told.problem(400, "reason_needed")
+    for role in ("reviewer", "admin"):
+        told = place.ask("POST", path, verdict, role=role)  # the candidate, by another token
+        told.problem(403, "own_interview")
     early = place.ended(STRONG)
     told = place.ask("POST", f"{early}/decision", verdict, user="rex", role="reviewer")
     told.problem(409, "no_report")
