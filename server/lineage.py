@@ -15,6 +15,7 @@ import structlog
 from msgspec.structs import replace
 
 from protocol.ids import EventId
+from storage.commits import presence_of
 from storage.given import changing_text
 from storage.live import Commit, Committed, LiveStore, State
 
@@ -57,5 +58,6 @@ async def marked(store: LiveStore, before: State, tick: int) -> bool:
         kind="finish",  # adds nothing, so that a full Redis is no reason to turn a client away
         session=changing_text(replace(session, rebuilt=True)),
         tick=tick,
+        presence=presence_of(session),
     )
     return isinstance(await store.commit(commit), Committed)

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from protocol import commands as c
 from protocol.ids import ORIGIN, EventId
-from protocol.machine import Finished
+from protocol.machine import Finished, Left
 from server.hub import Hub
 from server.sessions import Sessions, Verdict
 from storage.live import Acquired, Commit, Conflict, Restore, State
@@ -102,6 +102,24 @@ def test_a_session_that_lost_nothing_refuses_for_good() -> None:
         early = (await scene.send(c.AnswerSubmit(id="early", text="What?"))).rejected
         assert early is not None
         assert (early.code, early.retryable) == ("wrong_state", False)
+
+    scene.run(story)
+
+
+@pytest.mark.parametrize("away", [False, True])
+def test_who_is_missed_is_missed_behind_lost_events_too(away: bool) -> None:  # noqa: FBT001
+    scene = Scene()
+
+    async def story() -> None:
+        await scene.begin()
+        if away:
+            await scene.sessions.apply(scene.name, Left(since=NOW, grace_ms=10**6, at=NOW))
+        partition, held = scene.server.partition(scene.name), scene.server.interviews[scene.name]
+        told = partition.presence.copy(), held.away
+        assert told == ({} if away else {scene.name: scene.server.clock()}, away)
+        assert await scene.sessions.reconcile(scene.name, EventId(10**6, 1))
+        assert (await scene.sessions.load(scene.name)).session.rebuilt
+        assert (partition.presence, scene.server.interviews[scene.name].away) == told
 
     scene.run(story)
 
