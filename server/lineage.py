@@ -8,13 +8,16 @@ A failover of PostgreSQL may lose what was stored, too. What it still holds is i
 `stored` goes back to that, and the rest is written again.
 
 Short of that, the log may have lost events that only clients know of. The session is marked then,
-so that what they send again may come before what it answers is there again.
+so that what they send again may come before what it answers is there again. Or only steps without
+events are lost: PostgreSQL holds a later version at the same head, or another state of the same
+version, and the session is raised beyond it.
 """
 
 import structlog
 from msgspec.structs import replace
 
 from protocol.ids import EventId
+from protocol.session import Session
 from storage.commits import presence_of
 from storage.given import changing_text
 from storage.live import Commit, Committed, LiveStore, State
@@ -51,12 +54,28 @@ async def marked(store: LiveStore, before: State, tick: int) -> bool:
     session = before.session
     if session.rebuilt or session.over:
         return True
+    return await _step(store, before, replace(session, rebuilt=True), tick)
+
+
+async def raised(store: LiveStore, before: State, tick: int) -> None:
+    """Raise the session's version by a step that changes nothing, unless it moved on.
+
+    PostgreSQL holds another state at the head of ``before``. That was a live one once: where
+    ``before`` is live still, Redis lost it. ``tick`` is as for `marked`.
+
+    Raises:
+        BackendDownError: Redis does not answer.
+    """
+    await _step(store, before, before.session, tick)
+
+
+async def _step(store: LiveStore, before: State, session: Session, tick: int) -> bool:
     commit = Commit(
         id=session.interview_id,
         version=before.version,
         head=str(before.head),
         kind="finish",  # adds nothing, so that a full Redis is no reason to turn a client away
-        session=changing_text(replace(session, rebuilt=True)),
+        session=changing_text(session),
         tick=tick,
         presence=presence_of(session),
     )

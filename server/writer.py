@@ -18,7 +18,8 @@ from protocol.ids import EventId
 from protocol.ledger import LedgerEntry
 from server.assessing.orders import Orders
 from server.clock import Clock, backoff
-from server.lineage import leads_on
+from server.lineage import leads_on, raised
+from storage.commits import timer_of
 from storage.errors import BadDataError, ErasedError, StorageError
 from storage.live import LiveStore, OutboxEntry, Unstored
 
@@ -191,7 +192,9 @@ class Writer:
                 await self._store.erase(interview_id)  # whoever erased it got no further
                 return "gone"
             state, commands = unstored.state, [name for name, _ in unstored.commands]
-            if held is not None:
+            if held == state.head:
+                await raised(self._store, state, timer_of(state.session, self._clock.now()))
+            elif held is not None:
                 await leads_on(self._store, state, held)
             elif await self._store.mark_stored(interview_id, state.head, commands):
                 await self._orders.consider(state.session)

@@ -292,6 +292,22 @@ async def test_a_longer_log_is_written_though_its_versions_came_again(
     assert await shared_archive.rebuild(new.interview_id) == restored
 
 
+async def test_of_two_courses_to_one_version_the_first_is_held(shared_archive: Archive) -> None:
+    new = session()
+    stored = state(new, 5, 9, turn(1))
+    await shared_archive.write(unstored(stored))
+    assert await shared_archive.write(unstored(stored)) is None  # the same again
+    other = replace(stored, session=replace(new, absences=1))
+    assert await shared_archive.write(unstored(other, ("c", "d a1-1"))) == stored.head
+    restored = await shared_archive.rebuild(new.interview_id)
+    assert restored is not None
+    assert (restored.session, restored.commands) == (stored.session, ())
+    assert await shared_archive.write(unstored(replace(other, version=6))) is None
+    restored = await shared_archive.rebuild(new.interview_id)
+    assert restored is not None
+    assert (restored.session, restored.version) == (other.session, 6)
+
+
 async def test_an_interview_never_changes_hands(shared_archive: Archive) -> None:
     new = session()
     await shared_archive.write(unstored(state(new, 1, 2)))

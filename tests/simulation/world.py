@@ -109,7 +109,10 @@ class SimArchive:
             raise ErasedError
         if held.head not in (state.stored, state.head):
             return held.head
-        if held.head == state.head and state.version < held.version:
+        if held.head == state.head and (
+            state.version < held.version
+            or (state.version == held.version and state.session != held.session)
+        ):
             return held.head
         self.restores[name] = replace(
             held,

@@ -1,16 +1,19 @@
 """The writer over the twin, in virtual time, with an archive that fails as it is told."""
 
 import asyncio
+import itertools
 from collections import Counter
 from collections.abc import Coroutine, Sequence
 from typing import Any, Literal
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from protocol.ids import ORIGIN, EventId
 from protocol.ledger import LedgerEntry
-from server.writer import BATCH, IDLE_MS, RETRY_CAP_S, Writer
+from protocol.session import Session
+from server.writer import BATCH, IDLE_MS, RETRY_CAP_S, ROUNDS, Writer
 from storage.errors import BackendDownError, BadDataError, ErasedError
 from storage.given import changing_text
 from storage.live import (
@@ -52,6 +55,7 @@ class FakeArchive:
     def __init__(self) -> None:
         self.faults: dict[str, Exception] = {}
         self.versions: dict[str, int] = {}
+        self.sessions: dict[str, Session] = {}
         self.heads: dict[str, EventId] = {}
         self.rows: Counter[str] = Counter()
         self.writes = 0
@@ -70,9 +74,13 @@ class FakeArchive:
         held, state = self.heads.get(name, ORIGIN), unstored.state
         if held not in (state.stored, state.head):
             return held
-        if held == state.head and state.version < self.versions.get(name, 0):
+        version, session_ = self.versions.get(name, 0), self.sessions.get(name)
+        if held == state.head and (
+            state.version < version or (state.version == version and state.session != session_)
+        ):
             return held
         self.versions[name], self.heads[name] = state.version, state.head
+        self.sessions[name] = state.session
         return None
 
     async def write_ledger(self, rows: Sequence[LedgerEntry]) -> None:
@@ -101,6 +109,7 @@ class Scene:
         self.server = TwinServer(clock.now)
         self.archive = FakeArchive()
         self.ends: Counter[str] = Counter()
+        self._changes = itertools.count(1)
         self.store = Twin(self.server)
         self.twins = [Twin(self.server) for _ in range(instances)]
         self.writers = [
@@ -137,7 +146,7 @@ class Scene:
             kind="ingest",
             command=f"c{version}",
             digest="d",
-            session=changing_text(session(name)),
+            session=changing_text(replace(before.session, absences=next(self._changes))),
             store=True,
             events=(event,) if event else (),
         )
@@ -456,21 +465,44 @@ def test_a_parked_interview_is_settled() -> None:
     run_virtual(main())
 
 
-def test_a_live_store_behind_the_archive_is_never_told_to_be_stored() -> None:
+def test_a_live_store_behind_the_archive_is_told_to_be_stored_once_it_is_beyond_it() -> None:
     async def main() -> None:
         scene = Scene()
         name = await scene.interview()
         held = await scene.store.load(name)
         assert isinstance(held, State)
-        scene.archive.versions[name], scene.archive.heads[name] = 9, held.head
+        scene.archive.versions[name], scene.archive.heads[name] = ROUNDS + 3, held.head
         await scene.writer.drain(partition_of(name))
         assert not await scene.stored(name)
         assert scene.ends == {"failed": 1}
-        # Another writer was quicker with a later state: read again, it is the same one.
-        scene.archive.versions[name] = 1
         await asyncio.sleep(IDLE_MS / 1000)
         await scene.writer.drain(partition_of(name))
         assert await scene.stored(name)
+        assert scene.archive.versions[name] == ROUNDS + 4  # of the same version might be another
+        assert scene.ends == {"failed": 1, "written": 1}
+
+    run_virtual(main())
+
+
+def test_a_writer_that_was_overtaken_changes_nothing() -> None:
+    async def main() -> None:
+        scene = Scene(instances=2)
+        name = await scene.interview()
+        partition = partition_of(name)
+        write = scene.archive.write
+
+        async def overtaken(unstored: Unstored) -> EventId | None:
+            scene.archive.write = write
+            await scene.change(name, 1, "")
+            await scene.writers[1].drain(partition)
+            return await write(unstored)
+
+        scene.archive.write = overtaken
+        await scene.writers[0].drain(partition)
+        state = await scene.store.load(name)
+        assert isinstance(state, State)
+        assert state.version == scene.archive.versions[name] == 2
+        assert (await scene.stored(name), scene.ends["failed"]) == (True, 0)
 
     run_virtual(main())
 
@@ -538,7 +570,12 @@ def test_a_session_that_lost_what_was_stored_is_dropped_and_rebuilt() -> None:
     run_virtual(main())
 
 
-def test_a_failover_that_lost_steps_without_events_keeps_nothing_from_the_archive() -> None:
+@pytest.mark.parametrize(
+    ("events", "raised"), [((EVENT,), 2), (("",), 4), (("", ""), 4), (("", EVENT), 3)]
+)
+def test_a_failover_that_lost_steps_without_events_keeps_nothing_from_the_archive(
+    events: Sequence[str], raised: int
+) -> None:
     async def main() -> None:
         scene = Scene()
         name = await scene.interview()
@@ -552,11 +589,14 @@ def test_a_failover_that_lost_steps_without_events_keeps_nothing_from_the_archiv
             if held.version == 1:
                 break
             scene.server.fail_over(1)
-        await scene.change(name, 1)
+        for step, event in enumerate(events, start=1):
+            await scene.change(name, step, event)
         await scene.writer.drain(partition)
         held = await scene.store.load(name)
         assert isinstance(held, State)
-        assert (scene.archive.heads[name], scene.archive.versions[name]) == (held.head, 2)
+        assert held.version == raised  # at the same head, beyond the one that was stored
+        assert scene.archive.sessions[name] == held.session
+        assert (scene.archive.heads[name], scene.archive.versions[name]) == (held.head, raised)
         assert await scene.stored(name)
         assert (scene.dead(), scene.ends["failed"]) == ([], 0)
 
