@@ -129,8 +129,6 @@ def _on_the_service(session: Session, turns: Sequence[Turn], disconnections: int
     failed = [turn.turn for turn in spoken if turn.outcome == "failed"]
     if failed:
         yield f"The interviewer failed to speak ({_turns(failed)})."
-    if "degraded" in session.noticed:
-        yield "The service was degraded for a part of the interview."
     if "budget_low" in session.noticed:
         yield "The budget for the model ran low during the interview."
     if session.rebuilt:
