@@ -274,7 +274,8 @@ class Connection:
     def _misfit(self, error: MismatchError) -> None:
         if error.extended is not None:
             command_id = _id_of(error.extended)
-            if self._affords(command_id):
+            exempt = isinstance(error.extended, c.Ack | c.Ping)
+            if exempt or self._affords(command_id):
                 self._refuse(command_id, "unknown_field", str(error))
             return
         self._outlet.say(Error(code="invalid_message", message=str(error)))

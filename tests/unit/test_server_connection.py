@@ -330,6 +330,42 @@ def test_forbidden_messages_have_a_rate_too(partial: bool) -> None:  # noqa: FBT
     scene.run(story)
 
 
+@pytest.mark.parametrize(
+    "command",
+    ['"answer.submit","id":"a"', '"speech.partial","utterance_id":"u","revision":1,"text":""'],
+)
+def test_commands_of_a_newer_client_have_a_rate_too(command: str) -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        await scene.open()
+        for _ in range(LIMITS.command_burst + 10):
+            scene.connection.take(f'{{"type":{command},"newer":1}}')
+        await asyncio.sleep(0.01)
+        assert scene.wire.codes()["unknown_field"] == LIMITS.command_burst
+
+    scene.run(story)
+
+
+@pytest.mark.parametrize("sign", ['"ping","nonce":"a b"', '"ack","event_id":"0-0"'])
+def test_life_signs_of_a_newer_client_are_no_commands(sign: str) -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        serving = await scene.open()
+        sent = int(2 * LIMITS.commands_per_second * (OVERRATE_CLOSE_S + 5))
+        for _ in range(sent):
+            scene.connection.take(f'{{"type":{sign},"newer":1}}')
+            await asyncio.sleep(0.5 / LIMITS.commands_per_second)
+        scene.wire.say(AnswerSubmit(id="a", text="x"))
+        await asyncio.sleep(0.01)
+        assert scene.wire.codes() == {"unknown_field": sent}
+        assert scene.sessions.asked == ["a"]
+        assert not serving.done()
+
+    scene.run(story)
+
+
 @pytest.mark.parametrize("waits_for", ["hello", "the door", "Redis", "its client", "nothing"])
 def test_one_that_leaves_is_let_go_at_once_whatever_it_waited_for(waits_for: str) -> None:
     scene = Scene()
