@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from protocol.closes import Close
 from server.auth import sign
 from tests.e2e.instances import SECRET, Instance
+from tests.e2e.raw_sockets import RawSocket
 from tests.support.databases import flush_redis, fresh_database
 from tests.support.migrations import migrated
 
@@ -172,3 +174,18 @@ def test_connections_beyond_the_limit_are_told_so(start: Callable[..., Instance]
             tcp.close()
         time.sleep(0.2)
         assert answers_in(instance) < 2.0
+
+
+def test_sockets_that_have_said_nothing_yet_count_among_the_sockets(
+    start: Callable[..., Instance],
+) -> None:
+    instance = start(VIVA_MAX_CONNECTIONS="2")
+    silent, other, *surplus = (RawSocket(instance.port, "any") for _ in range(5))
+    assert [each.closed() for each in surplus] == 3 * [Close.DRAINING]
+    silent.abandon()
+    time.sleep(0.2)
+    late = RawSocket(instance.port, "any")
+    late.say("hello", credential="none")
+    assert late.closed() == Close.CREDENTIAL
+    assert other.closed() == Close.NO_HELLO
+    RawSocket.abandon_all()
