@@ -51,6 +51,11 @@ class SystemClock:
         return secrets.token_hex(8)
 
 
+def seconds_since(clock: Clock, at: int | None) -> float:
+    """Return how long ago ``at`` was, in Unix ms of any clock; 0 for None and for what is ahead."""
+    return 0.0 if at is None else max(0, clock.now() - at) / 1000
+
+
 async def backoff(clock: Clock, attempt: int, *, base_s: float = 0.05, cap_s: float = 1.0) -> None:
     """Wait with full jitter before the ``attempt``-th retry (0, 1, 2 …).
 

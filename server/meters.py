@@ -65,6 +65,11 @@ class Meters:
         self._outboxes = Gauge(
             "viva_outbox_partitions", "Partitions whose outbox holds something", registry=registry
         )
+        self._outbox_oldest = Gauge(
+            "viva_outbox_oldest_seconds",
+            "How long the oldest outbox entry has waited to be written",
+            registry=registry,
+        )
         self._written = Counter(
             "viva_outbox_entries", "Outbox entries by their end", ["end"], registry=registry
         )
@@ -75,6 +80,11 @@ class Meters:
         )
         self._waiting = Gauge(
             "viva_jobs_waiting", "Ratings and reports that wait", registry=registry
+        )
+        self._jobs_oldest = Gauge(
+            "viva_jobs_oldest_seconds",
+            "How long the first rating or report has waited, or been worked at, since it was due",
+            registry=registry,
         )
         self._dead = Gauge("viva_jobs_dead", "Ratings and reports given up", registry=registry)
         self._batches = Counter(
@@ -202,9 +212,10 @@ class Meters:
         self._flush.observe(seconds)
         self._deltas.inc(deltas)
 
-    def backlog(self, partitions: int) -> None:
-        """Set how many partitions' outboxes hold something."""
+    def backlog(self, partitions: int, waited_s: float) -> None:
+        """Set how many partitions' outboxes hold something, and how long the oldest entry waits."""
         self._outboxes.set(partitions)
+        self._outbox_oldest.set(waited_s)
 
     def outbox_ended(self, end: str, entries: int = 1) -> None:
         """Count outbox entries that were ``written``, ``failed``, ``dead`` or ``gone``."""
@@ -214,10 +225,11 @@ class Meters:
         """See `JobMeter.job_ended`."""
         self._jobs.labels(kind, end).inc()
 
-    def jobs_waiting(self, waiting: int, dead: int) -> None:
+    def jobs_waiting(self, waiting: int, dead: int, waited_s: float) -> None:
         """See `JobMeter.jobs_waiting`."""
         self._waiting.set(waiting)
         self._dead.set(dead)
+        self._jobs_oldest.set(waited_s)
 
     def batch_ended(self, end: str) -> None:
         """See `BatchMeter.batch_ended`."""

@@ -19,7 +19,7 @@ from protocol.clock import QUIET_MS
 from protocol.limits import OVER_LINGER_S
 from protocol.machine import Ticked, next_tick
 from protocol.session import Session
-from server.clock import Clock
+from server.clock import Clock, seconds_since
 from server.sessions import Sessions
 from server.voice import SPEAKING_S
 from storage.errors import BadDataError, ErasedError, MissingError, StorageError
@@ -70,7 +70,7 @@ class Sweeper:
         clock: Clock,
         *,
         idle_ms: int,
-        backlog: Callable[[int], None] | None = None,
+        backlog: Callable[[int, float], None] | None = None,
     ) -> None:
         self._store = store
         self._sessions = sessions
@@ -138,7 +138,7 @@ class Sweeper:
         for partition in due.outboxes:
             self._followers.store(partition)
         if self._backlog is not None:
-            self._backlog(len(due.outboxes))
+            self._backlog(len(due.outboxes), seconds_since(self._clock, due.oldest))
 
     async def _work(self) -> None:
         """Work through the due timers, all that one sweep found before those of a later one."""

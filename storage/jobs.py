@@ -34,11 +34,16 @@ class Job(Struct, frozen=True, kw_only=True):
 
 
 class Backlog(Struct, frozen=True, kw_only=True):
-    """How many jobs wait, by priority, and how many wait for a later time or are dead."""
+    """How many jobs wait, by priority, and how many wait for a later time or are dead.
+
+    Those that are worked at wait, too. ``oldest`` is when the first of them was queued, or was due
+    again, in Unix ms.
+    """
 
     waiting: dict[Priority, int]
     later: int
     dead: int
+    oldest: int | None
 
 
 class PutBack(Struct, frozen=True, kw_only=True):

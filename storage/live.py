@@ -304,11 +304,15 @@ class Attendance(Struct, frozen=True):
 
 
 class Due(Struct, frozen=True):
-    """What the clock brought: interviews with lapsed leases or due timers, busy outboxes."""
+    """What the clock brought: interviews with lapsed leases or due timers, busy outboxes.
+
+    ``oldest`` is when the first entry of these outboxes was put there, in Unix ms.
+    """
 
     leases: tuple[str, ...]
     timers: tuple[str, ...]
     outboxes: tuple[int, ...]
+    oldest: int | None = None
 
 
 class OutboxEntry(Struct, frozen=True):

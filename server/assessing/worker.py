@@ -14,7 +14,7 @@ import structlog
 from ai.assessor import AssessmentFailedError, DeferredError
 from server.assessing.desk import Desk
 from server.assessing.orders import WORDS, Order, OrderBook, order_of
-from server.clock import Clock
+from server.clock import Clock, seconds_since
 from storage.errors import BadDataError, ErasedError, MissingError, StorageError
 from storage.jobs import Job, Jobs
 
@@ -50,8 +50,8 @@ class JobMeter(Protocol):
     def job_ended(self, kind: str, end: str) -> None:
         """Count one: ``done``, ``gone``, ``deferred``, ``postponed``, ``dead`` or ``lost``."""
 
-    def jobs_waiting(self, waiting: int, dead: int) -> None:
-        """Set how many wait, now or for later, and how many are dead."""
+    def jobs_waiting(self, waiting: int, dead: int, waited_s: float) -> None:
+        """Set how many wait, now or for later, how many are dead, and how long the first waits."""
 
 
 class Worker:
@@ -206,7 +206,11 @@ class Worker:
             except StorageError as error:
                 _log.warning("orders not looked after", error=type(error).__name__)
                 continue
-            self._meter.jobs_waiting(sum(backlog.waiting.values()) + backlog.later, backlog.dead)
+            self._meter.jobs_waiting(
+                sum(backlog.waiting.values()) + backlog.later,
+                backlog.dead,
+                seconds_since(self._clock, backlog.oldest),
+            )
 
 
 class _LostError(Exception):

@@ -72,9 +72,19 @@ class RedisJobs:
 
     async def backlog(self) -> Backlog:
         """See `Jobs.backlog`."""
-        calls = [("XLEN", stream) for stream in _STREAMS]
-        *waiting, later, dead = await self._store.plain(*calls, ("ZCARD", _LATER), ("XLEN", _DEAD))
-        return Backlog(waiting=dict(zip(PRIORITIES, waiting, strict=True)), later=later, dead=dead)
+        later, dead, *streams = await self._store.plain(
+            ("ZCARD", _LATER),
+            ("XLEN", _DEAD),
+            *(("XLEN", stream) for stream in _STREAMS),
+            *(("XRANGE", stream, "-", "+", "COUNT", 1) for stream in _STREAMS),
+        )
+        waiting, firsts = streams[: len(_STREAMS)], streams[len(_STREAMS) :]
+        return Backlog(
+            waiting=dict(zip(PRIORITIES, waiting, strict=True)),
+            later=later,
+            dead=dead,
+            oldest=min((_queued_at(name) for first in firsts for name, _ in first), default=None),
+        )
 
     async def dead(self, limit: int) -> Sequence[DeadJob]:
         """See `Jobs.dead`."""
@@ -100,6 +110,10 @@ def _job(raw: Sequence[Any]) -> Job:
         faults=faults,
         queued_at=int(at),
     )
+
+
+def _queued_at(entry: bytes) -> int:
+    return int(entry.partition(b"-")[0])
 
 
 def _dead(raw: Sequence[Any]) -> DeadJob:

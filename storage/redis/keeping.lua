@@ -179,10 +179,10 @@ end
 -- KEYS leases×partitions, then timers×partitions, outbox×partitions where those are wanted;
 -- ARGV limit, partitions
 -- -> {lapsed leases}, {due timers}, {numbers of partitions whose outbox holds something}, {damaged keys}, which
--- must not stop the others
+-- must not stop the others, and since when the oldest entry of an outbox waits, as its name tells; 0 for none
 local function due(keys, argv)
   local now, count = int(now_ms()), tonumber(argv[2])
-  local leases, timers, outboxes, damaged = {}, {}, {}, {}
+  local leases, timers, outboxes, damaged, oldest = {}, {}, {}, {}, math.huge
   local function waits(command, key, ...)
     local found = redis.pcall(command, key, ...)
     if type(found) == 'number' then
@@ -207,9 +207,11 @@ local function due(keys, argv)
       gather(timers, key)
     elseif waits('XLEN', key) then
       outboxes[#outboxes + 1] = i - 2 * count - 1
+      local first = redis.call('XRANGE', key, '-', '+', 'COUNT', 1)[1][1]
+      oldest = math.min(oldest, tonumber(string.match(first, '^%d+')))
     end
   end
-  return {leases, timers, outboxes, damaged}
+  return {leases, timers, outboxes, damaged, oldest < math.huge and oldest or 0}
 end
 
 -- read: entries from `start` on, that one included. KEYS the interview's first two; ARGV start, count

@@ -355,12 +355,15 @@ class RedisStore:
     async def due(self, limit: int, *, leases_only: bool = False) -> live.Due:
         """See `LiveStore.due`."""
         call = _due(library.function("due"), limit, leases_only)
-        ((leases, timers, outboxes, damaged),) = await self._pipeline([call])
+        ((leases, timers, outboxes, damaged, oldest),) = await self._pipeline([call])
         for key in frozenset(replies.names(damaged)) - self._damaged:
             self._damaged |= {key}
             _log.error("key is damaged, and passed over", key=key)
         return live.Due(
-            replies.names(leases), replies.names(timers), tuple(int(number) for number in outboxes)
+            replies.names(leases),
+            replies.names(timers),
+            tuple(int(number) for number in outboxes),
+            oldest or None,
         )
 
     async def postpone(self, interview_id: str, tick: int, version: int | None = None) -> None:

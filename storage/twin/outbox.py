@@ -47,7 +47,7 @@ class Outbox(Calls):
             elif believed == held.stored and head != believed:
                 held.stored = head
                 held.pending |= dict.fromkeys(held.commands)
-                self._server.partition(interview_id).queue(interview_id)
+                self._server.partition(interview_id).queue(self._server.clock(), interview_id)
             return True
 
         return await self._write("stored", interview_id, act)
@@ -57,7 +57,7 @@ class Outbox(Calls):
         number = live.partition_of(interview_id)
 
         def act(p: Partition) -> None:
-            p.queue(interview_id, row)
+            p.queue(self._server.clock(), interview_id, row)
 
         await self._change("ledger", number, act, adds=True)
 

@@ -162,6 +162,7 @@ class Delivery:
     """One entry of an outbox. ``deliveries`` is 0 until a consumer takes it."""
 
     entry: OutboxEntry
+    queued_at: int
     consumer: str = ""
     taken_at: int = 0
     deliveries: int = 0
@@ -195,11 +196,16 @@ class Partition:
             erased=self.erased.copy(),
         )
 
-    def queue(self, interview_id: str, ledger: bytes = b"") -> str:
+    @property
+    def oldest(self) -> int:
+        """When the first entry of the outbox, which is not empty, was put there."""
+        return next(iter(self.outbox.values())).queued_at
+
+    def queue(self, now: int, interview_id: str, ledger: bytes = b"") -> str:
         """Put an entry into the outbox; return its name."""
         self.queued += 1
         name = f"{self.queued}-0"
-        self.outbox[name] = Delivery(OutboxEntry(name, interview_id, ledger))
+        self.outbox[name] = Delivery(OutboxEntry(name, interview_id, ledger), now)
         return name
 
     def take(self, consumer: str, count: int, idle_ms: int, now: int) -> list[OutboxEntry]:

@@ -182,7 +182,7 @@ class Twin(Sweep, Outbox):
             held.commands[commit.command] = f"{commit.digest} {answer}"
             held.pending[commit.command] = None
         if commit.store:
-            held.queued = partition.queue(commit.id)
+            held.queued = partition.queue(now, commit.id)
         if entries:
             held.trim(self._max_log)
             self._server.publish(commit.id, f"e{held.head}")

@@ -23,6 +23,7 @@ class Sweep(Calls):
                 leases,
                 tuple(name for p in partitions for name in overdue(p.timers, now, limit)),
                 tuple(number for number, p in enumerate(partitions) if p.outbox),
+                min((p.oldest for p in partitions if p.outbox), default=None),
             )
 
         return await self._call("due", act)
@@ -57,7 +58,7 @@ class Sweep(Calls):
                 return "active"
             waits = held.queued in partition.outbox
             if held.stored != held.head or held.pending or waits:
-                looks = _queue_resting(held, partition, interview_id)
+                looks = _queue_resting(held, partition, interview_id, now)
                 pause = again_ms * 2 ** min(looks, live.PARK_DOUBLINGS)
                 partition.timers[interview_id] = now + pause
                 return "unstored"
@@ -91,10 +92,10 @@ class Sweep(Calls):
         await self._write("erase", interview_id, act)
 
 
-def _queue_resting(held: Interview, partition: Partition, interview_id: str) -> int:
+def _queue_resting(held: Interview, partition: Partition, interview_id: str, now: int) -> int:
     head, looks, entry = held.parking
     looks = looks if head == held.head else 0
     if entry not in partition.outbox:
-        entry = partition.queue(interview_id)
+        entry = partition.queue(now, interview_id)
     held.parking = (held.head, looks + 1, entry)
     return looks

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from storage.jobs import CRASHES, Job, PutBack
+from storage.jobs import CRASHES, Job, Priority, PutBack
 from storage.redis.jobs import RedisJobs
 from storage.redis.store import RedisStore
 from tests.contract.backends import RedisBackend
@@ -56,6 +56,24 @@ async def test_many_are_queued_at_once_and_those_that_are_there_stay_as_they_are
     assert await jobs.enqueue({"a": b"5", "b": b"6"}, "high") == 0
     taken = [(job.name, job.payload) for job in await jobs.take("w", 10, 60_000)]
     assert taken == [("a", b"2"), ("c", b"4"), ("b", b"1")]
+
+
+async def test_it_is_told_since_when_the_oldest_job_waits(real: RedisBackend) -> None:
+    jobs, times = _queue(real), dict[str, range]()
+    assert (await jobs.backlog()).oldest is None
+    placed: dict[str, Priority] = {"a": "normal", "b": "low", "c": "high", "d": "normal"}
+    for name, priority in placed.items():
+        began = real.now()
+        await jobs.enqueue({name: b"{}"}, priority)
+        times[name] = range(began, real.now() + 1)
+        await asyncio.sleep(0.005)
+    held = {job.name: job for job in await jobs.take("w", 4, 60_000)}
+    for name in placed:
+        oldest = (await jobs.backlog()).oldest
+        assert oldest is not None, "it is not done yet"
+        assert oldest in times[name]
+        await jobs.postpone(held[name], real.now() + 60_000, "down")
+    assert (await jobs.backlog()).oldest is None, "none of them is due"
 
 
 async def test_what_is_urgent_goes_first(real: RedisBackend) -> None:

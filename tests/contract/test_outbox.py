@@ -1,3 +1,5 @@
+import asyncio
+
 import pytest
 
 from protocol.ids import ORIGIN
@@ -5,6 +7,7 @@ from storage.live import MAX_TRIES, PARK_DOUBLINGS, LiveStore, OutboxEntry, part
 from tests.contract.backends import Backend
 from tests.contract.interviews import (
     NAME,
+    OTHER,
     acquired,
     apply,
     command,
@@ -42,6 +45,24 @@ async def test_a_finished_turn_is_delivered_until_it_is_settled(backend: Backend
         assert await store.take(PARTITION, "w2", 10, 0) == []
         assert (await store.due(10)).outboxes == ()
     await store.settle(PARTITION, [])
+
+
+async def test_it_is_told_since_when_the_oldest_entry_waits(backend: Backend) -> None:
+    store, names = backend.store(), (NAME, OTHER, NAME)
+    assert (await store.due(10)).oldest is None
+    times: list[range] = []
+    for name in names:
+        began = backend.now()
+        await store.enqueue_ledger(name, b"row")
+        times.append(range(began, backend.now() + 1))
+        await asyncio.sleep(0.005)
+    for name, queued in zip(names, times, strict=True):
+        (entry,) = await store.take(partition_of(name), "w1", 1, HOUR)
+        oldest = (await store.due(10)).oldest
+        assert oldest is not None, "it is not written yet"
+        assert oldest in queued
+        await store.settle(partition_of(name), [entry.id])
+    assert (await store.due(10)).oldest is None
 
 
 async def test_entries_come_in_order_and_in_bounds(backend: Backend) -> None:

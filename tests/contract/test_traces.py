@@ -114,6 +114,8 @@ class Trace:
         if hasattr(answer, "sockets"):
             ranks = {s: self.numbers[side][n] for s, n in answer.sockets.items()}
             return replace(answer, sockets=ranks, raw=b"", head=ORIGIN)  # see `_look`
+        if hasattr(answer, "oldest"):
+            return replace(answer, oldest=None)
         if hasattr(answer, "lapsed"):
             return (answer.away, sorted(name for name, _ in answer.lapsed))
         if hasattr(answer, "ledger"):

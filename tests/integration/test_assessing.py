@@ -2,17 +2,20 @@
 
 import asyncio
 import contextlib
+import time
 from collections import Counter
 from collections.abc import AsyncGenerator
 
 import psycopg
 import pytest
 import structlog
+from prometheus_client import CollectorRegistry
 
 from ai.assessor import AssessmentFailedError, RatingRequest
 from protocol.assessment import Report
 from protocol.session import Session
 from server.assessing import worker as working
+from server.meters import Meters
 from storage.live import State, Unstored
 from storage.postgres.archive import Archive
 from storage.postgres.assessments import Decision
@@ -34,12 +37,23 @@ class Scene(Workshop):
         self.url = url
         self.assessor = ScriptedAssessor()
         self.ends: Counter[str] = Counter()
+        self.meters = Meters(CollectorRegistry())
+        self._looked = asyncio.Event()
 
     def job_ended(self, kind: str, end: str) -> None:
         assert kind in ("rate", "report")
         self.ends[end] += 1
 
-    def jobs_waiting(self, waiting: int, dead: int) -> None: ...
+    def jobs_waiting(self, waiting: int, dead: int, waited_s: float) -> None:
+        self.meters.jobs_waiting(waiting, dead, waited_s)
+        self._looked.set()
+
+    async def looked(self) -> tuple[float | None, ...]:
+        """How many orders wait and how many are dead, and since when, as the next look tells."""
+        self._looked.clear()
+        await self._looked.wait()
+        names = ("waiting", "dead", "oldest_seconds")
+        return tuple(self.meters.registry.get_sample_value(f"viva_jobs_{name}") for name in names)
 
     @contextlib.asynccontextmanager
     async def working(self, workers: int = 1) -> AsyncGenerator[None]:
@@ -333,6 +347,24 @@ async def test_orders_that_were_lost_with_redis_are_placed_anew(
             if assessed is not None and assessed.report is not None:
                 break
             await asyncio.sleep(0.05)
+
+
+async def test_it_is_told_how_many_orders_wait_and_for_how_long(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(working, "LOOK_S", 0.05)
+    began = time.monotonic()
+    await scene.jobs.enqueue({"odd": b"{}"})
+    job, *_ = await scene.jobs.take("somebody", 1, 60_000)
+    await asyncio.sleep(0.3)
+    async with scene.working(), asyncio.timeout(20):
+        *counted, waited_s = await scene.looked()
+        assert counted == [1, 0]
+        assert waited_s is not None
+        assert 0.29 <= waited_s <= time.monotonic() - began
+        await scene.jobs.bury(job, "odd")
+        await scene.looked()  # it may have been under way
+        assert await scene.looked() == (0, 1, 0)
 
 
 async def test_a_report_that_redis_lost_word_of_is_told_anew(

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
+from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from protocol import commands as c
@@ -15,6 +16,7 @@ from protocol.machine import Received, transition
 from protocol.session import Session
 from server import sweeper
 from server.hub import Hub
+from server.meters import Meters
 from server.sessions import Sessions
 from server.sweeper import AGAIN_MS, FAULTY_MS, SWEEP_S, TAKEN, WHOLE_EVERY, Sweeper
 from storage.commits import commit_of
@@ -75,6 +77,7 @@ class Scene:
         self.server = TwinServer(self.clock.now, wire=self.wire)
         self.store = Twin(self.server)
         self.followers = Noted()
+        self.meters = Meters(CollectorRegistry())
         self.sweepers = [self._sweeper() for _ in range(instances)]
 
     def _sweeper(self) -> Sweeper:
@@ -87,7 +90,14 @@ class Scene:
             interviewer(None, Rows()),
             idle_ms=self.idle_ms,
         )
-        return Sweeper(self.store, sessions, self.followers, self.clock, idle_ms=self.idle_ms)
+        return Sweeper(
+            self.store,
+            sessions,
+            self.followers,
+            self.clock,
+            idle_ms=self.idle_ms,
+            backlog=self.meters.backlog,
+        )
 
     async def interview(self, *, tick: int = 0, begun: bool = False) -> str:
         """A created interview, or one whose interviewer's turn waits to be generated."""
@@ -106,6 +116,11 @@ class Scene:
         commit = commit_of(state, done, end, now=end.at, idle_ms=self.idle_ms)
         commit = replace(commit, command="end", digest="d", store=False)
         assert isinstance(await self.store.commit(commit), Committed)
+
+    def told(self) -> tuple[float | None, float | None]:
+        """How many outboxes are busy, and for how many seconds."""
+        told = self.meters.registry.get_sample_value
+        return told("viva_outbox_partitions"), told("viva_outbox_oldest_seconds")
 
     def outboxes(self) -> int:
         return sum(len(partition.outbox) for partition in self.server.partitions)
@@ -251,6 +266,35 @@ def test_what_cannot_be_put_off_is_logged_and_met_again(monkeypatch: pytest.Monk
         scene.play(story)
     events = [log["event"] for log in logs]
     assert events[:4] == 2 * ["timer failed", "timer not put off"]
+
+
+def test_it_is_told_how_long_the_outboxes_have_waited() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        await asyncio.sleep(2 * WHOLE_EVERY * SWEEP_S)
+        assert scene.told() == (0, 0)
+        for name in ("a", "b"):
+            await scene.store.enqueue_ledger(name, b"row")
+            await asyncio.sleep(10)
+        busy, waited_s = scene.told()
+        assert busy == 2
+        assert waited_s is not None
+        assert 20 - 2 * WHOLE_EVERY * SWEEP_S < waited_s <= 20
+
+    scene.play(story)
+
+
+def test_an_entry_from_a_clock_that_is_ahead_has_not_waited_yet() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        scene.server.clock = lambda: scene.clock.now() + 60_000
+        await scene.store.enqueue_ledger("a", b"row")
+        await asyncio.sleep(2 * WHOLE_EVERY * SWEEP_S)
+        assert scene.told() == (1, 0)
+
+    scene.play(story)
 
 
 @pytest.mark.parametrize("instances", [1, 3])
