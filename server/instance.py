@@ -347,8 +347,7 @@ class Instance:
             opened.push_async_callback(self.wordings.aclose)
             await self.archive.open()
             tell_unpriced(self.settings)
-            work = asyncio.create_task(_all(tasks))
-            work.add_done_callback(self._ended)
+            work = asyncio.create_task(self._all(tasks))
             opened.push_async_callback(_cancelled, work)
             yield
 
@@ -367,20 +366,20 @@ class Instance:
             else:
                 await asyncio.sleep(PARTITIONS_EVERY_S)
 
-    def _ended(self, work: asyncio.Task[None]) -> None:
-        if not work.cancelled():
-            self.on_failure()  # before all else: nothing may keep the process from its end
-            _log.critical("instance failed", exc_info=work.exception())
+    async def _all(self, tasks: Sequence[Task]) -> None:
+        async with asyncio.TaskGroup() as group:
+            for task in tasks:
+                group.create_task(task).add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            # At once, and before all else: nothing may keep the process from its end.
+            self.on_failure()
+            _log.critical("instance failed", exc_info=task.exception())
 
     def _suspended(self) -> None:
         """The process was stopped for so long that others have taken its place: start afresh."""
         self.connections.abort_all(Close.RESYNCHRONISE)
-
-
-async def _all(tasks: Sequence[Task]) -> None:
-    async with asyncio.TaskGroup() as group:
-        for task in tasks:
-            group.create_task(task)
 
 
 async def _cancelled(work: asyncio.Task[None]) -> None:
