@@ -1,5 +1,6 @@
 """Migrations: numbered files, each applied once, in a transaction, by one instance at a time."""
 
+import asyncio
 import hashlib
 import re
 from importlib.resources import files
@@ -16,7 +17,12 @@ from storage.postgres.faults import translated
 from storage.postgres.queries import query
 
 WAIT_S = 60.0
-"""How long an instance waits while another one migrates."""
+"""How long an instance waits while another one migrates, and for tables that are in use."""
+LOCK_S = 0.5
+"""How long it waits for a table at a time: whoever wants that table meanwhile waits behind it, and
+gives up after 2 s. Within a second nobody is taken for part of a deadlock (`deadlock_timeout`)."""
+PAUSE_S = 1.0
+"""How long those who waited have the table to themselves, until it is tried again."""
 STEP_S = 600
 """The longest a single statement of a migration may take."""
 MONTHS_AHEAD = 3
@@ -28,6 +34,10 @@ _Connection = psycopg.AsyncConnection[TupleRow]
 
 class MigrationError(StorageError):
     """The schema cannot be brought up to date; the message is a sentence for whoever runs viva."""
+
+
+class _InUseError(MigrationError):
+    """Others hold a table for longer than it may be waited for."""
 
 
 class Migration(Struct, frozen=True):
@@ -67,10 +77,11 @@ async def migrate(
 
     Each step holds the lock only for its own transaction, so any number of instances may run this
     at once, and it works through a bouncer. A schema that is newer than this version is left alone.
+    A step that needs a table which others hold lets go of all it has, and is tried again.
 
     Raises:
-        MigrationError: a migration was edited after it was applied, fails, or another instance
-            has been migrating for ``wait_s``.
+        MigrationError: a migration was edited after it was applied, or fails; for ``wait_s``
+            another instance has been migrating, or a table was in use.
         BackendDownError: PostgreSQL does not answer.
     """
     steps, applied = migrations(source), list[str]()
@@ -80,11 +91,24 @@ async def migrate(
             conninfo, autocommit=True, prepare_threshold=None
         )
         async with connection:
-            while (name := await _step(connection, steps, wait_s)) is not None:
+            while (name := await _patiently(connection, steps, wait_s)) is not None:
                 applied.append(name)
             if source is None:
                 await _partitions(connection)
     return applied
+
+
+async def _patiently(connection: _Connection, steps: list[Migration], wait_s: float) -> str | None:
+    """Do a step, again and again while a table is in use; see `_step`."""
+    now = asyncio.get_running_loop().time
+    until = now() + wait_s
+    while True:
+        try:
+            return await _step(connection, steps, wait_s)
+        except _InUseError:
+            if now() >= until:
+                raise
+        await asyncio.sleep(PAUSE_S)
 
 
 async def _step(connection: _Connection, steps: list[Migration], wait_s: float) -> str | None:
@@ -126,8 +150,14 @@ async def _checksums(connection: _Connection, count: int) -> list[str | None]:
 
 async def _apply(connection: _Connection, migration: Migration) -> None:
     await _limit(connection, "statement_timeout", STEP_S)
+    await _limit(connection, "lock_timeout", LOCK_S)
     try:
         await connection.execute(migration.script)
+    except errors.LockNotAvailable:
+        raise _InUseError(
+            f"migration {migration.name} needs a table that is in use, by a backup or a "
+            "transaction that was left open, and changed nothing; end that, and try again"
+        ) from None
     except psycopg.OperationalError:
         raise
     except psycopg.Error as error:

@@ -10,7 +10,8 @@ from psycopg.conninfo import make_conninfo
 
 from storage.errors import BackendDownError
 from storage.postgres.migrate import MigrationError, migrate, migrations
-from tests.support.interviews import archive_on
+from storage.postgres.pool import SETTINGS, address
+from tests.support.interviews import archive_on, rows_of
 
 pytestmark = pytest.mark.anyio
 NAMES = [migration.name for migration in migrations()]
@@ -88,6 +89,44 @@ async def test_waiting_for_another_instance_ends_with_a_sentence(database_url: s
         with pytest.raises(MigrationError, match=r"another instance has been migrating .* 0\.1 s"):
             await migrate(database_url, wait_s=0.1)
     assert await migrate(database_url) == NAMES
+
+
+_WAITS = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND NOT granted"
+
+
+async def _altering(database_url: str, folder: Path) -> None:
+    """Make a table, and a further migration that alters it."""
+    folder.joinpath("0001_first.sql").write_text("CREATE TABLE first ()")
+    await migrate(database_url, source=folder)
+    folder.joinpath("0002_second.sql").write_text("ALTER TABLE first ADD COLUMN number integer")
+
+
+async def test_a_migration_that_waits_for_a_long_read_stops_nobody(
+    database_url: str, tmp_path: Path
+) -> None:
+    await _altering(database_url, tmp_path)
+    with psycopg.connect(database_url) as backup:
+        backup.execute("SELECT FROM first")  # holds its lock to the end
+        migrating = asyncio.create_task(migrate(database_url, source=tmp_path))
+        for _ in range(2):  # it lets go, and tries again
+            async with asyncio.timeout(30):
+                while rows_of(database_url, _WAITS) == [(0,)]:  # noqa: ASYNC110  # a server's lock
+                    await asyncio.sleep(0.01)
+            with psycopg.connect(address(database_url, SETTINGS)) as instance:
+                await asyncio.to_thread(instance.execute, "SELECT FROM first")
+        assert not migrating.done()
+    assert await migrating == ["0002_second.sql"]
+
+
+async def test_a_migration_whose_tables_stay_in_use_ends_with_a_sentence(
+    database_url: str, tmp_path: Path
+) -> None:
+    await _altering(database_url, tmp_path)
+    with psycopg.connect(database_url) as backup:
+        backup.execute("SELECT FROM first")
+        with pytest.raises(MigrationError, match=r"0002_second\.sql .* in use, .* changed nothing"):
+            await migrate(database_url, wait_s=0.1, source=tmp_path)
+    assert await migrate(database_url, source=tmp_path) == ["0002_second.sql"]
 
 
 async def test_a_server_that_is_not_there_is_an_outage() -> None:
