@@ -390,6 +390,7 @@ async def test_lists_are_filtered_counted_and_newest_first(archive: Archive) -> 
     assert await ids(None) == ([name[3], name[2], name[4], name[1], name[0]], 5)
     assert await ids("bob") == ([name[3], name[1]], 2)
     assert await ids(None, limit=2, offset=1) == ([name[2], name[4]], 5)
+    assert await ids(None, limit=2, offset=4) == ([name[0]], 5)
     assert await ids(None, limit=2, offset=10) == ([], 5)
     assert await ids(None, status="live") == ([name[0]], 1)
     assert await ids("bob", status="live") == ([], 0)
