@@ -118,7 +118,9 @@ def _month(at: datetime) -> str:
     return f"{at:%Y_%m}"
 
 
-@pytest.mark.parametrize("name", ["find_interview", "transcript", "rebuild", "erase"])
+@pytest.mark.parametrize(
+    "name", ["find_interview", "transcript", "rebuild", "assess", "find_report", "erase"]
+)
 def test_an_id_leads_to_its_rows_in_one_partition(filled: str, name: str) -> None:
     some = "SELECT created_at, interview_id FROM interviews ORDER BY random() LIMIT 1"
     [(created_at, interview_id)] = rows_of(filled, some)
