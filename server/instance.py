@@ -61,6 +61,7 @@ from storage.gate import Limits
 from storage.postgres.archive import Archive
 from storage.postgres.assessments import Assessments
 from storage.postgres.batches import Batches
+from storage.postgres.pool import LOOK_S
 from storage.postgres.profiles import Profiles
 from storage.redis.budgets import RedisBudgets
 from storage.redis.cache import RedisCache
@@ -293,6 +294,7 @@ class Instance:
         """Open, work, close. A failing task calls `on_failure`, which ends the process."""
         works = bool(self.settings.worker_jobs)
         assessing = [self.worker.run(), self.batcher.run()] if works else []
+        watching = [self._replica()] if self.settings.database_replica_url else []
         everything = (
             self.notifier.run(self.hub.hear),
             self.hub.run(),
@@ -313,6 +315,7 @@ class Instance:
             garbage.run(lambda: len(self.leases)),
             hugepages.run(),
             *assessing,
+            *watching,
         )
         async with self._opened(everything):
             yield
@@ -365,6 +368,12 @@ class Instance:
                 await asyncio.sleep(PARTITIONS_RETRY_S)
             else:
                 await asyncio.sleep(PARTITIONS_EVERY_S)
+
+    async def _replica(self) -> None:
+        """Know whether the replica may be read."""
+        while True:
+            await self.archive.database.look()
+            await asyncio.sleep(LOOK_S)
 
     async def _all(self, tasks: Sequence[Task]) -> None:
         async with asyncio.TaskGroup() as group:

@@ -46,8 +46,8 @@ CALL_TIMEOUT_S = 8.0
 UNREAD_S = 0.2
 """How long an answer that is overdue is still waited for: it may have come while this process stood
 still or was busy, and lie there unread; the question may not even have left."""
-REPLICA_PAUSE_S = 5.0
-"""How long a replica that failed is left alone."""
+LOOK_S = 1.0
+"""How long after a look at the replica there is another one."""
 
 SETTINGS = {
     "statement_timeout": "5s",
@@ -134,7 +134,7 @@ class Database:
         self._timed = timed
         self._primary = self._pool(url, size, "primary")
         self._replica = self._pool(replica_url, size, "replica") if replica_url else None
-        self._replica_from = 0.0
+        self._replica_fit = False
 
     async def open(self) -> None:
         """Begin to connect, in the background: PostgreSQL may be down and come up later."""
@@ -168,14 +168,27 @@ class Database:
         )
 
     async def read_lagging(self, work: Work[T]) -> T:
-        """Run one statement that tolerates lag: on the replica, or else on the primary."""
-        now = asyncio.get_running_loop().time()
-        if self._replica is not None and now >= self._replica_from:
+        """Run one statement that tolerates lag: on a replica that is fit, else on the primary."""
+        if self._replica is not None and self._replica_fit:
             try:
                 return await self._run("lagging", self._replica, work, transaction=self._bouncer)
             except BackendDownError:
-                self._replica_from = asyncio.get_running_loop().time() + REPLICA_PAUSE_S
+                self._replica_fit = False  # until the next look
         return await self.read(work)
+
+    async def look(self) -> None:
+        """Find out whether the replica answers. To be called each `LOOK_S`, where there is one.
+
+        Nobody else waits for a replica that is down.
+        """
+        if self._replica is None:
+            return
+        try:
+            await self._run("lagging", self._replica, _answer, transaction=self._bouncer)
+        except BackendDownError:
+            self._replica_fit = False
+        else:
+            self._replica_fit = True
 
     async def _run(
         self,
@@ -234,6 +247,10 @@ class Database:
             name=f"viva-{name}",
             open=False,
         )
+
+
+async def _answer(connection: Connection) -> None:
+    await connection.execute("SELECT 1")
 
 
 async def _check(connection: Connection) -> None:

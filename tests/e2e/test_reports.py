@@ -138,16 +138,38 @@ def test_the_page_and_the_paper_have_headers_of_their_own(place: Place, rated: s
 def test_a_replica_that_lags_takes_no_turns_away(
     place: Place, rated: str, services: Any, tmp_path: Path
 ) -> None:
+    place.ended(ANSWER)  # the replica does not know it
     with fresh_database(services.database_url) as lagging:
         settings = {**place.settings, "DATABASE_REPLICA_URL": migrated(lagging)}
+        asyncio.run(_without_turns(rated, place.database_url, lagging))
         running = Instance(settings, tmp_path)
         running.start()
         try:
+            _until_the_replica_is_read(running, rated)
             reply = ask(running, "GET", f"{rated}/report", user=CANDIDATE, Accept="text/markdown")
         finally:
             running.stop()
     assert reply.status == 200
     assert "### 4. Candidate" in reply.body.decode()
+
+
+async def _without_turns(path: str, url: str, lagging: str) -> None:
+    """Put an interview into the database that lags, but for its turns."""
+    async with opened(url) as archive, opened(lagging) as other:
+        restored = await archive.rebuild(path.rsplit("/", 1)[1])
+        assert restored is not None
+        await other.create_interview(restored.session)
+
+
+def _until_the_replica_is_read(running: Instance, path: str) -> None:
+    """Wait until reviewers are told of no other interview."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        listed = ask(running, "GET", "/api/interviews", user="rex", role="reviewer").json["items"]
+        if [item["id"] for item in listed] == [path.rsplit("/", 1)[1]]:
+            return
+        assert time.monotonic() < deadline, "the replica is not read"
+        time.sleep(0.1)
 
 
 def test_a_report_is_not_written_again_at_once(place: Place, rated: str) -> None:
