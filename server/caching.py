@@ -34,8 +34,9 @@ ONE_S = 10.0
 """An interview that is looked at again and again, while one waits for it to be over, say."""
 JITTER = 0.4
 """By so much of its time an entry may lapse earlier than others."""
-QUIET_S = 2.0
-"""How long after a write a list is not kept: it may come from a replica that lags."""
+QUIET_S = 3.0
+"""How long after a write a list is not kept: it may come from a replica that lags, which is left
+alone before long; see `storage.postgres.pool.LOOK_S`."""
 
 T = TypeVar("T")
 

@@ -370,9 +370,9 @@ class Instance:
                 await asyncio.sleep(PARTITIONS_EVERY_S)
 
     async def _replica(self) -> None:
-        """Know whether the replica may be read."""
+        """Know whether the replica may be read, and how far it is behind."""
         while True:
-            await self.archive.database.look()
+            self.meters.replica_lags(await self.archive.database.look())
             await asyncio.sleep(LOOK_S)
 
     async def _all(self, tasks: Sequence[Task]) -> None:

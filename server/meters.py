@@ -160,6 +160,11 @@ class Meters:
             registry=registry,
         )
         self._database = {kind: database.labels(kind) for kind in ("write", "read", "lagging")}
+        self._replica = Gauge(
+            "viva_replica_lag_seconds",
+            "How far the replica of PostgreSQL is behind; +Inf: nobody can tell",
+            registry=registry,
+        )
         self._requests = Counter(
             "viva_http_requests",
             "Requests answered, by the pattern of their path; 0: without an answer",
@@ -177,6 +182,10 @@ class Meters:
     def queried(self, kind: str, seconds: float) -> None:
         """See `storage.postgres.pool.Timed`."""
         self._database[kind].observe(seconds)
+
+    def replica_lags(self, seconds: float) -> None:
+        """Set how far the replica is behind; see `storage.postgres.pool.Database.look`."""
+        self._replica.set(seconds)
 
     def requested(self, method: str, route: str, status: int, seconds: float) -> None:
         """See `RequestMeter.requested`."""

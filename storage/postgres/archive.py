@@ -175,18 +175,22 @@ class Archive:
     async def transcript(self, interview_id: str, *, lagging: bool = True) -> tuple[Turn, ...]:
         """Return the finished turns in order; none where there is no such interview.
 
-        May lag behind the primary, unless it is not to be ``lagging``.
+        May lag behind the primary, unless it is not to be ``lagging``; of an interview that a
+        replica does not know yet, the primary is asked.
         """
         try:
             place = place_of(interview_id)
         except BadDataError:
             return ()
 
-        async def turns(connection: Connection) -> tuple[Turn, ...]:
-            return turns_of((await _row(connection, "transcript", place))[0])
+        async def find(connection: Connection) -> tuple[Turn, ...] | None:
+            row = await _row_or_none(connection, "transcript", place)
+            return turns_of(row[0]) if row else None
 
-        read = self._database.read_lagging if lagging else self._database.read
-        return await read(turns)
+        turns = await self._database.read_lagging(find) if lagging else None
+        if turns is None:
+            turns = await self._database.read(find)
+        return turns or ()
 
     async def rebuild(self, interview_id: str) -> Restore | None:
         """Return what an interview is rebuilt from, None where there is none. ``tick`` is 0.

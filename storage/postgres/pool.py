@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
+from math import inf
 from typing import Any, Literal, TypeVar
 
 import psycopg
@@ -14,7 +15,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
-from storage.errors import BackendDownError
+from storage.errors import BackendDownError, StorageError
 from storage.postgres.faults import outlives, translated
 from storage.postgres.queries import query
 
@@ -47,7 +48,8 @@ UNREAD_S = 0.2
 """How long an answer that is overdue is still waited for: it may have come while this process stood
 still or was busy, and lie there unread; the question may not even have left."""
 LOOK_S = 1.0
-"""How long after a look at the replica there is another one."""
+"""How long after a look at the replica there is another one. What is read from it lacks at most
+what was written within twice that time."""
 
 SETTINGS = {
     "statement_timeout": "5s",
@@ -135,6 +137,7 @@ class Database:
         self._primary = self._pool(url, size, "primary")
         self._replica = self._pool(replica_url, size, "replica") if replica_url else None
         self._replica_fit = False
+        self._written: str | None = None
 
     async def open(self) -> None:
         """Begin to connect, in the background: PostgreSQL may be down and come up later."""
@@ -176,19 +179,29 @@ class Database:
                 self._replica_fit = False  # until the next look
         return await self.read(work)
 
-    async def look(self) -> None:
-        """Find out whether the replica answers. To be called each `LOOK_S`, where there is one.
+    async def look(self) -> float:
+        """Find out how many seconds the replica is behind. To be called each `LOOK_S`.
 
-        Nobody else waits for a replica that is down.
+        It is 0, and the replica fit, where it has all that the primary had written at the look
+        before; infinity where nobody can tell. Nobody else waits for a replica that is down.
         """
         if self._replica is None:
-            return
-        try:
-            await self._run("lagging", self._replica, _answer, transaction=self._bouncer)
-        except BackendDownError:
-            self._replica_fit = False
-        else:
-            self._replica_fit = True
+            return 0.0
+        before = self._written
+        with suppress(StorageError):  # what it had written before still counts
+            self._written = await self.read(_position, limit_s=CHECK_TIMEOUT_S)
+        behind = inf
+        if before is not None:
+            with suppress(StorageError):
+                behind = await self._run(
+                    "lagging",
+                    self._replica,
+                    _behind(before),
+                    transaction=self._bouncer,
+                    limit_s=CHECK_TIMEOUT_S,
+                )
+        self._replica_fit = behind == 0
+        return behind
 
     async def _run(
         self,
@@ -249,8 +262,20 @@ class Database:
         )
 
 
-async def _answer(connection: Connection) -> None:
-    await connection.execute("SELECT 1")
+async def _position(connection: Connection) -> str:
+    [(position,)] = await (await connection.execute(query("position"))).fetchall()
+    return position
+
+
+def _behind(written: str) -> Work[float]:
+    async def behind(connection: Connection) -> float:
+        cursor = await connection.execute(query("behind"), {"written": written})
+        [(reached, seconds)] = await cursor.fetchall()
+        if reached:
+            return 0.0
+        return inf if seconds is None else max(LOOK_S, seconds)  # clocks of two machines differ
+
+    return behind
 
 
 async def _check(connection: Connection) -> None:

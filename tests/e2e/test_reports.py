@@ -1,6 +1,7 @@
 """Reports over HTTP: while they are written, in each of their forms, and who may see them."""
 
 import asyncio
+import contextlib
 import itertools
 import time
 from collections.abc import Generator, Mapping
@@ -139,16 +140,17 @@ def test_a_replica_that_lags_takes_no_turns_away(
     place: Place, rated: str, services: Any, tmp_path: Path
 ) -> None:
     place.ended(ANSWER)  # the replica does not know it
-    with fresh_database(services.database_url) as lagging:
-        settings = {**place.settings, "DATABASE_REPLICA_URL": migrated(lagging)}
-        asyncio.run(_without_turns(rated, place.database_url, lagging))
-        running = Instance(settings, tmp_path)
-        running.start()
-        try:
-            _until_the_replica_is_read(running, rated)
+    with contextlib.ExitStack() as at_last:
+        with fresh_database(services.database_url) as lagging:
+            settings = {**place.settings, "DATABASE_REPLICA_URL": migrated(lagging)}
+            asyncio.run(_without_turns(rated, place.database_url, lagging))
+            running = Instance(settings, tmp_path)
+            at_last.callback(running.stop)
+            running.start()
+            _until(running, "/api/interviews", rated.rsplit("/", 1)[1], '"total":1,')
             reply = ask(running, "GET", f"{rated}/report", user=CANDIDATE, Accept="text/markdown")
-        finally:
-            running.stop()
+            assert "viva_replica_lag_seconds 0.0" in ask(running, "GET", "/metrics").body.decode()
+        _until(running, "/metrics", "viva_replica_lag_seconds +Inf")
     assert reply.status == 200
     assert "### 4. Candidate" in reply.body.decode()
 
@@ -161,14 +163,14 @@ async def _without_turns(path: str, url: str, lagging: str) -> None:
         await other.create_interview(restored.session)
 
 
-def _until_the_replica_is_read(running: Instance, path: str) -> None:
-    """Wait until reviewers are told of no other interview."""
+def _until(running: Instance, path: str, *words: str) -> None:
+    """Wait until a reviewer is told all these words."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
-        listed = ask(running, "GET", "/api/interviews", user="rex", role="reviewer").json["items"]
-        if [item["id"] for item in listed] == [path.rsplit("/", 1)[1]]:
+        told = ask(running, "GET", path, user="rex", role="reviewer").body.decode()
+        if all(word in told for word in words):
             return
-        assert time.monotonic() < deadline, "the replica is not read"
+        assert time.monotonic() < deadline, told
         time.sleep(0.1)
 
 

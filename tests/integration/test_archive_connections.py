@@ -23,7 +23,6 @@ from storage.postgres.pool import (
     TRUSTED_S,
     Connection,
     Database,
-    Kind,
 )
 from storage.postgres.records import Created
 from tests.support.interviews import (
@@ -233,47 +232,6 @@ async def _one(connection: Connection) -> int:
     row = await (await connection.execute(b"SELECT 1")).fetchone()
     assert row is not None
     return int(row[0])
-
-
-async def test_nobody_but_the_look_waits_for_a_replica_that_is_down(
-    database_url: str, server: PostgresServer
-) -> None:
-    asked: list[Kind] = []
-    database = Database(
-        database_url, replica_url=server.url, timed=lambda kind, _: asked.append(kind)
-    )
-
-    async def read() -> list[Kind]:
-        """Tell what was asked by eight who read at once."""
-        asked.clear()
-        assert await asyncio.gather(*(database.read_lagging(_one) for _ in range(8))) == [1] * 8
-        return asked
-
-    async def look() -> None:
-        asked.clear()
-        await database.look()
-        assert asked == ["lagging"]
-
-    await database.open()
-    try:
-        assert await read() == ["read"] * 8  # nobody knows yet
-        await look()
-        assert await read() == ["lagging"] * 8
-        await server.kill()
-        await read()
-        for _ in range(2):
-            assert await read() == ["read"] * 8
-            await look()
-        await server.start()
-        async with asyncio.timeout(20):
-            while await read() == ["read"] * 8:
-                await look()
-        assert await read() == ["lagging"] * 8
-        await server.kill()
-        await look()
-        assert await read() == ["read"] * 8
-    finally:
-        await database.close()
 
 
 async def _wait_up(archive: Archive) -> None:

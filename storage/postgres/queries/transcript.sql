@@ -1,6 +1,6 @@
--- All finished turns of an interview, in order.
-SELECT coalesce(json_agg(t.record ORDER BY t.turn), '[]')::text
+-- All finished turns of an interview, in order. No row where there is no such interview.
+SELECT coalesce((SELECT json_agg(t.record ORDER BY t.turn) FROM turn_records t
+  WHERE t.user_id = i.user_id AND t.created_at = %(created_at)s
+    AND t.interview_id = %(interview_id)s), '[]')::text
 FROM interviews i
-JOIN turn_records t ON t.user_id = i.user_id AND t.created_at = i.created_at
-  AND t.interview_id = i.interview_id
 WHERE i.created_at = %(created_at)s AND i.interview_id = %(interview_id)s
