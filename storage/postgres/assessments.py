@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from protocol.assessment import Rating, Report
+from protocol.clock import PAUSED_MS, UNSTARTED_MS
 from protocol.scalars import Milliseconds, Text
 from protocol.session import Session, Turn
 from storage.errors import BadDataError, MissingError
@@ -130,8 +131,14 @@ class Assessments:
         return tuple(decoded(_report, row[0]) for row in rows)
 
     async def unreported(self, since: int, limit: int = 100) -> tuple[str, ...]:
-        """Return interviews created after ``since`` (Unix ms) that ended and know of no report."""
-        rows = await self._rows("unreported", {"since": moment(since), "limit": limit})
+        """Return interviews that ended after ``since`` (Unix ms) and know of no report.
+
+        However late they were begun, and resumed from a pause; one that paused for weeks several
+        times may not be found.
+        """
+        oldest = since - UNSTARTED_MS - PAUSED_MS
+        values = {"since": moment(since), "oldest": moment(oldest), "limit": limit}
+        rows = await self._rows("unreported", values)
         return tuple(str(row[0]) for row in rows)
 
     async def _row(self, name: str, values: dict[str, Any]) -> Sequence[Any] | None:

@@ -195,6 +195,13 @@ def test_since_leaves_older_partitions_alone(filled: str) -> None:
     assert all(node["Relation Name"][-7:] >= _month(since) for node in ran)
 
 
+def test_reports_are_missed_in_the_months_of_what_may_have_ended(filled: str) -> None:
+    since, oldest = moment(NOW + 330 * DAY), moment(NOW + 270 * DAY)
+    nodes = _plan(filled, "unreported", {"since": since, "oldest": oldest, "limit": 100})
+    months = {name[-7:] for name in _relations(nodes) if name.startswith("interviews")}
+    assert min(months) == _month(oldest)
+
+
 async def test_lists_are_quick(filled: str) -> None:
     archive = Archive(filled, size=2)
     await archive.open()

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from ai.assessor import AssessmentFailedError, RatingRequest
 from protocol.assessment import Report
+from protocol.clock import PAUSED_MS, UNSTARTED_MS
 from protocol.session import Session
 from server.assessing import worker as working
 from server.meters import Meters
@@ -365,6 +366,15 @@ async def test_it_is_told_how_many_orders_wait_and_for_how_long(
         await scene.jobs.bury(job, "odd")
         await scene.looked()  # it may have been under way
         assert await scene.looked() == (0, 1, 0)
+
+
+async def test_a_report_is_missed_of_whatever_ended_lately(scene: Scene) -> None:
+    now, day_ms = scene.clock.now(), 86_400_000
+    lasted_ms = UNSTARTED_MS + PAUSED_MS  # begun in the last minute, and then paused
+    late = await ended(scene.archive, now - 600_000 - lasted_ms, lasted_ms=lasted_ms)
+    await ended(scene.archive, now - 9 * day_ms)
+    await ended(scene.archive, now)  # its order may still be on its way
+    assert await scene.assessments.unreported(now - 8 * day_ms) == (late.interview_id,)
 
 
 async def test_a_report_that_redis_lost_word_of_is_told_anew(

@@ -24,7 +24,12 @@ QUOTE = "I cut the scope in two and told the client on the same day."
 
 
 async def ended(
-    archive: Archive, at: int, *, mode: Mode = "practice", answers: tuple[str, ...] = (ANSWER,) * 2
+    archive: Archive,
+    at: int,
+    *,
+    lasted_ms: int = 60_000,
+    mode: Mode = "practice",
+    answers: tuple[str, ...] = (ANSWER,) * 2,
 ) -> Session:
     """An interview that is over and stored, with an answer to each of its main questions."""
     plan = Plan(type="behavioral", role="Engineer", mode=mode, duration_minutes=15)
@@ -51,7 +56,7 @@ async def ended(
         consent=Consent(version="1", at=at),
         question=len(answers),
         turn=len(turns),
-        ended_at=at + 60_000,
+        ended_at=at + lasted_ms,
     )
     state = State(session=over, version=3, head=EventId(9, 99), stored=ORIGIN, turns=tuple(turns))
     assert await archive.write(Unstored(state, ())) is None
