@@ -2,6 +2,7 @@
 
 import asyncio
 
+import psycopg
 import pytest
 from msgspec.structs import replace
 
@@ -9,7 +10,8 @@ from ai.bank.guides import plan_guide
 from protocol.guide import Guide
 from protocol.scalars import Status
 from storage.postgres.archive import Archive
-from tests.support.interviews import PLAN, bring, session, state, turn
+from storage.postgres.times import moment
+from tests.support.interviews import NOW, PLAN, bring, session, state, turn
 
 pytestmark = pytest.mark.anyio
 
@@ -44,6 +46,26 @@ async def _asked(archive: Archive, user: str) -> frozenset[str]:
 
     await archive.create_interview(session(user_id=user), guide_for=guide_for)
     return told[-1]
+
+
+# A user with 250 interviews, each of which asked one question of its own.
+FILL = b"""
+INSERT INTO interviews (user_id, created_at, interview_id, plan, guide, status, phase, session,
+  version, head_seq, head_check)
+SELECT 'school', moment(%(now)s + n), gen_random_uuid(), '{"type": "mixed"}',
+  jsonb_build_object('questions', jsonb_build_array(jsonb_build_object('bank_id', n))),
+  'completed', 'closed', '{"question": 1}', 1, 1, 1
+FROM generate_series(1, 250) AS n
+"""
+
+
+async def test_the_newest_two_hundred_interviews_tell_what_was_asked(
+    shared_archive: Archive, module_database_url: str
+) -> None:
+    with psycopg.connect(module_database_url) as connection:
+        connection.execute("SELECT ensure_partitions(%s, 1)", [moment(NOW)])
+        connection.execute(FILL, {"now": NOW})
+    assert await _asked(shared_archive, "school") == {str(n) for n in range(51, 251)}
 
 
 async def test_interviews_created_at_once_have_no_question_in_common(
