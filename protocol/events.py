@@ -170,7 +170,7 @@ DurableEvent = (
 
 
 class ClockView(Struct, frozen=True, kw_only=True):
-    """The interview's clock at the moment of the snapshot."""
+    """The interview's clock at the moment of the welcome."""
 
     elapsed_ms: Milliseconds
     remaining_ms: Milliseconds
@@ -247,7 +247,11 @@ class Snapshot(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Welcome(_Message, frozen=True, kw_only=True, tag="welcome"):
-    """The answer to ``hello``."""
+    """The answer to ``hello``.
+
+    ``clock`` comes without a ``snapshot``, which has its own: no event tells that it stood while
+    the candidate was away.
+    """
 
     interview_id: str
     role: Role
@@ -257,6 +261,7 @@ class Welcome(_Message, frozen=True, kw_only=True, tag="welcome"):
     heartbeat_ms: Milliseconds
     limits: Limits
     snapshot: Snapshot | None = None
+    clock: ClockView | None = None
 
 
 class Live(_Message, frozen=True, kw_only=True, tag="live"):

@@ -191,6 +191,14 @@ class Session(Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Return the milliseconds left of the planned duration, never below zero."""
         return max(0, self.plan.duration_ms - self.elapsed(at))
 
+    def clock(self, at: int) -> ClockView:
+        """Return what the clock shows at ``at``, and whether it runs."""
+        return ClockView(
+            elapsed_ms=self.elapsed(at),
+            remaining_ms=self.remaining(at),
+            running=self.running_since is not None,
+        )
+
 
 _BEHIND_CORE: frozenset[Phase] = frozenset(("candidate_questions", "wrap_up", "closed"))
 
@@ -201,11 +209,7 @@ def snapshot(session: Session, turns: tuple[Turn, ...], open_text: str, at: int)
         status=session.status,
         mode=session.plan.mode,
         phase=session.phase,
-        clock=ClockView(
-            elapsed_ms=session.elapsed(at),
-            remaining_ms=session.remaining(at),
-            running=session.running_since is not None,
-        ),
+        clock=session.clock(at),
         plan=PlanView(
             type=session.plan.type,
             role=session.plan.role,

@@ -159,6 +159,7 @@ class Door:
             heartbeat_ms=HEARTBEAT_MS,
             limits=LIMITS,
             snapshot=whole,
+            clock=state.session.clock(now) if recovered else None,
         )
 
 

@@ -144,6 +144,8 @@ export class InterviewClient extends EventTarget {
       this.view.ratings = new Map(this.memory.ratings);
       this.storedSeq = 0;
       this.outbox.doubt();
+    } else if (message.clock) {
+      this.view.readClock(message.clock); // it stood while nobody was here, which no event tells
     }
     this.known = true;
     this.setState("catching up");

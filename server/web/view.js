@@ -13,7 +13,7 @@ export class View {
     this.mode = "practice";
     this.phase = "lobby";
     this.plan = null;
-    this.clock = { elapsed_ms: 0, remaining_ms: 0, running: false, at: Date.now() };
+    this.readClock({ elapsed_ms: 0, remaining_ms: 0, running: false });
     this.turns = [];
     this.open = null;
     this.notices = [];
@@ -29,7 +29,7 @@ export class View {
     this.mode = snapshot.mode;
     this.phase = snapshot.phase;
     this.plan = snapshot.plan;
-    this.clock = { ...snapshot.clock, at: Date.now() };
+    this.readClock(snapshot.clock);
     this.turns = snapshot.turns.map((turn) => ({ ...turn, seq: this.head.seq }));
     this.open = snapshot.open ? { ...snapshot.open, segments: [...(snapshot.open.segments ?? [])] } : null;
     this.earlier = Boolean(snapshot.transcript_url);
@@ -60,7 +60,7 @@ export class View {
   }
 
   since() {
-    return this.clock.running ? Math.max(0, Date.now() - this.clock.at) : 0;
+    return this.clock.running ? performance.now() - this.clock.at : 0;
   }
 
   // Applies a durable event. One that was applied before is ignored; a hole throws GapError.
@@ -75,9 +75,13 @@ export class View {
     return true;
   }
 
+  // Takes what the server's clock shows; from there on the page counts, whatever the device's clock is set to.
+  readClock(clock) {
+    this.clock = { ...clock, at: performance.now() };
+  }
+
   setClock(running) {
-    const [elapsed_ms, remaining_ms] = [this.elapsed(), this.remaining()];
-    this.clock = { elapsed_ms, remaining_ms, running, at: Date.now() };
+    this.readClock({ elapsed_ms: this.elapsed(), remaining_ms: this.remaining(), running });
   }
 }
 
