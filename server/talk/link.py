@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import random
-import time
 from collections.abc import Coroutine
 from typing import Any, Protocol, TypeVar
 from uuid import uuid4
@@ -17,6 +16,7 @@ from protocol.client import ClientSession, Reconnect, Stopped
 from protocol.closes import Close
 from protocol.view import View
 from server.talk.api import Api, TalkError
+from server.talk.countdown import Countdown
 from server.talk.report import feedback
 from server.talk.text import ENDS, KINDS, closed
 
@@ -58,13 +58,12 @@ class Link:
         self.reason = ""
         self.assesses = False
         """Whether ratings go to reviewers, not to the candidate."""
+        self.countdown = Countdown()
         self._api = api
         self._interview_id = interview_id
         self._screen = screen
         self._outgoing: asyncio.Queue[bytes] = asyncio.Queue(OUTGOING)
         self._changed = asyncio.Condition()
-        self._remaining_ms = 0
-        self._measured = 0.0
         self._feedback: list[str] = []
 
     @property
@@ -83,12 +82,6 @@ class Link:
         """Whether the candidate's answer is open."""
         opened = self.view.open
         return opened is not None and opened.speaker == "candidate" and self.view.status == "live"
-
-    @property
-    def remaining_ms(self) -> int:
-        """What is left on the clock, about."""
-        runs = self.view.status == "live" and self._measured
-        return self._remaining_ms - int((time.monotonic() - self._measured) * 1000 if runs else 0)
 
     def give(self, kind: type[Any], **fields: Any) -> str:
         """Give a durable command, which is kept until it is stored; return its id."""
@@ -205,6 +198,7 @@ class Link:
     async def _take(self, frame: str | bytes, socket: ClientConnection) -> None:
         before = self.speaking
         received = self.session.receive(frame)
+        self.countdown.take(received.message)
         self._show(received.message, before)
         self._post(received.frames)
         if received.misled is not None:
@@ -262,8 +256,6 @@ class Link:
 
     def _show_snapshot(self, snapshot: e.Snapshot) -> None:
         self.assesses = snapshot.mode == "assessment"
-        self._remaining_ms = snapshot.clock.remaining_ms
-        self._measured = time.monotonic()
         if self.view.turns:
             self._screen.tell(f"({len(self.view.turns)} turns so far; the last one:)")
             self._screen.tell(self.view.turns[-1].text)

@@ -85,7 +85,7 @@ class TerminalScreen:
         link = self.link
         parts = [self._state]
         if link is not None and link.view.status in ("live", "paused"):
-            parts.append(f"{clock(link.remaining_ms)} left")
+            parts.append(f"{clock(link.countdown.left_ms)} left")
             parts.append("paused" if link.view.status == "paused" else self._whose_turn(link))
             parts.append("saving …" if link.session.unstored else "all saved")
         return FormattedText([("class:bottom-toolbar", "  ·  ".join(parts))])

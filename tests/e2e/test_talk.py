@@ -390,6 +390,19 @@ def test_a_terminal_outlives_the_server(start: Start) -> None:
         assert "turns are stored" in terminal.screen
 
 
+def test_a_pause_shows_the_time_at_which_it_began(start: Start) -> None:
+    instance = start(VIVA_BANK_PACE="400")
+    with _terminal(instance.url, "--yes", "--minutes", "15") as terminal:
+        terminal.until(lambda screen: "your turn" in screen, "the candidate's turn")
+        time.sleep(1.1)
+        terminal.type("/pause\r")
+        terminal.until(lambda screen: "paused" in screen, "the pause")
+        terminal.type("\x0c")  # paint all of the screen anew
+        paused = re.compile(r"(\d+:\d\d) left  ·  paused")
+        terminal.until(paused.search, "the clock")
+        assert re.match(r"14:\d\d", paused.findall(terminal.screen)[-1])
+
+
 def test_ctrl_c_on_my_turn_keeps_the_draft(start: Start) -> None:
     instance = start(VIVA_BANK_PACE="400")
     with _terminal(instance.url, "--yes") as terminal:
