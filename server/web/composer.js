@@ -8,12 +8,6 @@ import { rejection } from "./words.js";
 const TYPING_MS = 10000;
 const utf8 = new TextEncoder();
 
-// How many characters have to go from the end of a text, which may take `limit` bytes as UTF-8.
-function surplusOf(text, limit) {
-  const { read } = utf8.encodeInto(text, new Uint8Array(limit));
-  return [...text.slice(read)].length;
-}
-
 export class Composer {
   // `shown()` tells {turn, attempt, points} of the interviewer's words on screen.
   constructor(parts, client, { following, shown }) {
@@ -63,18 +57,29 @@ export class Composer {
       this.command({ type: paused ? "interview.resume" : "interview.pause" });
     });
     parts.end.addEventListener("click", () => this.end());
+    parts.discard.addEventListener("click", () => this.discard());
   }
 
   // --- what the candidate does ---
 
   async submit() {
     if (this.parts.submit.disabled) return;
+    await this.lastWords();
+    await this.give();
+  }
+
+  // Waits for what is being said to be said.
+  async lastWords() {
     this.busy = true;
     this.draw();
     await this.voice.finish();
     this.busy = false;
-    // The text goes along, though the server has the segments: so no late or lost one can be missing.
-    await this.command({ type: "answer.submit", text: this.answer.whole() });
+  }
+
+  // Gives the answer; resolves to whether it was taken. The text goes along, though the server has the
+  // segments: so no late or lost one can be missing.
+  give() {
+    return this.command({ type: "answer.submit", text: this.answer.whole() });
   }
 
   edit() {
@@ -91,6 +96,11 @@ export class Composer {
     this.draw();
   }
 
+  discard() {
+    this.answer.clear();
+    this.draw();
+  }
+
   interrupt() {
     const { turn, attempt, points } = this.shown();
     this.command({ type: "turn.cancel", turn, attempt, heard: points });
@@ -98,18 +108,27 @@ export class Composer {
 
   async end() {
     const question = "End the interview now? Everything said so far is kept.";
-    if (await ask(question, "End the interview", "Go on")) {
-      this.command({ type: "interview.end" });
-    }
+    if (!(await ask(question, "End the interview", "Go on"))) return;
+    await this.lastWords();
+    if (this.answerable && !(await this.give())) return;
+    await this.command({ type: "interview.end" });
+  }
+
+  // Whether there are words for the turn that waits for them, and it can take them.
+  get answerable() {
+    const { view, outbox } = this.client;
+    const whole = this.answer.whole();
+    return view.answering && !outbox.unanswered("answer.submit").length && whole !== "" && !this.surplusOf(whole);
   }
 
   async command(fields) {
     setText(this.parts.problem, "");
     const answered = this.client.send(fields);
     this.draw();
-    const { rejected } = await answered;
+    const { accepted, rejected } = await answered;
     if (rejected) setText(this.parts.problem, rejection(rejected));
     this.draw();
+    return Boolean(accepted);
   }
 
   // --- voice ---
@@ -159,6 +178,7 @@ export class Composer {
     const open = role === "candidate" && ["live", "paused", "disconnected"].includes(view.status);
     show(this.parts.composer, open);
     this.answer.settle();
+    this.drawUnsent(role === "candidate" && view.over);
     if (this.parts.answer.value !== this.answer.text) this.parts.answer.value = this.answer.text;
     const sending = this.busy || outbox.unanswered("answer.submit").length > 0;
     const paused = view.status === "paused";
@@ -167,6 +187,12 @@ export class Composer {
     this.drawHeard();
     this.drawAnswer({ may, sending, paused });
     this.drawButtons({ may, paused });
+  }
+
+  // Words that came to nothing, as the interview ended without them.
+  drawUnsent(over) {
+    show(this.parts.unsent, over && this.answer.text !== "");
+    setText(this.parts["unsent-words"], this.answer.text);
   }
 
   steerVoice(may) {
@@ -194,7 +220,7 @@ export class Composer {
   drawAnswer({ may, sending, paused }) {
     const { parts } = this;
     const whole = this.answer.whole();
-    const surplus = surplusOf(whole, this.client.limits.answer_bytes);
+    const surplus = this.surplusOf(whole);
     parts.submit.disabled = !may || whole === "" || surplus > 0;
     if (this.voice.interim && may) parts.submit.disabled = false;
     setText(parts.submit, sending ? "Sending …" : "Send answer");
@@ -204,6 +230,12 @@ export class Composer {
     else if (!this.client.view.answering) label = "Your next answer";
     setText(parts.label, label);
     setText(parts.saved, this.savedWords(sending, surplus));
+  }
+
+  // How many characters have to go from the end of a text, for what is left to fit as UTF-8.
+  surplusOf(text) {
+    const { read } = utf8.encodeInto(text, new Uint8Array(this.client.limits.answer_bytes));
+    return [...text.slice(read)].length;
   }
 
   savedWords(sending, surplus) {

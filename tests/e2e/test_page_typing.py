@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from protocol import commands as c
 from tests.e2e.clients import Client, post, until_asked
@@ -18,6 +18,7 @@ from tests.e2e.pages import (
     needs_chromium,
     part,
     prepare,
+    transcript,
     watched,
 )
 
@@ -102,3 +103,51 @@ def test_an_answer_whose_turn_ended_without_it_comes_back(start: Start, watched:
     box.press("Control+Enter")
     expect(page.locator(".mine .text").last).to_have_text("What I typed by hand.")
     expect(box).to_have_value("")
+
+
+def _end(page: Page) -> None:
+    page.get_by_role("button", name="End", exact=True).click()
+    page.get_by_role("button", name="End the interview").click()
+    expect(part(page, "ended-title")).to_have_text("The interview is over")
+
+
+def _drafts(page: Page) -> list[str]:
+    keys: list[str] = page.evaluate(
+        "Object.keys(localStorage).filter((key) => /:draft$/.test(key))"
+    )
+    return keys
+
+
+def test_an_answer_that_stands_in_the_box_is_given_before_the_end(
+    start: Start, watched: Watched
+) -> None:
+    instance = start(VIVA_BANK_PACE="400")
+    page = watched.page()
+    log_in(page, instance.url)
+    interview_id = prepare(page, "Marathon runner")
+    expect(part(page, "label")).to_have_text("Your answer")
+    page.locator("#answer").fill("My last words, and they took minutes.")
+    _end(page)
+    expect(page.locator(".mine .text")).to_have_text("My last words, and they took minutes.")
+    [said] = [
+        turn for turn in transcript(instance.url, interview_id) if turn["speaker"] == "candidate"
+    ]
+    assert (said["text"], said["outcome"]) == ("My last words, and they took minutes.", "final")
+    expect(part(page, "unsent")).to_be_hidden()
+    assert _drafts(page) == []
+
+
+def test_words_that_no_turn_waited_for_are_shown_at_the_end(start: Start, watched: Watched) -> None:
+    instance = start(VIVA_BANK_PACE="8")
+    page = watched.page()
+    log_in(page, instance.url)
+    prepare(page, "Sprinter")
+    expect(page.locator(".turn.open.theirs .text")).not_to_be_empty()
+    page.locator("#answer").fill("Ahead of the question.")
+    _end(page)
+    expect(part(page, "unsent-words")).to_have_text("Ahead of the question.")
+    page.reload()
+    expect(part(page, "unsent-words")).to_have_text("Ahead of the question.")
+    page.get_by_role("button", name="Delete it").click()
+    expect(part(page, "unsent")).to_be_hidden()
+    assert _drafts(page) == []
