@@ -51,11 +51,8 @@ export class Composer {
     parts.edit.addEventListener("click", () => this.edit());
     parts.interrupt.addEventListener("click", () => this.interrupt());
     parts.voice.addEventListener("click", () => this.toggleVoice());
-    parts.hint.addEventListener("click", () => this.command({ type: "hint.request" }));
-    parts.pause.addEventListener("click", () => {
-      const paused = this.client.view.status === "paused";
-      this.command({ type: paused ? "interview.resume" : "interview.pause" });
-    });
+    parts.hint.addEventListener("click", () => this.hint());
+    parts.pause.addEventListener("click", () => this.pause());
     parts.end.addEventListener("click", () => this.end());
     parts.discard.addEventListener("click", () => this.discard());
   }
@@ -63,17 +60,18 @@ export class Composer {
   // --- what the candidate does ---
 
   async submit() {
-    if (this.parts.submit.disabled) return;
-    await this.lastWords();
-    await this.give();
+    if (!this.parts.submit.disabled) await this.afterWords(() => this.give());
   }
 
-  // Waits for what is being said to be said.
-  async lastWords() {
+  // Acts once the last words are recorded: what ends or stops an answer would lose those still on their
+  // way. What is pressed meanwhile has no effect.
+  async afterWords(act) {
+    if (this.busy) return;
     this.busy = true;
     this.draw();
     await this.voice.finish();
     this.busy = false;
+    await act();
   }
 
   // Gives the answer; resolves to whether it was taken. The text goes along, though the server has the
@@ -106,12 +104,22 @@ export class Composer {
     this.command({ type: "turn.cancel", turn, attempt, heard: points });
   }
 
+  hint() {
+    return this.afterWords(() => this.command({ type: "hint.request" }));
+  }
+
+  pause() {
+    const type = this.client.view.status === "paused" ? "interview.resume" : "interview.pause";
+    return this.afterWords(() => this.command({ type }));
+  }
+
   async end() {
     const question = "End the interview now? Everything said so far is kept.";
     if (!(await ask(question, "End the interview", "Go on"))) return;
-    await this.lastWords();
-    if (this.answerable && !(await this.give())) return;
-    await this.command({ type: "interview.end" });
+    await this.afterWords(async () => {
+      if (this.answerable && !(await this.give())) return;
+      await this.command({ type: "interview.end" });
+    });
   }
 
   // Whether there are words for the turn that waits for them, and it can take them.
@@ -180,10 +188,11 @@ export class Composer {
     this.answer.settle();
     this.drawUnsent(role === "candidate" && view.over);
     if (this.parts.answer.value !== this.answer.text) this.parts.answer.value = this.answer.text;
-    const sending = this.busy || outbox.unanswered("answer.submit").length > 0;
+    const sending = outbox.unanswered("answer.submit").length > 0;
     const paused = view.status === "paused";
-    const may = view.answering && !paused && !sending;
-    this.steerVoice(open && may);
+    const may = view.answering && !paused && !sending && !this.busy;
+    const stops = ["hint.request", "interview.pause", "interview.end"].some((type) => outbox.unanswered(type).length);
+    this.steerVoice(open && may && !stops);
     this.drawHeard();
     this.drawAnswer({ may, sending, paused });
     this.drawButtons({ may, paused });
@@ -224,7 +233,7 @@ export class Composer {
     parts.submit.disabled = !may || whole === "" || surplus > 0;
     if (this.voice.interim && may) parts.submit.disabled = false;
     setText(parts.submit, sending ? "Sending …" : "Send answer");
-    parts.answer.readOnly = sending;
+    parts.answer.readOnly = sending || this.busy;
     let label = "Your answer";
     if (paused) label = "Paused";
     else if (!this.client.view.answering) label = "Your next answer";
@@ -240,6 +249,7 @@ export class Composer {
 
   savedWords(sending, surplus) {
     if (surplus > 0) return `The answer is ${surplus} ${surplus === 1 ? "character" : "characters"} too long.`;
+    if (this.busy) return "Waiting for your last words …";
     if (sending && this.client.state !== "live") return "Kept here; it is sent as soon as the server is back.";
     if (sending) return "Sending your answer …";
     const last = this.client.view.turns.findLast(({ speaker }) => speaker === "candidate");

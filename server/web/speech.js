@@ -25,6 +25,7 @@ export class Voice {
   constructor({ partial, final, changed, failed, clock, language }) {
     Object.assign(this, { partial, final, changed, failed, clock, language });
     this.listening = false;
+    this.finishing = null; // settles when the last words are final, while they are waited for
     this.utterances = new Map(); // index of the running recognition → utterance
     this.shortRuns = 0;
   }
@@ -37,26 +38,34 @@ export class Voice {
     if (this.listening) return;
     this.listening = true;
     this.shortRuns = 0;
-    this.run();
+    if (!this.finishing) this.run();
     this.changed();
   }
 
   // Stops and resolves once the last words are final; interim words become final as they are.
   async finish() {
     this.listening = false;
-    const recogniser = this.recogniser;
-    if (recogniser) {
-      const ended = new Promise((resolve) => (this.ended = resolve));
-      recogniser.stop();
-      await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, FINISH_MS))]);
-    }
+    if (this.recogniser) this.finishing ??= this.lastWords();
+    await this.finishing;
+  }
+
+  async lastWords() {
+    const ended = new Promise((resolve) => (this.ended = resolve));
+    this.recogniser.stop();
+    await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, FINISH_MS))]);
     for (const index of [...this.utterances.keys()]) this.settle(index);
-    this.abandon();
+    this.drop();
+    this.finishing = null;
+    if (this.listening) this.run(); // it was started again meanwhile
   }
 
   // Stops at once; interim words are lost.
   abandon() {
     this.listening = false;
+    this.drop();
+  }
+
+  drop() {
     const recogniser = this.recogniser;
     this.recogniser = null;
     this.utterances.clear();
@@ -138,8 +147,9 @@ export class Voice {
     this.recogniser = null;
     for (const index of [...this.utterances.keys()]) this.settle(index);
     this.shortRuns = lasted < SHORT_RUN_MS ? this.shortRuns + 1 : 0;
-    this.ended?.();
-    if (this.listening && this.shortRuns < SHORT_RUNS) {
+    if (this.finishing) {
+      this.ended();
+    } else if (this.listening && this.shortRuns < SHORT_RUNS) {
       this.run();
     } else if (this.listening) {
       this.abandon();
