@@ -2,8 +2,10 @@
 // that PostgreSQL does not have yet, and the words of an answer not yet sent.
 
 const PREFIX = "viva:";
+const unwritten = new Map(); // what the browser's storage did not take, for as long as the page is there
 
 function read(key, fallback) {
+  if (unwritten.has(key)) return unwritten.get(key);
   try {
     return JSON.parse(localStorage.getItem(PREFIX + key)) ?? fallback;
   } catch {
@@ -12,11 +14,13 @@ function read(key, fallback) {
 }
 
 function write(key, value) {
+  unwritten.delete(key);
   try {
     if (value === null) localStorage.removeItem(PREFIX + key);
     else localStorage.setItem(PREFIX + key, JSON.stringify(value));
   } catch {
     // Storage may be full or forbidden; the interview goes on, only a reload would lose more.
+    if (value !== null) unwritten.set(key, value);
   }
 }
 
@@ -61,15 +65,21 @@ function claimsOf(token) {
 }
 
 function keys() {
+  return [...new Set([...stored(), ...unwritten.keys()])];
+}
+
+function stored() {
   try {
-    return Object.keys(localStorage).filter((key) => key.startsWith(PREFIX));
+    return Object.keys(localStorage)
+      .filter((key) => key.startsWith(PREFIX))
+      .map((key) => key.slice(PREFIX.length));
   } catch {
     return []; // nothing could be stored, so nothing is there
   }
 }
 
 function drop(chosen) {
-  for (const key of keys().filter(chosen)) localStorage.removeItem(key);
+  for (const key of keys().filter(chosen)) write(key, null);
 }
 
 export class Memory {

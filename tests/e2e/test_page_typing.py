@@ -151,3 +151,26 @@ def test_words_that_no_turn_waited_for_are_shown_at_the_end(start: Start, watche
     page.get_by_role("button", name="Delete it").click()
     expect(part(page, "unsent")).to_be_hidden()
     assert _drafts(page) == []
+
+
+def test_where_the_browser_stores_nothing_a_lost_connection_loses_nothing(
+    start: Start, watched: Watched
+) -> None:
+    instance = start(VIVA_BANK_PACE="400")
+    page = watched.page()
+    log_in(page, instance.url)
+    prepare(page, "Packrat")
+    expect(part(page, "label")).to_have_text("Your answer")
+    page.evaluate("Storage.prototype.setItem = () => { throw new DOMException('full') }; 0")
+    box = page.locator("#answer")
+    instance.kill()
+    expect(part(page, "words")).to_contain_text("reconnecting in")
+    box.fill("Sent while away.")
+    box.press("Control+Enter")
+    expect(part(page, "saved")).to_contain_text("sent as soon as the server is back")
+    instance.start()
+    expect(page.locator(".mine .text")).to_have_text("Sent while away.", timeout=30_000)
+    expect(box).to_have_value("")
+    expect(page.locator(".mine.stored")).to_have_count(1)
+    page.get_by_role("button", name="Log out and clear").click()
+    expect(page.get_by_label("Access token")).to_be_visible()
