@@ -5,7 +5,11 @@ import { spoken } from "./view.js";
 export class Answer {
   constructor(client) {
     this.client = client;
-    const { turn, text, taken } = client.memory.draft;
+    this.recall();
+  }
+
+  recall() {
+    const { turn, text, taken } = this.client.memory.draft;
     this.turn = turn;
     this.text = text;
     this.taken = new Set(taken); // utterances whose words were moved into the text

@@ -46,6 +46,11 @@ export class InterviewClient extends EventTarget {
     this.rounds = 0;
   }
 
+  // Whether nothing that is given here would be sent: another tab has the interview, or there is none.
+  get dismissed() {
+    return this.state === "replaced" || this.state === "closed";
+  }
+
   async connect() {
     this.hangUp();
     const round = this.rounds;

@@ -160,6 +160,12 @@ export class Composer {
     this.draw();
   }
 
+  // Goes on with the words of another tab, where the interview was meanwhile.
+  takeUp() {
+    this.answer.recall();
+    this.draw();
+  }
+
   leave() {
     this.voice.abandon();
   }
@@ -182,8 +188,8 @@ export class Composer {
   }
 
   drawParts() {
-    const { view, outbox, role } = this.client;
-    const open = role === "candidate" && ["live", "paused", "disconnected"].includes(view.status);
+    const { view, outbox, role, dismissed } = this.client;
+    const open = role === "candidate" && !dismissed && ["live", "paused", "disconnected"].includes(view.status);
     show(this.parts.composer, open);
     this.answer.settle();
     this.drawUnsent(role === "candidate" && view.over);

@@ -22,7 +22,7 @@ export class Consent {
     if (due && parts.consent.hidden) this.load();
     show(parts.consent, due);
     const given = client.outbox.unanswered("interview.start").length > 0;
-    parts.agree.disabled = given || this.notice === null;
+    parts.agree.disabled = given || this.notice === null || client.dismissed;
   }
 
   // Nobody can agree to what was not shown: without the notice it does not go on.

@@ -42,7 +42,7 @@ export class Room {
     client.addEventListener("stored", () => this.redraw());
     client.addEventListener("state", () => this.stateChanged());
     client.addEventListener("unsent", ({ detail }) => this.composer.giveBack(detail));
-    parts.reconnect.addEventListener("click", () => client.connect());
+    parts.reconnect.addEventListener("click", () => this.reconnect());
     this.online = () => client.state === "waiting" && client.connect();
     window.addEventListener("online", this.online);
   }
@@ -133,6 +133,11 @@ export class Room {
     }
     this.redraw();
     this.tick();
+  }
+
+  reconnect() {
+    if (this.client.state === "replaced") this.composer.takeUp();
+    this.client.connect();
   }
 
   // --- what changes with time ---
