@@ -153,20 +153,25 @@ export class Room {
   }
 
   drawConnection() {
-    const { connection, words, reconnect } = this.parts;
-    const { state, why, due, view } = this.client;
+    const { connection, words, due, reconnect } = this.parts;
+    const { why, view, attempt } = this.client;
+    // Each try to come back is a part of the outage, which is told once.
+    const state = attempt && this.client.state === "connecting" ? "waiting" : this.client.state;
     const over = state === "closed" && view.over;
     connection.dataset.state = over ? "over" : state;
-    const seconds = Math.max(1, Math.ceil((due - Date.now()) / 1000));
     const sentences = {
       connecting: "Connecting …",
       "catching up": "Catching up …",
       live: "Connected",
-      waiting: `Connection lost; reconnecting in ${seconds} s`,
+      waiting: "Connection lost; reconnecting",
       replaced: why,
       closed: over ? "Over" : why,
     };
     setText(words, sentences[state]);
+    // Seconds are for the eye: as a part of the status they would be read out one by one.
+    const seconds = Math.ceil((this.client.due - Date.now()) / 1000);
+    show(due, state === "waiting" && seconds > 0);
+    setText(due, `in ${seconds} s`);
     const actions = { waiting: "Now", replaced: "Use it here" };
     show(reconnect, state in actions);
     setText(reconnect, actions[state] ?? "");

@@ -184,7 +184,7 @@ def test_a_server_killed_in_mid_token_comes_back(start: Start, watched: Watched)
     interview_id = prepare(page, "Stunt performer")
     expect(page.locator(".turn.open .text")).to_have_text(WORDS)
     instance.kill()
-    expect(part(page, "words")).to_contain_text("reconnecting in")
+    expect(part(page, "words")).to_contain_text("reconnecting")
     page.locator("#answer").fill("written while the server was away")
     instance.start()
     expect(part(page, "words")).to_have_text("Connected", timeout=30_000)
@@ -192,7 +192,7 @@ def test_a_server_killed_in_mid_token_comes_back(start: Start, watched: Watched)
     expect(page.locator("#answer")).to_have_value("written while the server was away")
 
     instance.kill()
-    expect(part(page, "words")).to_contain_text("reconnecting in")
+    expect(part(page, "words")).to_contain_text("reconnecting")
     page.locator("#answer").press("Control+Enter")
     expect(part(page, "saved")).to_contain_text("sent as soon as the server is back")
     instance.start()
@@ -440,3 +440,27 @@ def test_a_wrong_token_leads_back_to_the_login(start: Start, watched: Watched) -
     page.get_by_label("Access token").fill("a.b.c")
     page.get_by_role("button", name="Continue").click()
     expect(page.locator("#token-problem")).to_contain_text("missing, wrong or expired")
+
+
+def test_an_outage_is_told_once_and_counted_down_for_the_eye(
+    start: Start, watched: Watched
+) -> None:
+    instance = start(**FAST)
+    page = watched.page()
+    log_in(page, instance.url)
+    prepare(page, "Patient listener")
+    expect(part(page, "label")).to_have_text("Your answer")
+    tries: list[str] = []
+    page.on("websocket", lambda socket: tries.append(socket.url))
+    part(page, "words").evaluate("""words => {
+      window.told = [];
+      new MutationObserver(() => told.push(words.textContent)).observe(words, { childList: true });
+    }""")
+    instance.kill()
+    expect(part(page, "due")).to_have_text(re.compile(r"in \d+ s"))
+    eventually(page, lambda: len(tries) > 2)
+    instance.start()
+    expect(part(page, "words")).to_have_text("Connected", timeout=30_000)
+    expect(part(page, "due")).to_be_hidden()
+    told = ["Connection lost; reconnecting", "Catching up …", "Connected"]
+    assert page.evaluate("told") == told

@@ -89,7 +89,7 @@ def test_by_voice_while_the_server_is_killed(
         if number == 2:
             expect(page.locator(".turn.open.theirs .text")).not_to_be_empty()
             instance.kill()
-            expect(part(page, "words")).to_contain_text("reconnecting in")
+            expect(part(page, "words")).to_contain_text("reconnecting")
             instance.start()
             expect(part(page, "words")).to_have_text("Connected", timeout=30_000)
     expect(part(page, "ended-title")).to_have_text("The interview is over", timeout=30_000)
