@@ -1,6 +1,6 @@
 // The turns of the interview, drawn in place as they grow.
 
-import { el, setText, show } from "./dom.js";
+import { el, reveal, setText, show } from "./dom.js";
 import { feedback } from "./rating.js";
 import { Speaker } from "./speaker.js";
 import { KINDS } from "./words.js";
@@ -58,7 +58,7 @@ export class Conversation {
     const item = this.drawn.get(turn)?.item;
     if (!item) return;
     item.tabIndex = -1; // not before: a click on it would take the focus from the answer
-    item.scrollIntoView({ block: "center", behavior: "smooth" });
+    reveal(item);
     item.focus({ preventScroll: true });
   }
 

@@ -53,6 +53,12 @@ export function show(node, visible) {
   node.hidden = !visible;
 }
 
+// Moves the page to a node; at once for those who do not want things to move.
+export function reveal(node) {
+  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  node.scrollIntoView({ block: "center", behavior: still ? "instant" : "smooth" });
+}
+
 let answered = null;
 
 // Asks on top of whatever is on screen; resolves to whether the answer was `yes`.

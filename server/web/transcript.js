@@ -1,7 +1,7 @@
 // The words of an interview that is read again, with a mark on those that are cited.
 
 import { stateWords } from "./conversation.js";
-import { el, setText, show } from "./dom.js";
+import { el, reveal, setText, show } from "./dom.js";
 import { KINDS, clockWords } from "./words.js";
 
 export class Transcript {
@@ -27,12 +27,12 @@ export class Transcript {
     setText(found.note, evidence && !words ? "The quoted words do not stand here." : "");
     found.back.onclick = () => {
       from.focus();
-      from.scrollIntoView({ block: "center", behavior: "smooth" });
+      reveal(from);
     };
     show(found.back, true);
     this.cited = found;
     found.item.classList.add("cited");
-    (found.words.querySelector("mark") ?? found.item).scrollIntoView({ block: "center", behavior: "smooth" });
+    reveal(found.words.querySelector("mark") ?? found.item);
     found.item.focus({ preventScroll: true });
   }
 

@@ -31,6 +31,7 @@ SAID = (
     " day. It worked: we shipped in May, and 40 of our 50 users stayed with us."
 )
 STRONG = "quality:strong"
+MOVED_AT_ONCE = "button => { const at = scrollY; button.click(); return scrollY !== at; }"
 NOT_A_RATING = "Feedback, not a rating"
 
 
@@ -112,7 +113,8 @@ def test_scores_come_with_quotes(start: Start, watched: Watched, model: dict[str
     quote = first.locator("blockquote").first
     expect(quote).to_be_visible()
     assert (quote.locator("p").text_content() or "nothing") in f"{SAID} {STRONG}"
-    quote.get_by_role("button").click()
+    page.emulate_media(reduced_motion="reduce")
+    assert quote.get_by_role("button").evaluate(MOVED_AT_ONCE)
     expect(page.locator(".turn:focus")).to_contain_text("quality:strong")
     _taken_away(page)
     page.get_by_role("link", name="Back to your interviews").click()
