@@ -6,7 +6,7 @@ import { el, fill, screen, setText, show } from "./dom.js";
 import { erase } from "./erasing.js";
 import { uuid7 } from "./outbox.js";
 import { drawProgress } from "./progress.js";
-import { login } from "./store.js";
+import { login, userOf } from "./store.js";
 import { DIFFICULTIES, DURATIONS, STATUSES, TYPES, dayWords, typeWords } from "./words.js";
 
 const RETRY_MS = 3000;
@@ -27,7 +27,22 @@ export function loginScreen(done, sentence = "") {
   return root;
 }
 
+let left = null; // the screen of a user who had to log in again, with all that stands in its form
+
 export function homeScreen({ refused }) {
+  const user = userOf(login.token);
+  const leave = (sentence) => {
+    left = { user, home };
+    refused(sentence);
+  };
+  const home = left?.user === user ? left.home : newHome(leave);
+  left = null;
+  listRecent(home.parts, leave);
+  drawProgress(home.parts);
+  return home.root;
+}
+
+function newHome(refused) {
   const { root, parts } = screen("home-screen");
   const fields = parts.form.elements;
   fill(fields.type, TYPES, "behavioral");
@@ -38,9 +53,7 @@ export function homeScreen({ refused }) {
     event.preventDefault();
     create(parts, documents, refused);
   });
-  listRecent(parts, refused);
-  drawProgress(parts);
-  return root;
+  return { root, parts };
 }
 
 // The key stays with the plan until it succeeds: pressing twice makes one interview.

@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 from playwright.sync_api import FilePayload, Locator, Page, Route, expect
 
-from tests.e2e.instances import Instance
+from server.auth import sign
+from tests.e2e.instances import SECRET, Instance
 from tests.e2e.pages import (
     Watched,
     browser,
@@ -125,3 +126,43 @@ def test_a_file_that_is_still_read_is_waited_for(start: Start, watched: Watched)
     held[0].continue_()
     page.get_by_role("button", name="I agree, begin").wait_for()
     assert whole(instance.url, page.url.rsplit("/", 1)[1])["resume"] == ADA
+
+
+def _expire(page: Page) -> None:
+    """Let the token run out in which the form is sent."""
+    expired = sign("ada", "candidate", SECRET, -60)
+    page.evaluate("token => localStorage.setItem('viva:token', JSON.stringify(token))", expired)
+    page.get_by_role("button", name="Prepare the interview").click()
+    expect(page.locator("#token-problem")).to_contain_text("expired")
+
+
+def _renew(page: Page, user: str) -> None:
+    page.get_by_label("Access token").fill(sign(user, "candidate", SECRET, 600))
+    page.get_by_role("button", name="Continue").click()
+
+
+def test_a_token_that_expires_takes_nothing_out_of_its_users_form(
+    start: Start, watched: Watched
+) -> None:
+    instance = start(VIVA_BANK_PACE="400")
+    page = watched.page()
+    log_in(page, instance.url)
+    role, (resume, _) = page.get_by_label("The role you are interviewing for"), unfold(page)
+    role.fill("Baker")
+    page.get_by_label("Assessment").check()
+    resume.fill("Ten years of dough.")
+    _expire(page)
+    _renew(page, "ada")
+    expect(role).to_have_value("Baker")
+    expect(resume).to_have_value("Ten years of dough.")
+    page.get_by_role("button", name="Prepare the interview").click()
+    page.get_by_role("button", name="I agree, begin").wait_for()
+    plan = whole(instance.url, page.url.rsplit("/", 1)[1])
+    assert (plan["mode"], plan["resume"]) == ("assessment", "Ten years of dough.")
+
+    page.get_by_role("link", name="viva").click()
+    expect(role).to_have_value("")
+    role.fill("Ada's own secret")
+    _expire(page)
+    _renew(page, "mallory")
+    expect(role).to_have_value("")
