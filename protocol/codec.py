@@ -14,6 +14,7 @@ import msgspec
 from protocol.commands import Command, Hello
 from protocol.events import DurableEvent, Event, ServerMessage
 from protocol.ids import EventId
+from protocol.scalars import MAX_INTEGER
 
 Encoding = Literal["json", "msgpack"]
 
@@ -181,13 +182,38 @@ def _decode(decoder: "_Decoder[_T]", frame: str | bytes, encoding: Encoding) -> 
     if isinstance(frame, str) != (encoding == "json"):
         raise UndecodableError(f"{encoding} messages do not come in this kind of frame")
     try:
-        return decoder.decode(_raw(frame))
+        raw = _raw(frame)
+        try:
+            return decoder.decode(raw)
+        except msgspec.ValidationError:
+            return decoder.decode(_with_integers(raw, encoding))
     except (ValueError, RecursionError) as error:
         _classify(frame, error)
 
 
 def _raw(frame: str | bytes) -> bytes:
     return frame.encode("utf-8", "surrogatepass") if isinstance(frame, str) else frame
+
+
+def _with_integers(raw: bytes, encoding: Encoding) -> bytes:
+    """Return a frame with its whole numbers as integers, in whatever form they came.
+
+    ``1.0`` is an integer for JSON Schema, and some encoders of MessagePack write integers above
+    2^32 as floats.
+    """
+    if encoding == "json":
+        return _encode_json(_integral(msgspec.json.decode(raw)))
+    return _encode_msgpack(_integral(msgspec.msgpack.decode(raw)))
+
+
+def _integral(value: Any) -> Any:
+    match value:
+        case float() if value.is_integer() and abs(value) <= MAX_INTEGER:
+            return int(value)
+        case dict():
+            return {name: _integral(each) for name, each in value.items()}  # pyright: ignore[reportUnknownVariableType]
+        case _:
+            return value
 
 
 def _classify(frame: str | bytes, error: Exception) -> NoReturn:
@@ -220,8 +246,8 @@ def _extended(frame: str | bytes, encoding: Encoding) -> Command | None:
     """Return a command that would be right but for fields it has too many."""
     decoder = _lenient_json if encoding == "json" else _lenient_msgpack
     try:
-        return decoder.decode(_raw(frame))
-    except (ValueError, RecursionError):
+        return _decode(decoder, frame, encoding)
+    except MismatchError:
         return None
 
 

@@ -5,7 +5,17 @@ Unknown fields are refused: a misspelt ``heard`` must not cut a turn in the wron
 
 from msgspec import Struct
 
-from protocol.scalars import CommandId, Confidence, Count, Milliseconds, Name, Ordinal, Role, Text
+from protocol.scalars import (
+    CommandId,
+    Confidence,
+    Count,
+    Milliseconds,
+    Name,
+    Nonce,
+    Ordinal,
+    Role,
+    Text,
+)
 
 
 class _Message(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
@@ -23,7 +33,7 @@ class Hello(_Message, frozen=True, kw_only=True, tag="hello"):
 class Ping(_Message, frozen=True, kw_only=True, tag="ping"):
     """The application's heartbeat; answered by ``pong`` with the same nonce."""
 
-    nonce: Text | Count
+    nonce: Nonce
 
 
 class Ack(_Message, frozen=True, kw_only=True, tag="ack"):

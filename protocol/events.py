@@ -16,6 +16,7 @@ from protocol.scalars import (
     Kind,
     Milliseconds,
     Mode,
+    Nonce,
     NoticeCode,
     Ordinal,
     Outcome,
@@ -323,7 +324,7 @@ class Error(_Message, frozen=True, kw_only=True, tag="error"):
 class Pong(_Message, frozen=True, kw_only=True, tag="pong"):
     """The answer to ``ping``."""
 
-    nonce: str | Count
+    nonce: Nonce
     server_time: Milliseconds
 
 

@@ -29,6 +29,9 @@ Position = Annotated[str, Meta(pattern=r"\A(0|[1-9][0-9]{0,15})-(0|[1-9][0-9]{0,
 Name = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"\A[^\x00]*\Z")]
 """A short identifier that a client chooses, such as an utterance's."""
 
+Nonce = Text | Count | Annotated[float, Meta(ge=0.0, le=float(MAX_INTEGER))]
+"""What a client tells one ``ping`` from another by: any text, and any number within the bounds."""
+
 Confidence = Annotated[float, Meta(ge=0.0, le=1.0)]
 
 Role = Literal["candidate", "transcriber", "observer"]

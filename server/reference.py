@@ -118,7 +118,9 @@ def _integer(kind: msgspec.inspect.IntType) -> str:
 
 
 def _number(kind: msgspec.inspect.FloatType) -> str:
-    return "number" if kind.ge is None else f"number, {kind.ge:g} … {kind.le:g}"
+    if kind.le is not None and kind.le < MAX_INTEGER:
+        return f"number, {kind.ge:g} … {kind.le:g}"
+    return "number" if kind.ge is None else f"number, {kind.ge:g} or more"
 
 
 def _text(kind: msgspec.inspect.StrType) -> str:
@@ -133,8 +135,10 @@ def _text(kind: msgspec.inspect.StrType) -> str:
 
 
 def _union(kind: msgspec.inspect.UnionType) -> str:
-    given = [each for each in kind.types if not isinstance(each, msgspec.inspect.NoneType)]
-    return " or ".join(_words(each) for each in given)
+    untold: tuple[type, ...] = (msgspec.inspect.NoneType,)
+    if any(isinstance(each, msgspec.inspect.FloatType) for each in kind.types):
+        untold += (msgspec.inspect.IntType,)  # a number may be whole
+    return " or ".join(_words(each) for each in kind.types if not isinstance(each, untold))
 
 
 _ANY = r"[^\x00]*"
