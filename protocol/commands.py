@@ -77,20 +77,28 @@ class InterviewStart(Durable, frozen=True, kw_only=True, tag="interview.start"):
 
 
 class SpeechFinal(Durable, frozen=True, kw_only=True, tag="speech.final"):
-    """A final segment of the open answer; a higher revision replaces a lower one."""
+    """A final segment of the open answer; a higher revision replaces a lower one.
+
+    With ``turn`` it is for the answer of that number alone.
+    """
 
     utterance_id: Name
     revision: Count
     text: Text
+    turn: Ordinal | None = None
     start_ms: Milliseconds | None = None
     end_ms: Milliseconds | None = None
     confidence: Confidence | None = None
 
 
 class AnswerSubmit(Durable, frozen=True, kw_only=True, tag="answer.submit"):
-    """The candidate's turn is over; ``text`` stands in for the recorded segments."""
+    """The candidate's turn is over; ``text`` stands in for the recorded segments.
+
+    With ``turn`` it is for the answer of that number alone.
+    """
 
     text: Text | None = None
+    turn: Ordinal | None = None
 
 
 class TurnCancel(Durable, frozen=True, kw_only=True, tag="turn.cancel"):
@@ -102,7 +110,12 @@ class TurnCancel(Durable, frozen=True, kw_only=True, tag="turn.cancel"):
 
 
 class HintRequest(Durable, frozen=True, kw_only=True, tag="hint.request"):
-    """Ask for a hint on the open question; practice mode only."""
+    """Ask for a hint on the open question; practice mode only.
+
+    With ``turn`` it is for the answer of that number alone.
+    """
+
+    turn: Ordinal | None = None
 
 
 class InterviewPause(Durable, frozen=True, kw_only=True, tag="interview.pause"):

@@ -100,12 +100,13 @@ def transition(session: Session, happened: Input) -> Transition:
 def interrupts(session: Session, command: c.DurableCommand) -> bool:
     """Whether ``command`` cuts the interviewer's open turn, so that its logged text is needed.
 
-    An answer does, if it was being typed while silence was taken for it: nothing of it is lost.
+    An answer does, if it was being typed while silence was taken for it: nothing of it is lost. One
+    that names its turn does not: its sender learns that it was late.
     """
     turn = session.open
     if turn is None or turn.speaker != "interviewer":
         return False
-    late = isinstance(command, c.AnswerSubmit) and bool(command.text)
+    late = isinstance(command, c.AnswerSubmit) and bool(command.text) and command.turn is None
     return isinstance(command, c.TurnCancel | c.InterviewEnd) or (
         late and session.silent and turn.kind == "probe"
     )
@@ -140,8 +141,8 @@ def _start(step: Step, received: Received) -> None:
 def _record(step: Step, received: Received) -> None:
     command = received.command
     assert isinstance(command, c.SpeechFinal)  # noqa: S101
-    turn = step.session.open
-    if turn is None or turn.speaker != "candidate":
+    turn = _open_answer(step, received)
+    if turn is None:
         _no_answer(step, received)
     recorded = turn.record(command)
     if recorded is None:
@@ -169,7 +170,8 @@ def _hear(step: Step, _speaking: Speaking) -> None:
         step.change(open=replace(turn, heard_at=max(turn.heard_at, step.at)))
 
 
-def _submit_early(step: Step, received: Received) -> None:
+def _answer_early(step: Step, received: Received) -> None:
+    _open_answer(step, received)
     if step.session.rebuilt:  # its start is lost too, and may be sent by another socket
         _no_answer(step, received)
     _wrong_state(step, received)
@@ -283,10 +285,23 @@ def _current(step: Step, turn: int, attempt: int) -> OpenTurn | None:
     return held if (held.turn, held.attempt) == (turn, attempt) else None
 
 
+def _open_answer(step: Step, received: Received) -> OpenTurn | None:
+    """Return the answer that is open: no other one, where the command names the turn it is for."""
+    command = received.command
+    assert isinstance(command, c.SpeechFinal | c.AnswerSubmit | c.HintRequest)  # noqa: S101
+    held, named = step.session.open, command.turn
+    turn = held if held is not None and held.speaker == "candidate" else None
+    if named is None or (turn is not None and named == turn.turn):
+        return turn
+    if named > step.session.turn:
+        _no_answer(step, received)
+    raise Refusal("wrong_state", f"turn {named} is not the open answer")
+
+
 def _candidates_turn(step: Step, received: Received) -> OpenTurn:
-    turn = step.session.open
-    if turn is None or turn.speaker != "candidate":
-        if turn is not None and step.session.rebuilt:
+    turn = _open_answer(step, received)
+    if turn is None:
+        if step.session.open is not None and step.session.rebuilt:
             _no_answer(step, received)
         name = received.command.__struct_config__.tag
         raise Refusal("wrong_state", f"{name} does not fit: no answer is open")
@@ -324,7 +339,8 @@ _TALKING: tuple[Status, ...] = ("live", "disconnected", "paused")
 _ROWS: tuple[tuple[tuple[Status, ...], type, Rule], ...] = (
     (("created",), c.InterviewStart, Rule(_start, ("live",))),
     (("created",), c.SpeechFinal, Rule(_no_answer, told="`no_open_answer`")),
-    (("created",), c.AnswerSubmit, Rule(_submit_early, told="`wrong_state`")),
+    (("created",), c.AnswerSubmit, Rule(_answer_early, told="`wrong_state`")),
+    (("created",), c.HintRequest, Rule(_answer_early, told="`wrong_state`")),
     (("created",), c.InterviewEnd, Rule(_finish_early, ("terminated",))),
     (("live", "paused"), c.TurnCancel, Rule(_cancel, ("completed",))),
     (("live", "paused"), c.SpeechFinal, Rule(_record)),

@@ -41,11 +41,18 @@ SNAPSHOT = e.Snapshot(
 COMMANDS: tuple[c.Command, ...] = (
     c.InterviewStart(id="c-1", consent=c.Consent(version="2024", at=1)),
     c.SpeechFinal(
-        id="c-2", utterance_id="u", revision=0, text=TEXT, start_ms=0, end_ms=9, confidence=1.0
+        id="c-2",
+        utterance_id="u",
+        revision=0,
+        text=TEXT,
+        turn=2,
+        start_ms=0,
+        end_ms=9,
+        confidence=1.0,
     ),
-    c.AnswerSubmit(id="c-3", text=TEXT),
+    c.AnswerSubmit(id="c-3", text=TEXT, turn=2),
     c.TurnCancel(id="c-4", turn=1, attempt=2, heard=0),
-    c.HintRequest(id="c-5"),
+    c.HintRequest(id="c-5", turn=2),
     c.InterviewPause(id="c-6"),
     c.InterviewResume(id="c-7"),
     c.InterviewEnd(id="A" * 64),

@@ -150,15 +150,17 @@ class Walk:
 
     def _answer(self) -> c.DurableCommand:
         draw = self.draw
+        turn = draw.choice((None, None, max(1, self.session.turn + draw.choice((-1, 0, 0, 0, 1)))))
         if draw.random() < 0.5:
             return c.SpeechFinal(
                 id="f",
+                turn=turn,
                 utterance_id=draw.choice("uvw"),
                 revision=draw.randrange(4),
                 text=draw.choice(TEXTS),
                 start_ms=draw.choice((None, 0, 5, 9)),
             )
-        return c.AnswerSubmit(id="a", text=draw.choice((None, *TEXTS)))
+        return c.AnswerSubmit(id="a", turn=turn, text=draw.choice((None, *TEXTS)))
 
     def _anything(self) -> Input:
         draw, turn = self.draw, self.session.turn
@@ -251,6 +253,7 @@ class Walk:
             assert done.session is before
             assert isinstance(happened, Received)
             return
+        _for_its_turn(before, happened)
         self._effects(before, done.effects)
         self.session = done.session
         self._clock(before)
@@ -357,6 +360,16 @@ class Walk:
         assert after is None or after > due
         if due > self.at:
             assert not transition(session, Ticked(at=due - 1)).effects
+
+
+def _for_its_turn(before: Session, happened: Input) -> None:
+    """What names the answer that it is for was taken: that one is open."""
+    match happened:
+        case Received(command=c.SpeechFinal(turn=int(turn)) | c.AnswerSubmit(turn=int(turn))):
+            assert before.open is not None
+            assert (before.open.turn, before.open.speaker) == (turn, "candidate")
+        case _:
+            pass
 
 
 def _verdict(effects: tuple[Effect, ...]) -> str:

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from protocol import commands as c
 from protocol import events as e
+from protocol.clock import SILENT_MS
 from protocol.codec import event_body
 from protocol.effects import Run, Stop
 from protocol.limits import LIMITS, RECORDED_BYTES, SEGMENTS_PER_ANSWER, UTTERANCE_IDS_BYTES
@@ -13,6 +14,7 @@ from protocol.machine import (
     HINTS_PER_QUESTION,
     Finished,
     Lost,
+    Ticked,
     next_tick,
 )
 from protocol.session import snapshot
@@ -303,8 +305,9 @@ def test_an_answer_sent_again_waits_for_the_question_of_a_rebuilt_interview() ->
     anew.answer()
     assert (anew.reject.code, anew.reject.retryable) == ("wrong_state", False)
     anew.session = replace(anew.session, rebuilt=True)
-    anew.answer()
-    assert (anew.reject.code, anew.reject.retryable) == ("no_open_answer", True)
+    for command in (c.AnswerSubmit(id="a"), c.HintRequest(id="h")):
+        anew.send(command)
+        assert (anew.reject.code, anew.reject.retryable) == ("no_open_answer", True)
     story.say()
     story.answer()
     assert story.turns[-1].text == "Because."
@@ -313,6 +316,76 @@ def test_an_answer_sent_again_waits_for_the_question_of_a_rebuilt_interview() ->
     story.answer()
     story.answer()
     assert (story.reject.code, story.reject.retryable) == ("wrong_state", False)
+
+
+ANSWERING: tuple[c.SpeechFinal | c.AnswerSubmit | c.HintRequest, ...] = (
+    c.SpeechFinal(id="f", utterance_id="u", revision=1, text="t"),
+    c.AnswerSubmit(id="a", text="t"),
+    c.HintRequest(id="h"),
+)
+each_command = pytest.mark.parametrize("command", ANSWERING, ids=lambda each: type(each).__name__)
+OVER = ("wrong_state", False)
+NOT_YET = ("no_open_answer", True)
+
+
+def refused(story: Story, command: c.DurableCommand) -> tuple[str, bool]:
+    before = story.session
+    story.send(command)
+    assert story.session == before
+    return story.reject.code, story.reject.retryable
+
+
+@each_command
+def test_a_command_that_names_its_turn_is_for_no_other(command: c.AnswerSubmit) -> None:
+    story = begun()
+    story.answer()
+    story.say()
+    told = {turn: refused(story, replace(command, turn=turn)) for turn in (1, 2, 3, 5, 6)}
+    assert told == {1: OVER, 2: OVER, 3: OVER, 5: NOT_YET, 6: NOT_YET}
+    story.send(replace(command, turn=4))
+    assert story.events
+
+
+@each_command
+def test_a_command_may_come_before_the_turn_it_names(command: c.AnswerSubmit) -> None:
+    story = Story()
+    assert refused(story, replace(command, turn=2)) == NOT_YET
+    story.start()
+    told = {turn: refused(story, replace(command, turn=turn)) for turn in (1, 2)}
+    assert told == {1: OVER, 2: NOT_YET}
+
+
+@each_command
+def test_a_command_comes_too_late_for_the_turn_it_names(command: c.AnswerSubmit) -> None:
+    story = begun()
+    story.session = replace(story.session, rebuilt=True)
+    story.answer()
+    assert refused(story, replace(command, turn=2)) == OVER
+    story.send(c.InterviewEnd(id="e"))
+    for turn in (2, 3, 4):
+        assert refused(story, replace(command, turn=turn)) == OVER
+
+
+@each_command
+def test_a_command_comes_too_late_between_two_turns(command: c.AnswerSubmit) -> None:
+    story = begun()
+    story.send(c.InterviewPause(id="p"))
+    story.answer()
+    assert story.session.open is None
+    assert refused(story, replace(command, turn=2)) == OVER
+
+
+def test_an_answer_that_names_its_turn_cuts_no_question_behind_silence() -> None:
+    story = begun()
+    story.answer()
+    story.say()
+    story.at += SILENT_MS
+    story.take(Ticked(at=story.at))
+    assert (story.open.turn, story.open.kind, story.session.silent) == (5, "probe", True)
+    told = {turn: refused(story, c.AnswerSubmit(id="a", text="t", turn=turn)) for turn in (4, 5, 6)}
+    assert told == {4: OVER, 5: OVER, 6: NOT_YET}
+    story.answer()
+    assert [turn.text for turn in story.turns[-2:]] == ["", "Because."]
 
 
 def test_what_comes_too_late_has_no_effect() -> None:
