@@ -92,7 +92,7 @@ class SpeechFinal(Durable, frozen=True, kw_only=True, tag="speech.final"):
 
 
 class AnswerSubmit(Durable, frozen=True, kw_only=True, tag="answer.submit"):
-    """The candidate's turn is over; ``text`` stands in for the recorded segments.
+    """The candidate's turn is over; ``text``, unless empty, stands in for the recorded segments.
 
     With ``turn`` it is for the answer of that number alone.
     """

@@ -183,7 +183,7 @@ def _submit(step: Step, received: Received) -> None:
     if interrupts(step.session, command):
         proceed(step, cut(step, received, None))
     turn = _candidates_turn(step, received)
-    text = turn.spoken if command.text is None else command.text
+    text = command.text or turn.spoken
     _fits(text)
     proceed(step, answer(step, text, "final"))
 

@@ -340,7 +340,7 @@ class Sessions:
         if self._read is None or turn is None:
             return None
         question = session.guide.question(turn.question_id or "") if session.guide else None
-        return self._read(session.plan, question, turn.spoken if text is None else text)
+        return self._read(session.plan, question, text or turn.spoken)
 
     def _source(self, before: State) -> Source:
         opened = before.session.open

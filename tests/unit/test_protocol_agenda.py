@@ -88,6 +88,16 @@ def test_the_text_of_the_command_stands_in_for_the_segments() -> None:
     assert story.turns[-1].text == "typed"
 
 
+def test_an_empty_text_does_not_stand_in_for_segments() -> None:
+    story = begun()
+    story.hear("spoken", confidence=0.5)
+    story.answer("")
+    assert (story.turns[-1].text, story.turns[-1].confidence) == ("spoken", 0.5)
+    story.say()
+    story.answer("")
+    assert (story.turns[-1].text, story.turns[-1].outcome) == ("", "final")
+
+
 def test_a_higher_revision_replaces_and_a_lower_one_has_no_effect() -> None:
     story = begun()
     story.hear("one", utterance_id="a")

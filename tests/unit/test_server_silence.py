@@ -142,6 +142,24 @@ def test_words_that_were_spoken_are_read_when_silence_ends_them() -> None:
     scene.play(story())
 
 
+@pytest.mark.parametrize("text", [None, ""])
+def test_words_that_were_spoken_are_read_where_none_were_typed(text: str | None) -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        said = "I chose a queue, as the two services differ in speed."
+        spoken = c.SpeechFinal(id="f", utterance_id="u", revision=1, text=said)
+        await scene.sessions.command(scene.name, spoken)
+        lacks = scene.sessions.lacks(await scene.session())
+        assert lacks
+        assert "answer" not in lacks
+        await scene.sessions.command(scene.name, c.AnswerSubmit(id="a", text=text))
+        after = await scene.session()
+        assert (after.turn, after.lacks) == (5, lacks)
+
+    scene.play(story())
+
+
 def test_who_speaks_without_a_pause_is_not_taken_for_silent() -> None:
     scene = Scene()
 
