@@ -110,7 +110,7 @@ class Connection:
         self._rate = CommandRate(now)
         self._errors = ErrorCount()
         self.heard = now
-        """The monotonic time of the last frame."""
+        """The monotonic time of the last sign of life: a message, or a ping of the WebSocket."""
         self._task: asyncio.Task[Any] | None = None
         self._end: ClosedError | None = None
         """Why it is to end at once, whatever it waits for."""
@@ -249,6 +249,10 @@ class Connection:
         if len(self._early) >= COMMANDS_WAITING or self._early_size > EARLY_BYTES:
             self._wire.pause_reading()
         self._arrived.set()
+
+    def pinged(self) -> None:
+        """Note a sign of life; browsers send none of this kind, so that no frozen page does."""
+        self.heard = self._clock.monotonic()
 
     def left(self) -> None:
         """Note that the peer is gone: that is a sign of life, too."""

@@ -57,10 +57,13 @@ def _text(payload: bytes) -> str | None:
 
 
 class Listener(Protocol):
-    """Whom a socket was handed over to. Neither may block, nor raise."""
+    """Whom a socket was handed over to. None of these may block, nor raise."""
 
     def take(self, message: str | bytes) -> None:
         """A whole message came."""
+
+    def pinged(self) -> None:
+        """The peer sent a ping (RFC 6455, §5.5.2), which is answered without the listener."""
 
     def left(self) -> None:
         """The peer is gone, or this server is about to be; told once or more."""
@@ -280,6 +283,8 @@ class Frames(WebSocketsSansIOProtocol):
 
     def handle_ping(self) -> None:
         """See uvicorn: a peer that does not read gets no more to read."""
+        if self._listener is not None:
+            self._listener.pinged()
         if self.writable.is_set():
             super().handle_ping()
         else:

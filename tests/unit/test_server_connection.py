@@ -274,6 +274,22 @@ def test_a_silent_client_is_closed_in_time_while_its_commands_wait() -> None:
     scene.run(story)
 
 
+def test_a_ping_of_the_websocket_is_a_sign_of_life() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        serving = await scene.open()
+        silence = HEARTBEAT_MS / 1000 * HEARTBEATS_MISSED
+        for _ in range(3):
+            await asyncio.sleep(silence - LOOK_S)
+            assert not serving.done()
+            scene.connection.pinged()
+        await asyncio.sleep(silence - LOOK_S)
+        assert await scene.within(serving, 3 * LOOK_S) == Close.HEARTBEAT_LOST
+
+    scene.run(story)
+
+
 def test_a_client_that_does_not_read_is_closed_in_time() -> None:
     scene = Scene()
 

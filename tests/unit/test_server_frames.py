@@ -35,10 +35,14 @@ def test_a_frame_is_what_rfc_6455_says(size: int, text: bool) -> None:  # noqa: 
 class Ear:
     def __init__(self) -> None:
         self.came: list[str | bytes] = []
+        self.pings = 0
         self.gone = asyncio.Event()
 
     def take(self, message: str | bytes) -> None:
         self.came.append(message)
+
+    def pinged(self) -> None:
+        self.pings += 1
 
     def left(self) -> None:
         self.gone.set()
@@ -395,6 +399,26 @@ def test_reading_stops_and_goes_on() -> None:
         for reading in (False, False, True, True):
             (it.frames.resume_reading if reading else it.frames.pause_reading)()
             assert it.line.reading is reading
+
+    play(story)
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_a_ping_is_told_and_a_pong_is_not(reads: bool) -> None:  # noqa: FBT001
+    async def story() -> None:
+        it = Scene(before=Frame(Opcode.PING, b"early").serialize(mask=True))
+        await it.open()
+        assert it.ear.pings == 0  # the listener was not there yet
+        if not reads:
+            it.frames.pause_writing()
+        for told in (1, 2):
+            it.say(Opcode.PING, b"")
+            it.say(Opcode.PONG, b"")
+            assert it.ear.pings == told
+        it.say(Opcode.TEXT, b"for", fin=False)
+        it.say(Opcode.PING, b"between two parts")
+        it.say(Opcode.CONT, b"ty")
+        assert (it.ear.pings, it.ear.came) == (3, ["forty"])
 
     play(story)
 
