@@ -116,6 +116,11 @@ def _deps(instance: Instance) -> Deps:
         await instance.archive.check_schema()
 
     checks: dict[str, Any] = {"redis": redis, "postgres": postgres}
+    spares: dict[str, Any] = {}
+    if instance.settings.cache_url:
+        spares["cache"] = lambda: instance.caching.answers
+    if instance.settings.database_replica_url:
+        spares["replica"] = lambda: instance.archive.replica_answers
     return Deps(
         archive=instance.archive,
         assessments=instance.assessments,
@@ -130,6 +135,7 @@ def _deps(instance: Instance) -> Deps:
         clock=instance.clock,
         limits=instance.limits,
         checks=checks,
+        spares=spares,
         circuits=instance.circuits.states,
         draining=lambda: instance.drain.draining,
         interviewer="offline" if instance.interviewer.offline else "model",

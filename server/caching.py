@@ -80,6 +80,8 @@ class Caching:
         self._cache = cache
         self._clock = clock
         self._meter = meter
+        self.answers = False
+        """Whether it did when it was asked last."""
         self._asked_from = float("-inf")
         self._owed: dict[str, None] = {}
         self._wanted = asyncio.Event()
@@ -191,7 +193,9 @@ class Caching:
             if self._clock.monotonic() >= self._asked_from:
                 _log.warning("the cache does not answer", error=type(error).__name__)
             self._asked_from = self._clock.monotonic() + PAUSE_S
+            self.answers = False
             return None
+        self.answers = True
         self._meter.cache_seconds(self._clock.monotonic() - began)
         return answer
 

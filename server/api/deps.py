@@ -37,6 +37,8 @@ class Deps(Struct, frozen=True, kw_only=True):
     limits: UserLimits
     checks: dict[str, Callable[[], Awaitable[None]]]
     """By name: what raises `StorageError` where a dependency is down."""
+    spares: dict[str, Callable[[], bool]]
+    """By name: whether something that makes others faster answered when it was asked last."""
     circuits: Callable[[], Mapping[str, str]]
     """By model, whether it is called: ``closed`` or, while it is left alone, ``open``."""
     draining: Callable[[], bool]

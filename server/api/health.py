@@ -48,17 +48,21 @@ async def ready(deps: Deps) -> Response[Readiness]:
     """Name each dependency with its state; 503 where this instance should get no traffic.
 
     PostgreSQL is named but not needed: live interviews go on without it. So they do without a
-    model: ``circuits`` names those that are left alone for a while (``open``).
+    model: ``circuits`` names those that are left alone for a while (``open``). A ``cache`` and a
+    ``replica`` of their own are named by how they answered last; they are not waited for.
     """
     names = list(deps.checks)
     # A balancer must know soon that this instance leaves, also where a dependency hangs.
     wait_s = DRAINING_S if deps.draining() else CHECK_S
     states = await asyncio.gather(*(_state(deps, name, wait_s) for name in names))
     found = dict(zip(names, states, strict=True))
+    spares: dict[str, State] = {
+        name: "up" if answers() else "down" for name, answers in deps.spares.items()
+    }
     fine = found.get("redis") == "up" and not deps.draining()
     body = Readiness(
         status="draining" if deps.draining() else "ready" if fine else "unready",
-        dependencies=found,
+        dependencies=found | spares,
         interviewer=deps.interviewer,
         circuits=deps.circuits(),
     )

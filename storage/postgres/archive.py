@@ -77,6 +77,11 @@ class Archive:
         """Raise `BackendDownError` unless the primary answers, in at most about four seconds."""
         await self._database.read(_ping, limit_s=PING_TIMEOUT_S)
 
+    @property
+    def replica_answers(self) -> bool:
+        """Whether the replica did when it was looked at last; False where there is none."""
+        return self._database.replica_answers
+
     async def check_schema(self) -> None:
         """Raise `UnmigratedError` where the schema is older than this version's; see `ping`."""
         await self._database.read(_check_schema, limit_s=PING_TIMEOUT_S)

@@ -138,6 +138,8 @@ class Database:
         self._replica = self._pool(replica_url, size, "replica") if replica_url else None
         self._replica_fit = False
         self._written: str | None = None
+        self.replica_answers = False
+        """Whether it did when it was looked at last."""
 
     async def open(self) -> None:
         """Begin to connect, in the background: PostgreSQL may be down and come up later."""
@@ -190,7 +192,7 @@ class Database:
         before = self._written
         with suppress(StorageError):  # what it had written before still counts
             self._written = await self.read(_position, limit_s=CHECK_TIMEOUT_S)
-        behind = inf
+        behind, answers = inf, False
         if before is not None:
             with suppress(StorageError):
                 behind = await self._run(
@@ -200,6 +202,8 @@ class Database:
                     transaction=self._bouncer,
                     limit_s=CHECK_TIMEOUT_S,
                 )
+                answers = True
+        self.replica_answers = answers
         self._replica_fit = behind == 0
         return behind
 

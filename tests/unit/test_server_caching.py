@@ -162,6 +162,21 @@ async def test_a_dead_cache_is_asked_once_a_second_and_fails_nobody(desk: Desk) 
 
 
 @in_virtual_time
+async def test_it_is_known_whether_the_cache_answered_last(desk: Desk) -> None:
+    assert not desk.mine.answers
+    await asyncio.sleep(2 * caching.LOOK_S)
+    assert desk.mine.answers, "it is looked at, though nobody reads"
+    for fault, delay_s in ((BackendDownError("down"), 0.0), (None, 30.0)):
+        desk.cache.fault, desk.cache.delay_s = fault, delay_s
+        await desk.read()
+        assert not desk.mine.answers
+        desk.cache.fault, desk.cache.delay_s = None, 0.0
+        await asyncio.sleep(caching.PAUSE_S)
+        await desk.read()
+        assert desk.mine.answers
+
+
+@in_virtual_time
 async def test_a_cache_that_hangs_costs_a_moment(desk: Desk) -> None:
     desk.cache.delay_s = 30.0
     began = asyncio.get_running_loop().time()
