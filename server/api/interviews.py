@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import msgspec
 import structlog
@@ -35,6 +35,7 @@ from server.auth import Caller
 from server.caching import LIST_S, ONE_S, QUIET_S, Kept, lists_of, progress_of
 from server.ids import may_be_interview, uuid7
 from server.problems import ProblemError, absent
+from server.requests import JsonRequest
 from storage.errors import ErasedError, StorageError
 from storage.live import State
 from storage.postgres.records import Existing, Interview, KeyReused, Page, TooMany
@@ -54,6 +55,8 @@ _ONE = Kept("interview", ONE_S, Interview, fit=lambda one: not _has_documents(on
 _DOCUMENTS = ("job_description", "resume")
 """Lists leave them out."""
 
+_OPTIONAL = {field.name for field in msgspec.structs.fields(Plan) if not field.required}
+
 _FORMS: dict[str, Callable[[Transcript], Any]] = {
     "application/json": lambda transcript: transcript,
     "text/markdown": as_markdown,
@@ -69,6 +72,18 @@ class TicketRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     role: Role | None = None
 
 
+class PlanRequest(JsonRequest):
+    """Asks for an interview; null stands for the default of a field, as many clients write it."""
+
+    async def json(self) -> Any:
+        """See `JsonRequest.json`."""
+        body = await super().json()
+        if not isinstance(body, dict):
+            return body
+        told = cast("dict[str, Any]", body)
+        return {name: it for name, it in told.items() if it is not None or name not in _OPTIONAL}
+
+
 class Interviews(Controller):
     """`/api/interviews`."""
 
@@ -77,7 +92,7 @@ class Interviews(Controller):
     security = SECURED
     cache_control = CacheControlHeader(no_store=True)
 
-    @post(responses=refusals(408, 413, 422, 429))
+    @post(responses=refusals(408, 413, 422, 429), request_class=PlanRequest)
     async def create(
         self,
         deps: Deps,
@@ -85,7 +100,10 @@ class Interviews(Controller):
         data: Plan,
         idempotency_key: Annotated[str | None, HeaderParameter(name="Idempotency-Key")] = None,
     ) -> Response[InterviewView]:
-        """Create an interview; a repeated `Idempotency-Key` gives the same one again."""
+        """Create an interview; a repeated `Idempotency-Key` gives the same one again.
+
+        Null stands for a field that is absent, where it may be.
+        """
         if idempotency_key is not None and not 0 < len(idempotency_key) <= LONGEST_KEY:
             raise ProblemError(
                 400, "bad_idempotency_key", f"Idempotency-Key holds 1 to {LONGEST_KEY} characters."

@@ -165,6 +165,8 @@ def test_fields_are_looked_at_before_the_interviews_are(instance: Instance, fiel
         ({**PLAN, "duration_minutes": 61}, "duration_minutes"),
         ({**PLAN, "language": "not a language!"}, "language"),
         ({**PLAN, "nonsense": 1}, "nonsense"),
+        ({**PLAN, "nonsense": None}, "nonsense"),
+        ({**PLAN, "role": None}, "role"),
     ],
 )
 def test_a_wrong_plan_is_refused_by_its_field(instance: Instance, body: Any, named: str) -> None:
@@ -277,6 +279,20 @@ def test_a_repeated_creation_is_one(instance: Instance) -> None:
     )
     elsewhere = ask(instance, "POST", "/api/interviews", other, user="kim", Idempotency_Key="once")
     assert elsewhere.status == 201
+
+
+def test_null_stands_for_an_absent_field(instance: Instance) -> None:
+    optional = ("level", "difficulty", "mode", "duration_minutes", "language", "competencies")
+    optional += ("weights", "job_description", "resume")
+    bare = {"type": "case", "role": "Engineer"}
+    bodies = (bare, bare | dict.fromkeys(optional))
+    made = [
+        ask(instance, "POST", "/api/interviews", body, user="nul", Idempotency_Key="one")
+        for body in bodies
+    ]
+    assert [reply.status for reply in made] == [201, 201]
+    assert made[0].json == made[1].json
+    assert set(optional) < made[0].json.keys()
 
 
 def test_too_many_interviews_are_refused_for_a_while(instance: Instance) -> None:
