@@ -110,7 +110,7 @@ class TurnCancel(Durable, frozen=True, kw_only=True, tag="turn.cancel"):
 
 
 class HintRequest(Durable, frozen=True, kw_only=True, tag="hint.request"):
-    """Ask for a hint on the open question; practice mode only.
+    """Ask for a hint on the open question, at most two a question; practice mode only.
 
     With ``turn`` it is for the answer of that number alone.
     """
