@@ -1,7 +1,8 @@
 """The generated parts of docs/reference, taken from the code they describe.
 
 A page is written by hand around places that are marked ``<!-- generated: NAME -->`` … ``<!-- end
--->``. ``python -m server.reference`` fills them anew; the tests tell when that is due.
+-->``, or as a whole by code. ``python -m server.reference`` writes them anew; the tests tell when
+that is due.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from protocol.diagram import page as states
 from protocol.limits import LIMITS
 from protocol.plan import Plan, Weight
 from protocol.scalars import MAX_INTEGER, Position
+from protocol.typescript import declarations
 from server.cli import COMMANDS, Command
 from server.meters import Meters
 from server.reporting import progress as p
@@ -52,12 +54,17 @@ def filled(page: str) -> str:
     return _PLACE.sub(lambda place: f"{place[1]}\n{SOURCES[place[2]]()}\n{place[3]}", page)
 
 
+def current(path: Path) -> str:
+    """Return what a page has to be; see `filled`."""
+    whole = WHOLE.get(path.name)
+    return whole() if whole else filled(path.read_text(encoding="utf-8"))
+
+
 def main() -> None:
     """Bring every page of docs/reference up to date; print the names of those that changed."""
-    for path in sorted(PAGES.glob("*.md")):
-        page = path.read_text(encoding="utf-8")
-        new = states() if path.name == "states.md" else filled(page)
-        if new != page:
+    for path in sorted(PAGES.iterdir()):
+        new = current(path)
+        if new != path.read_text(encoding="utf-8"):
             path.write_text(new, encoding="utf-8")
             print(path.name)  # noqa: T201  # a command of the developers
 
@@ -276,6 +283,8 @@ SOURCES: dict[str, Callable[[], str]] = {
     "metrics": _metrics,
 }
 """What each place is filled with, by its name."""
+WHOLE: dict[str, Callable[[], str]] = {"interview.d.ts": declarations, "states.md": states}
+"""Pages that code writes as a whole."""
 
 
 if __name__ == "__main__":
