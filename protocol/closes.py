@@ -37,7 +37,7 @@ _REASONS: dict[int, str] = {
     Close.HEARTBEAT_LOST: "no frame within 2.25 heartbeats; reconnect",
     Close.RESYNCHRONISE: "the log changed under this socket; reconnect",
     Close.BACKEND_DOWN: "a backend is down; reconnect",
-    Close.RATE_LIMITED: "too many commands; slow down and reconnect",
+    Close.RATE_LIMITED: "too many commands or frames; slow down and reconnect",
     Close.CREDENTIAL: "the credential is expired or unknown; get a new ticket",
     Close.UNDECODABLE: "the frame cannot be decoded",
     Close.FORBIDDEN: "no such interview for this credential",

@@ -7,6 +7,11 @@ all of which, with the request, stay as long as the socket does.
 
 A frame of a server is not masked and stands for itself, so that it can be written without asking
 the protocol's state machine, which learns nothing from it. Source: RFC 6455, §5.2.
+
+A turn of the loop takes only so much of one socket: a read may hold 40,000 frames of six bytes, and
+all other sockets wait while they are taken. The rest stays here, unread, and the peer has to wait.
+How much that may be in the long run is counted by what it costs, not by messages: control frames
+and empty parts of a message are none.
 """
 
 import asyncio
@@ -21,7 +26,7 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.streams import StreamReader
 
-from protocol.closes import reason_of
+from protocol.closes import Close, reason_of
 from server.pings import Pings
 from server.waiting import Flag, Inbox
 
@@ -34,6 +39,16 @@ EXTENSION = "viva.frames"
 """The key under a scope's ``extensions`` where `Frames` is found."""
 CLOSE_S = 10.0
 """How long a close frame may wait for what was written before it."""
+FRAME_BYTES = 4 * 1024
+"""What a frame costs beyond its bytes, as that of bytes: small ones cost what they are, frames."""
+TURN_BYTES = 64 * 1024
+"""After so much a socket waits for the next turn of the loop."""
+PIECE_BYTES = 1024
+"""The state machine is fed so much at a time: it takes all frames that it is fed."""
+BYTES_PER_S = 4 * 1024 * 1024
+"""What one socket may send in the long run: 1,000 small frames, or 60 of the largest. It is twice
+what `LIMITS` let a client send who makes the most of each."""
+BURST_BYTES = 2 * BYTES_PER_S
 _TEXT, _BINARY, _PING, _PONG = 0x81, 0x82, 0x89, 0x8A  # with FIN
 _BETWEEN_FRAMES = StreamReader.at_eof.__code__
 """Where websockets' parser waits when it is in no frame."""
@@ -103,9 +118,9 @@ class Frames(WebSocketsSansIOProtocol):
     # What each frame needs lies in one place, some of uvicorn's own attributes among it. Without,
     # all would be in a large dictionary: an object does without one up to 30 attributes.
     __slots__ = (
-        "_beat", "_between", "_guarded", "_listener", "_pings", "_work", "close_sent", "conn",
-        "curr_msg_data_type", "disconnected", "frames", "pending_ping_payload", "queue",
-        "read_paused", "transport", "writable",
+        "_beat", "_between", "_credit", "_guarded", "_listener", "_pings", "_reckoned", "_unread",
+        "_work", "close_sent", "conn", "curr_msg_data_type", "disconnected", "frames",
+        "pending_ping_payload", "queue", "read_paused", "transport", "writable",
     )  # fmt: skip
 
     def __init__(self, pings: Pings, **given: Any) -> None:
@@ -122,6 +137,12 @@ class Frames(WebSocketsSansIOProtocol):
         self._between = False
         """Whether the state machine waits for the first byte of a message, or of a control frame.
         """
+        self._unread = b""
+        """What the state machine has not been fed yet. While there is any, the transport is not
+        read, and a turn of the loop is to come that goes on."""
+        self._credit = BURST_BYTES
+        """What may come until it is reckoned how much may come since the last time."""
+        self._reckoned = self.loop.time()
         self._work: Callable[[], Awaitable[None]] | None = None
 
     # --- from ASGI to the listener ---
@@ -177,12 +198,61 @@ class Frames(WebSocketsSansIOProtocol):
             and 6 <= size <= 131  # masked, of up to 125 bytes
             and data[1] == 0x80 | size - 6
             and not self.close_sent
+            and self._credit > 0
             and self._whole(listener, data)
         ):
+            self._credit -= FRAME_BYTES
             return
-        self._between = False  # in case this raises
-        super().data_received(data)
-        self._between = self._between_messages()
+        self._between = False
+        if self._unread:  # uvicorn, which knows of none, reads on by itself
+            self._unread += data
+            self.transport.pause_reading()
+        else:
+            self._take_in(data)
+
+    def _take_in(self, data: bytes) -> None:
+        """Feed the state machine what this turn of the loop has time for; keep the rest."""
+        at, enough = 0, self._credit - TURN_BYTES
+        while at < len(data) and self._credit > enough and not self.transport.is_closing():
+            piece = data[at : at + PIECE_BYTES]
+            at += PIECE_BYTES
+            self._credit -= len(piece)
+            super().data_received(piece)
+        if self._credit <= 0 and not self._may_go_on():
+            self._fail()
+        elif at < len(data) and not self.transport.is_closing():
+            self._unread = data[at:]
+            self.transport.pause_reading()
+            self.loop.call_soon(self._go_on)
+        else:
+            self._between = self._between_messages()
+
+    def _go_on(self) -> None:
+        """Take more of what came; read on when that was all."""
+        data, self._unread = self._unread, b""
+        self._take_in(data)
+        if not (self._unread or self.read_paused or self.transport.is_closing()):
+            self.transport.resume_reading()
+
+    def handle_events(self) -> None:
+        """See uvicorn."""
+        self._credit -= FRAME_BYTES * len(self.conn.events)
+        super().handle_events()
+
+    def _may_go_on(self) -> bool:
+        """Reckon how much more may come by now; tell whether that is anything."""
+        now = self.loop.time()
+        earned = int((now - self._reckoned) * BYTES_PER_S)
+        self._credit, self._reckoned = min(BURST_BYTES, self._credit + earned), now
+        return self._credit > 0
+
+    def _fail(self) -> None:
+        """End a socket that sends too much; tell it why, if it is open and reads."""
+        if self.conn.state is State.OPEN and self.writable.is_set():
+            self.conn.fail(Close.RATE_LIMITED)
+            self.handle_parser_exception()
+        else:
+            self.transport.abort()
 
     def _between_messages(self) -> bool:
         """Ask the state machine where it is. It stays there until it is given more, or closes.
@@ -243,10 +313,11 @@ class Frames(WebSocketsSansIOProtocol):
             self.transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Read on."""
+        """Read on, as soon as all that was read is taken."""
         if self.read_paused:
             self.read_paused = False
-            self.transport.resume_reading()
+            if not self._unread:
+                self.transport.resume_reading()
 
     # --- out ---
 

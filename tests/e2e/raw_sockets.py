@@ -12,7 +12,7 @@ import msgspec
 
 from protocol.closes import reason_of
 
-TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
+CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 PATIENCE_S = 10.0
 
 

@@ -12,7 +12,7 @@ import pytest
 from protocol.closes import Close
 from server.auth import sign
 from tests.e2e.instances import SECRET, Instance
-from tests.e2e.raw_sockets import RawSocket
+from tests.e2e.raw_sockets import CONTINUATION, PING, PONG, TEXT, RawSocket, frame
 from tests.support.databases import flush_redis, fresh_database
 from tests.support.migrations import migrated
 
@@ -159,6 +159,25 @@ def test_a_head_that_is_never_complete_is_given_up(instance: Instance) -> None:
                         continue
                     ended.add(tcp)
         assert time.monotonic() - began > 3.0
+
+
+@pytest.mark.parametrize(
+    ("opcode", "payload"),
+    [(PING, b""), (CONTINUATION, b""), (TEXT, b"{}")],
+    ids=["pings", "empty parts", "messages"],
+)
+def test_frames_without_an_end_are_cut_off_and_slow_nobody(
+    instance: Instance, opcode: int, payload: bytes
+) -> None:
+    unit = frame(opcode, payload, fin=opcode != CONTINUATION)
+    raw = RawSocket(instance.port, "any")
+    raw.raw(frame(TEXT, b"", fin=False) if opcode == CONTINUATION else b"")
+    assert flood(raw.tcp, unit, 48) < 48 * MIB
+    assert answers_in(instance) < 2.0
+    again = RawSocket(instance.port, "any")
+    again.raw(5_000 * frame(PONG, b""))
+    assert again.closed() == Close.RATE_LIMITED
+    RawSocket.abandon_all()
 
 
 def test_connections_beyond_the_limit_are_told_so(start: Callable[..., Instance]) -> None:

@@ -12,7 +12,19 @@ from uvicorn.server import ServerState
 from websockets.frames import Close as CloseFrame
 from websockets.frames import Frame, Opcode
 
-from server.frames import CLOSE_S, EXTENSION, Frames, frame
+from protocol.closes import Close
+from protocol.limits import LIMITS
+from server.frames import (
+    BURST_BYTES,
+    BYTES_PER_S,
+    CLOSE_S,
+    EXTENSION,
+    FRAME_BYTES,
+    PIECE_BYTES,
+    TURN_BYTES,
+    Frames,
+    frame,
+)
 from server.pings import PING_S, Pings
 from tests.support.lines import Line
 from tests.support.virtual_time import run_virtual
@@ -51,7 +63,7 @@ class Ear:
 class Scene:
     """An app that accepts, waits a moment, and hands over; its work lasts until the peer leaves."""
 
-    def __init__(self, *, before: bytes = b"") -> None:
+    def __init__(self, *, before: bytes = b"", accepts_after: float = 0.0) -> None:
         """``before``: what the client sends between the handshake and the handing over."""
         self.pings = Pings()
         config = uvicorn.Config(self.app, log_config=None, ws_max_size=MAX_SIZE, interface="asgi3")
@@ -68,9 +80,11 @@ class Scene:
         self.code: int | None = None
         self.state = "new"
         self._before = before
+        self._accepts_after = accepts_after
 
     async def app(self, scope: Any, receive: Any, send: Any) -> None:
         await receive()
+        await asyncio.sleep(self._accepts_after)
         await send({"type": "websocket.accept"})
         assert scope["extensions"][EXTENSION] is self.frames
         self.hear(self._before)
@@ -255,6 +269,215 @@ def test_a_peer_that_leaves_is_told_and_its_work_ends(how: str) -> None:
         assert it.ear.came == []
         told = int.from_bytes(it.line.sent[2:4], "big") if it.line.sent else None
         assert told == codes[how]
+        assert it.frames not in it.frames.connections
+
+    play(story)
+
+
+def numbered(count: int) -> tuple[list[str], bytes]:
+    """Messages, and how they come: many in one read."""
+    texts = [f"{number:04}" for number in range(count)]
+    frames = (Frame(Opcode.TEXT, text.encode()).serialize(mask=True) for text in texts)
+    return texts, b"".join(frames)
+
+
+MOST = PIECE_BYTES // 10 + TURN_BYTES // FRAME_BYTES
+"""Of such messages a turn of the loop takes no more; they are ten bytes each."""
+
+
+def test_many_frames_of_one_read_are_taken_over_turns_of_the_loop_and_no_more_is_read() -> None:
+    async def story() -> None:
+        it = Scene()
+        await it.open()
+        texts, data = numbered(8 * MOST)
+        it.hear(data)
+        turns = 1
+        while len(it.ear.came) < len(texts):
+            assert not it.line.reading
+            came = len(it.ear.came)
+            await asyncio.sleep(0)
+            turns += 1
+            assert 0 < len(it.ear.came) - came <= MOST
+        assert turns >= 8
+        assert it.ear.came == texts
+        assert it.line.reading
+        it.say(Opcode.TEXT, b"next")
+        assert it.ear.came[-1] == "next"
+
+    play(story)
+
+
+def test_the_largest_message_takes_few_turns() -> None:
+    async def story() -> None:
+        it = Scene()
+        it.frames.conn.max_message_size = LIMITS.frame_bytes
+        await it.open()
+        it.say(Opcode.TEXT, b"x" * (LIMITS.frame_bytes - FRAME_BYTES))
+        assert len(it.ear.came) == 1
+        it.say(Opcode.TEXT, b"x" * LIMITS.frame_bytes)
+        await asyncio.sleep(0)
+        assert len(it.ear.came) == 2
+
+    play(story)
+
+
+def test_what_comes_while_more_waits_is_taken_behind_it() -> None:
+    async def story() -> None:
+        it = Scene()
+        await it.open()
+        texts, data = numbered(4 * MOST)
+        it.hear(data)
+        it.line.resume_reading()  # as uvicorn does, past all of this
+        it.say(Opcode.TEXT, b"last")
+        assert not it.line.reading
+        await asyncio.sleep(1)
+        assert it.ear.came == [*texts, "last"]
+        assert it.line.reading
+
+    play(story)
+
+
+def test_a_listener_that_wants_no_more_is_not_read_for_when_all_is_taken() -> None:
+    async def story() -> None:
+        it = Scene()
+        await it.open()
+        texts, data = numbered(2 * MOST)
+        it.hear(data)
+        it.frames.pause_reading()
+        await asyncio.sleep(1)
+        assert it.ear.came == texts
+        assert not it.line.reading
+        it.hear(data)
+        it.frames.resume_reading()
+        assert not it.line.reading  # before that
+        await asyncio.sleep(1)
+        assert it.ear.came == 2 * texts
+        assert it.line.reading
+
+    play(story)
+
+
+@pytest.mark.parametrize("first", ["peer", "server"])
+def test_a_close_behind_much_is_heard(first: str) -> None:
+    async def story() -> None:
+        it = Scene()
+        await it.open()
+        texts, data = numbered(4 * MOST)
+        it.hear(data + Frame(Opcode.CLOSE, b"").serialize(mask=True) + data)
+        if first == "server":
+            it.code = 4001
+            it.frames.pause_reading()  # as before a welcome
+            it.ear.left()
+        await asyncio.sleep(1)
+        assert it.line.closed
+        assert it.state == "done"
+        assert it.ear.came == texts[: len(it.ear.came)]
+        assert (it.ear.came == texts) is (first == "peer")
+
+    play(story)
+
+
+def test_what_waits_when_the_peer_is_gone_is_dropped() -> None:
+    async def story() -> None:
+        it = Scene()
+        await it.open()
+        _, data = numbered(4 * MOST)
+        it.hear(data)
+        came = len(it.ear.came)
+        it.line.close()
+        await asyncio.sleep(1)
+        assert len(it.ear.came) == came
+        assert not it.line.reading
+        assert it.state == "done"
+
+    play(story)
+
+
+FLOODS = {
+    "pings": (Opcode.PING, b"12345678", True),
+    "pongs": (Opcode.PONG, b"", True),
+    "empty parts": (Opcode.CONT, b"", False),
+    "short messages": (Opcode.TEXT, b"{}", True),
+    "long messages": (Opcode.BINARY, b"x" * MAX_SIZE, True),
+}
+
+
+@pytest.mark.parametrize("kind", FLOODS)
+@pytest.mark.parametrize("at_once", [1, 100])
+def test_who_sends_far_too_much_is_closed_with_the_code_for_it(kind: str, at_once: int) -> None:
+    opcode, payload, fin = FLOODS[kind]
+
+    async def story() -> None:
+        it = Scene()
+        await it.open()
+        if opcode is Opcode.CONT:
+            it.say(Opcode.TEXT, b"", fin=False)
+        data = Frame(opcode, payload, fin).serialize(mask=True)
+        cost = 0
+        while not it.line.closed:
+            it.line.sent.clear()
+            it.hear(at_once * data)
+            cost += at_once * (FRAME_BYTES + len(payload))
+            assert cost < BURST_BYTES + 1.1 * BYTES_PER_S  # it was open for a second before
+            for _ in range(at_once):
+                await asyncio.sleep(0)
+            assert it.line.reading or it.line.closed
+        assert cost > 0.9 * BURST_BYTES
+        told = CloseFrame(Close.RATE_LIMITED, Close.RATE_LIMITED.reason).serialize()
+        assert it.line.sent.endswith(Frame(Opcode.CLOSE, told).serialize(mask=False))
+        came = len(it.ear.came)
+        it.hear(data)
+        await asyncio.sleep(1)
+        assert len(it.ear.came) == came
+        assert it.state == "done"
+
+    play(story)
+
+
+def test_who_sends_as_much_as_may_come_in_the_long_run_is_not_closed() -> None:
+    async def story() -> None:
+        it = Scene()
+        await it.open()
+        for number in range(10 * BYTES_PER_S // FRAME_BYTES):
+            it.say(Opcode.TEXT, b"a message of thirty bytes' size" if number % 2 else b"x" * 200)
+            await asyncio.sleep((FRAME_BYTES + 208) / BYTES_PER_S)
+        assert not it.line.closed
+
+    play(story)
+
+
+def test_the_rate_is_far_above_what_the_contract_lets_a_client_send() -> None:
+    cost = LIMITS.frame_bytes + FRAME_BYTES
+    each_second = LIMITS.commands_per_second + LIMITS.partials_per_second
+    at_once = LIMITS.command_burst + LIMITS.partials_per_second
+    assert 1.9 * cost * each_second < BYTES_PER_S
+    assert 1.9 * cost * at_once < BURST_BYTES
+
+
+@pytest.mark.parametrize("when", ["before its accept", "while it is closed", "reading nothing"])
+def test_one_that_cannot_be_told_is_let_go_when_it_sends_far_too_much(when: str) -> None:
+    enough = (BURST_BYTES + 2 * BYTES_PER_S) // FRAME_BYTES
+    flood = Frame(Opcode.PONG, b"").serialize(mask=True) * enough
+
+    async def story() -> None:
+        it = Scene(accepts_after=10)
+        it.frames.connection_made(it.line)
+        it.hear(HANDSHAKE)
+        await asyncio.sleep(1 if when == "before its accept" else 11)
+        match when:
+            case "while it is closed":
+                it.code = 4001
+                it.ear.left()
+                await asyncio.sleep(0.1)
+            case "reading nothing":
+                it.frames.pause_writing()
+            case _:
+                pass
+        sent = len(it.line.sent)
+        it.hear(flood)
+        await asyncio.sleep(20)
+        assert it.line.aborted
+        assert len(it.line.sent) == sent
         assert it.frames not in it.frames.connections
 
     play(story)
