@@ -7,6 +7,7 @@ from storage.budgets import SCOPES, Caps, Granted, Payer, Refused, Spent
 from storage.redis.store import RedisStore
 
 _PREFIX = "viva:{budget}:"
+_HOLDS = ":holds"
 
 
 class RedisBudgets:
@@ -48,8 +49,16 @@ class RedisBudgets:
 def budget_keys(payer: Payer) -> tuple[str, ...]:
     """Return the keys in the order the Lua source names them."""
     interview = f"{_PREFIX}interview:{payer.interview_id}"
-    user = f"{_PREFIX}user:{payer.day}:{payer.user_id}"
+    user = f"{_PREFIX}user:{payer.day}:{_told_apart(payer.user_id)}"
     day = f"{_PREFIX}day:{payer.day}"
     budgets = (interview, user, day)
-    pairs = (key for budget in budgets for key in (budget, f"{budget}:holds"))
+    pairs = (key for budget in budgets for key in (budget, budget + _HOLDS))
     return (*pairs, f"{interview}:calls")
+
+
+def _told_apart(user_id: str) -> str:
+    """Return a user's name in a key: the budget of ``bob:holds`` must not be what ``bob`` holds.
+
+    Nearly all are the ids themselves, as ever, so that an update forgets nothing.
+    """
+    return f"{user_id}:" if user_id.rstrip(":").endswith(_HOLDS) else user_id

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from itertools import product
 
 import pytest
 
@@ -174,6 +175,29 @@ async def test_no_race_gets_past_a_cap(real: RedisBackend, least: int) -> None:
     assert set((await clients[0].spent(PAYER)).values()) == {Spent(sum(costs), 0)}
     assert sum(costs) <= 100
     assert await real.raw.zcard(budget_keys(PAYER)[1]) == 0
+
+
+async def test_no_users_budget_is_what_another_holds(real: RedisBackend) -> None:
+    budgets = _budgets(real)
+    users = ["u1:holds", "u1:holds:", "u1", "u1:holds:holds", "u1:", "holds", ":holds"]
+    for number, user in enumerate(users):
+        assert await hold(budgets, f"c{number}", 60, _of(f"i{number}", user)) == Granted(60)
+    for number, user in enumerate(users):
+        assert await budgets.settle(f"c{number}", _of(f"i{number}", user), number)
+        assert (await budgets.spent(_of("i", user)))["user_day"] == Spent(number, 0)
+
+
+def test_the_keys_of_all_users_are_apart() -> None:
+    parts = ("u", ":", ".", ":holds")
+    users = {"".join(some) for count in range(1, 5) for some in product(parts, repeat=count)}
+    keys = [key for user in users for key in budget_keys(_of("i1", user))[2:4]]
+    assert len(set(keys)) == len(keys)
+
+
+@pytest.mark.parametrize("user", ["u1", "ann@example.org", "auth0|5:7", "a:holds:b", "aholds", "%"])
+def test_what_usual_users_spent_is_known_after_an_update(user: str) -> None:
+    own = f"viva:{{budget}}:user:2026-06-01:{user}"
+    assert budget_keys(_of("i1", user))[2:4] == (own, f"{own}:holds")
 
 
 async def test_all_keys_end_and_share_a_slot(real: RedisBackend) -> None:
