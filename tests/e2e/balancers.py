@@ -40,12 +40,16 @@ def haproxy_environment(
     }
 
 
-def rendered_nginx(port: int, instances: Sequence[str], scratch: Path) -> str:
+def rendered_nginx(port: int, instances: Sequence[str], scratch: Path, **more: str) -> str:
     """`deploy/nginx.conf` with its words replaced, as envsubst would."""
     servers = " ".join(f"server {at} max_fails=1 fail_timeout=2s;" for at in instances)
-    return string.Template((DEPLOY / "nginx.conf").read_text()).safe_substitute(
-        BALANCER_ADDRESS=f"127.0.0.1:{port}", INSTANCES=servers, SCRATCH=str(scratch)
-    )
+    words = {
+        "BALANCER_ADDRESS": f"127.0.0.1:{port}",
+        "CONNECTIONS_PER_ADDRESS": "2000",
+        "INSTANCES": servers,
+        "SCRATCH": str(scratch),
+    }
+    return string.Template((DEPLOY / "nginx.conf").read_text()).safe_substitute(words | more)
 
 
 class Balancer:
@@ -65,7 +69,7 @@ class Balancer:
         return f"http://{self.host}"
 
     def start(self, instances: Sequence[str], **more: str) -> None:
-        """Start it and wait until it passes requests on; ``more`` is HAProxy's environment."""
+        """Start it and wait until it passes requests on; ``more`` is said to it, too."""
         command, environment = self._command(instances, more)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -113,7 +117,7 @@ class Balancer:
             environment = haproxy_environment(self.port, self.status_port, instances, **more)
             return [program, "-db", "-f", str(DEPLOY / "haproxy.cfg")], environment
         path = self._directory / "nginx.conf"
-        path.write_text(rendered_nginx(self.port, instances, self._directory))
+        path.write_text(rendered_nginx(self.port, instances, self._directory, **more))
         arguments = ["-e", "stderr", "-p", str(self._directory), "-c", str(path)]
         return [program, *arguments, "-g", "daemon off;"], {}
 

@@ -4,15 +4,18 @@ import asyncio
 import contextlib
 import gzip
 import http.client
+import select
 import shutil
+import socket
 import ssl
 import subprocess
 from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 
 import pytest
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import InvalidHandshake
 from websockets.http11 import Request, Response
 
 from server.guards import BODY_BYTES, DOCUMENT_BYTES, DOCUMENTS
@@ -262,6 +265,50 @@ async def test_an_unready_instance_keeps_its_sockets_and_gets_no_new_ones(
             leaving.ready = True
             await asyncio.to_thread(haproxy.await_states, "UP", "UP")
             assert await holders() == {first.name, second.name}
+
+
+async def test_one_address_has_a_bound_and_leaves_the_others_their_places(
+    balancer: Balancer,
+) -> None:
+    instance = Echo("only")
+    address = f"ws://{balancer.host}/socket"
+
+    async def opened(source: str) -> ClientConnection:
+        return await connect(address, proxy=None, local_addr=(source, 0))
+
+    async with instance.serving(), contextlib.AsyncExitStack() as stack:
+        at = [f"127.0.0.1:{instance.port}"]
+        await asyncio.to_thread(balancer.start, at, CONNECTIONS_PER_ADDRESS="3")
+        sockets = [await stack.enter_async_context(await opened("127.0.0.1")) for _ in range(3)]
+        with pytest.raises((InvalidHandshake, ConnectionError)):
+            await opened("127.0.0.1")
+        other = await stack.enter_async_context(await opened("127.0.0.2"))
+        await sockets.pop().close()
+        async with asyncio.timeout(5):
+            while len(sockets) < 3:  # until the balancer has seen it leave
+                with contextlib.suppress(InvalidHandshake, ConnectionError):
+                    sockets.append(await stack.enter_async_context(await opened("127.0.0.1")))
+                await asyncio.sleep(0.05)
+        for each in (*sockets, other):
+            await each.send("hello")
+            assert await each.recv() == "only hello"
+
+
+async def test_connections_that_say_nothing_are_within_the_bound(haproxy: Balancer) -> None:
+    def look() -> None:
+        at = ("127.0.0.1", haproxy.port)
+        with contextlib.ExitStack() as stack:
+            silent = [stack.enter_context(socket.create_connection(at, 5)) for _ in range(3)]
+            assert not select.select(silent, [], [], 0.5)[0]  # all are counted by then
+            with contextlib.suppress(ConnectionError), socket.create_connection(at, 5) as surplus:
+                assert surplus.recv(1) == b""
+            assert not select.select(silent, [], [], 0.1)[0]
+
+    instance = Recorder()
+    async with instance.serving():
+        at = [f"127.0.0.1:{instance.port}"]
+        await asyncio.to_thread(haproxy.start, at, CONNECTIONS_PER_ADDRESS="3")
+        await asyncio.to_thread(look)
 
 
 async def test_nobody_ready_is_an_answer_with_a_time_to_come_back(haproxy: Balancer) -> None:

@@ -281,7 +281,7 @@ def test_nginx_accepts_its_configuration(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("file", "said"),
-    [("haproxy.cfg", {404, 413, 502, 503, 504}), ("nginx.conf", {404, 413, 502, 504})],
+    [("haproxy.cfg", {404, 413, 502, 503, 504}), ("nginx.conf", {404, 413, 429, 502, 504})],
 )
 def test_a_balancer_tells_of_errors_as_an_instance_does(file: str, said: set[int]) -> None:
     bodies = re.findall(r"'(\{.+\})'", (DEPLOY / file).read_text())
@@ -340,6 +340,7 @@ def test_the_documented_command_renders_nginx_as_the_tests_do(tmp_path: Path) ->
         input=(DEPLOY / "nginx.conf").read_text(),
         env={
             "BALANCER_ADDRESS": "127.0.0.1:8000",
+            "CONNECTIONS_PER_ADDRESS": "2000",
             "INSTANCES": server,
             "SCRATCH": str(tmp_path),
             "PATH": "/usr/bin:/bin",
