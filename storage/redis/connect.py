@@ -80,7 +80,7 @@ _FORMS = {
     "redis": "it has to be like redis://:password@host:port/0, with numbers as port and database, "
     "and only options that redis-py knows",
     "redis+sentinel": "it has to be like redis+sentinel://host:port[,host:port]/service[/0], "
-    "with numbers as ports and database",
+    "with numbers as ports and database, and without options: there is no TLS by way of Sentinel",
     "unix": "it has to be like unix://:password@/path/to/socket?db=0, "
     "with options that redis-py knows",
 }
@@ -154,6 +154,8 @@ def _sentinel(parts: SplitResult, call_s: float) -> Client:
     nodes = [node.rpartition(":") for node in parts.netloc.rpartition("@")[2].split(",")]
     known = all(host and _is_port(port) for host, _, port in nodes)
     if not service or not known or not _DATABASE.fullmatch(f"/{database}"):
+        raise ValueError
+    if parts.query or parts.fragment:  # ``?ssl=true`` would be plain TCP
         raise ValueError
     options = _options(call_s) | {"db": int(database or "0")}
     if parts.password:

@@ -112,6 +112,8 @@ ADDRESSES = [
             "redis+sentinel://:hunter2@host:70000/service",
             "redis+sentinel://:hunter2@host:26379/service/zero",
             "redis+sentinel://:hunter2@host:26379/service/0/1",
+            "redis+sentinel://:hunter2@host:26379/service?ssl=true",
+            "redis+sentinel://:hunter2@host:26379/service/0#ssl",
         )
     ],
     *[
