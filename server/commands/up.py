@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import contextlib
 import os
-import secrets
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 from server.auth import sign
 from server.cli import typed
 from server.embedded import EmbeddedError, Services, embedded
-from server.embedded.directory import write_durably
+from server.embedded.directory import kept_secret
 from server.fleet import Fleet
 from server.serving import ListenError, listen
 from server.settings import SettingsError, read_setting
@@ -116,17 +115,11 @@ def _secret(data_dir: Path) -> str:
 
     Raises:
         SettingsError: the environment's is too short.
-        EmbeddedError: the directory's cannot be read or written.
+        EmbeddedError: the directory's cannot be used, see `kept_secret`.
     """
     if os.environ.get("VIVA_JWT_SECRET"):
         return str(read_setting("VIVA_JWT_SECRET", os.environ))
-    path = data_dir / "jwt.secret"
-    try:
-        if not path.exists():
-            write_durably(path, secrets.token_urlsafe(48) + "\n")
-        return path.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise EmbeddedError(f"{path} cannot be used ({error.strerror})") from None
+    return kept_secret(data_dir / "jwt.secret", 48)
 
 
 def _environment(services: Services, secret: str, ports: list[int]) -> dict[str, str]:

@@ -112,11 +112,29 @@ def locked(directory: Path) -> Generator[Path]:
 
 
 def secret_of(directory: Path) -> str:
-    """The password of the directory's servers, made on first use and kept."""
-    path = directory / "services.secret"
-    if not path.exists():
-        write_durably(path, secrets.token_urlsafe(24) + "\n")
-    return path.read_text().strip()
+    """The password of the directory's servers; see `kept_secret`."""
+    return kept_secret(directory / "services.secret", 24)
+
+
+def kept_secret(path: Path, size: int) -> str:
+    """A secret of so many bytes, made on first use and kept.
+
+    Raises:
+        EmbeddedError: It cannot be read or written, or others may know it: whoever may write in its
+            directory could have put it there.
+    """
+    try:
+        if not path.exists():
+            write_durably(path, secrets.token_urlsafe(size) + "\n")
+        with path.open(encoding="utf-8") as file:
+            found = os.fstat(file.fileno())
+            if found.st_uid != os.geteuid():
+                raise EmbeddedError(f"{path} is somebody else's: use another --data-dir")
+            if found.st_mode & 0o077:
+                raise EmbeddedError(f"{path} is open to others: if it is yours, chmod 600 {path}")
+            return file.read().strip()
+    except OSError as error:
+        raise EmbeddedError(f"{path} cannot be used ({error.strerror})") from None
 
 
 def ports_of(directory: Path) -> dict[str, int]:

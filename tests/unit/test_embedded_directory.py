@@ -11,6 +11,7 @@ from server.embedded import ports
 from server.embedded.directory import (
     is_open,
     keep_ports,
+    kept_secret,
     locked,
     make_private,
     open_log,
@@ -61,6 +62,32 @@ def test_a_log_is_private_and_written_on(tmp_path: Path) -> None:
 
 def test_the_secret_is_made_once(tmp_path: Path) -> None:
     assert secret_of(tmp_path) == secret_of(tmp_path)
+
+
+def test_a_secret_that_others_may_know_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever may write in the directory, which may be /tmp, can put one there."""
+    path = tmp_path / "a.secret"
+    made = kept_secret(path, 24)
+    for mode in (0o640, 0o602, 0o604):
+        path.chmod(mode)
+        with pytest.raises(EmbeddedError, match=f"^{path} is open to others: .* chmod 600"):
+            kept_secret(path, 24)
+    path.chmod(0o400)
+    assert kept_secret(path, 24) == made
+    monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
+    with pytest.raises(EmbeddedError, match=f"^{path} is somebody else's"):
+        kept_secret(path, 24)
+
+
+def test_a_secret_is_looked_at_when_it_was_just_made(tmp_path: Path) -> None:
+    """It is written to a file first that may have been there, open for others."""
+    path = tmp_path / "a.secret"
+    (tmp_path / ".a.secret.new").touch()
+    (tmp_path / ".a.secret.new").chmod(0o666)
+    with pytest.raises(EmbeddedError, match=f"^{path} "):
+        kept_secret(path, 24)
 
 
 def test_the_lock_names_its_holder_and_ends_with_it(tmp_path: Path) -> None:
