@@ -26,7 +26,7 @@ async def _serve(args: argparse.Namespace) -> int:
     try:
         async with embedded(args.data_dir, progress=_say) as services:
             _announce(services, services.socket_url if args.socket else services.redis_url)
-            raise EmbeddedError(await services.failed())
+            raise EmbeddedError(await services.tended())
     except asyncio.CancelledError:
         if not stop.is_set():
             raise

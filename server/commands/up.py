@@ -84,7 +84,7 @@ async def _serve(args: argparse.Namespace, ending: Ending) -> None:
                 _say("starting the server …")
                 await fleet.start()
                 _announce(ports, secret, args.data_dir)
-                await _first(fleet.watch(), _failure(services.failed()))
+                await _first(fleet.watch(), _failure(services.tended()))
             finally:
                 ending.begun, ending.fleet = True, fleet
                 _say("stopping the server …")

@@ -13,6 +13,11 @@ from server.embedded.postgres import PostgresServer
 from server.embedded.valkey import RedisServer
 
 WATCH_S = 0.5
+REWRITE_S = 86_400.0
+"""Between two rewrites of Valkey's log. It holds the words of erased interviews until then: a small
+deployment would not write as much in years as makes Valkey do it by itself."""
+REWRITE_AGAIN_S = 60.0
+"""After one that did not begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +42,17 @@ class Services:
         """What `DATABASE_URL` is to be."""
         return self.postgres.url
 
-    async def failed(self) -> str:
-        """Wait until a server ends that nobody stopped; returns a sentence that says which."""
+    async def tended(self) -> str:
+        """Look after the servers until one ends that nobody stopped; the sentence says which."""
+        loop = asyncio.get_running_loop()
+        due = loop.time()
         while True:
             for server in (self.valkey, self.postgres):
                 if server.failure is not None:
                     return server.failure
+            if self.valkey.running and loop.time() >= due:
+                begins = await self.valkey.rewrite_log()
+                due = loop.time() + (REWRITE_S if begins else REWRITE_AGAIN_S)
             await asyncio.sleep(WATCH_S)
 
 

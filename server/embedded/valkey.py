@@ -159,25 +159,33 @@ class RedisServer(Server):
         with os.fdopen(descriptor, "w") as file:
             file.writelines(f"{name} {value}\n" for name, value in settings.items())
 
+    async def rewrite_log(self) -> bool:
+        """Have the log of writes written anew, without what was deleted; whether that begins."""
+        return (await self._reply("BGREWRITEAOF", self.port)).startswith(b"+")
+
     async def _answers(self, child: Child, port: int) -> bool:
-        hello = f"AUTH {self._password}\r\nPING\r\n" if self._password else "PING\r\n"
+        # Another server on a port lost in a race would answer too, but not while ours still runs.
+        return await self._reply("PING", port) == b"+PONG\r\n" and child.returncode is None
+
+    async def _reply(self, command: str, port: int) -> bytes:
+        """Return what a command is answered; nothing where that is nothing within a second."""
+        asked = f"AUTH {self._password}\r\n{command}\r\n" if self._password else f"{command}\r\n"
         try:
             async with asyncio.timeout(1):
                 reader, writer = await asyncio.open_connection(LOOPBACK, port)
         except (OSError, TimeoutError):
-            return False
+            return b""
         try:
             async with asyncio.timeout(1):
-                writer.write(hello.encode())
-                lines = [await reader.readline() for _ in range(hello.count("\n"))]
+                writer.write(asked.encode())
+                lines = [await reader.readline() for _ in range(asked.count("\n"))]
         except (OSError, TimeoutError):
-            return False
+            return b""
         finally:
             writer.close()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
-        # Another server on a port lost in a race would answer too, but not while ours still runs.
-        return lines[-1] == b"+PONG\r\n" and child.returncode is None
+        return lines[-1]
 
     async def _repair(self) -> bool:
         """Cut a write log that a power cut left damaged at its last good entry.

@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -160,10 +161,47 @@ async def test_a_server_that_ends_by_itself_is_told_of(tmp_path: Path) -> None:
     async with embedded(tmp_path, durable=False) as services:
         os.kill(services.postgres.pid, signal.SIGKILL)
         async with asyncio.timeout(5):
-            sentence = await services.failed()
+            sentence = await services.tended()
         assert sentence.startswith("PostgreSQL ended unexpectedly (exit code -9)")
         await services.postgres.start()
         assert _execute(services.database_url, "SELECT 1") == [(1,)]
+
+
+def _logged(server: RedisServer, word: bytes) -> bool:
+    for file in server.data.joinpath("appendonlydir").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # what was rewritten goes meanwhile
+            if word in file.read_bytes():
+                return True
+    return False
+
+
+def _wait_until_not_logged(server: RedisServer, word: bytes) -> None:
+    deadline = time.monotonic() + 10
+    while _logged(server, word):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("name", redis_binaries())
+@pytest.mark.parametrize("password", [None, "secret"])
+async def test_a_log_of_writes_that_is_rewritten_holds_nothing_of_what_was_deleted(
+    name: str, password: str | None, tmp_path: Path
+) -> None:
+    server = RedisServer(tmp_path, binary=redis_binaries()[name], password=password)
+    await server.start()
+    try:
+        with _redis.from_url(server.url) as client:
+            client.mset({"kept": "word-kept", "erased": "word-erased"})
+            client.delete("erased")
+        assert _logged(server, b"word-erased")
+        assert await server.rewrite_log()
+        _wait_until_not_logged(server, b"word-erased")
+        await server.kill()
+        assert not await server.rewrite_log()
+        await server.start()
+        assert _get(server.url, "kept") == b"word-kept"
+    finally:
+        await server.stop()
 
 
 class Impatient(RedisServer):
