@@ -18,7 +18,7 @@ _QUESTION_MARKS = "?？؟"  # noqa: RUF001  # of three scripts
 
 def readable(answers: Iterable[str]) -> str:
     """Return what is looked at of the answers to one question: whole words, `READ` at most."""
-    text = "\n".join(answers)
+    text = "\n".join(answers).strip()  # so that it begins with a word
     return text if len(text) <= READ else text[:READ].rsplit(maxsplit=1)[0]
 
 

@@ -242,7 +242,10 @@ def test_whatever_is_answered_is_only_ever_quoted(answer: str, role: str) -> Non
             assert len(turn.text) < 1_500
 
 
-@pytest.mark.parametrize("answer", ["{role} {echo} {0}", "%s %(x)s", "\u202e" * 40, "日本語" * 90])
+@pytest.mark.parametrize(
+    "answer",
+    ["{role} {echo} {0}", "%s %(x)s", "\u202e" * 40, "日本語" * 90, "\n" * 5_000 + "I built it."],
+)
 def test_hostile_answers_change_nothing(answer: str) -> None:
     turns = interview(Plan(type="technical", role="{echo}", duration_minutes=15), saying(answer))
     assert turns[-1].kind == "closing"

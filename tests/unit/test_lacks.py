@@ -108,6 +108,11 @@ def test_a_very_long_answer_lacks_focus() -> None:
     assert read_answer(BEHAVIORAL, question(BEHAVIORAL), text) == ("focus",)
 
 
+def test_blanks_ahead_of_an_answer_hide_nothing_of_it() -> None:
+    assert read_answer(BEHAVIORAL, question(BEHAVIORAL), "\n" * 5_000 + STORY) == ()
+    assert read_answer(BEHAVIORAL, question(BEHAVIORAL), "\n" * 5_000) == ("answer",)
+
+
 def test_a_short_answer_lacks_detail() -> None:
     assert "detail" in read_answer(TECHNICAL, question(TECHNICAL), "A queue, because it waits.")
 
