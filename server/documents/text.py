@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from itertools import groupby, islice
 
 from server.documents.faults import UnreadableError
 
@@ -9,6 +10,10 @@ LONGEST = 20_000
 """Code points; see `protocol.plan.Document`."""
 LOOKED_AT = 3 * LONGEST
 """Code points that are folded, at most: white space and control characters go."""
+MARKS = 30
+"""The most combining marks in a row; no language needs so many. Source: UAX #15, Stream-Safe Text
+Format, which breaks longer runs for the same reason: to normalise one takes the square of its
+length, and no thread has the interpreter meanwhile."""
 
 _LIGATURES = str.maketrans(
     {"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st"}
@@ -48,13 +53,24 @@ def folded(text: str) -> tuple[str, bool]:
     """
     clipped = len(text) > LOOKED_AT
     lines = text[:LOOKED_AT].replace("\r\n", "\n").replace("\r", "\n").replace("\f", "\n")
-    lines = unicodedata.normalize("NFC", _STEERING.sub("", lines).translate(_LIGATURES))
+    lines = _sparing(_STEERING.sub("", lines).translate(_LIGATURES))
+    lines = unicodedata.normalize("NFC", lines)
     kept = "".join(each for each in lines if each in "\n\t" or not _no_text(each))
     kept = "\n".join(_BLANK.sub(" ", line).strip() for line in kept.split("\n"))
     kept = _LINES.sub("\n\n", kept).strip()
     if not any(each.isalnum() for each in kept):
         raise UnreadableError("no_text")
     return kept[:LONGEST].rstrip(), clipped or len(kept) > LONGEST
+
+
+def _sparing(text: str) -> str:
+    """Return text without what is beyond `MARKS` of a run of combining marks."""
+    runs = groupby(text, _is_mark)
+    return "".join("".join(islice(run, MARKS) if marks else run) for marks, run in runs)
+
+
+def _is_mark(character: str) -> bool:
+    return unicodedata.category(character)[0] == "M"
 
 
 def _no_text(character: str) -> bool:

@@ -1,7 +1,9 @@
 """What is left of a text that goes into a plan, and how many may have theirs read at a time."""
 
 import asyncio
+import sys
 import time
+import unicodedata
 from typing import Any
 
 import msgspec
@@ -13,7 +15,7 @@ from server.documents import reading
 from server.documents.faults import UnreadableError
 from server.documents.pdf import Taken
 from server.documents.reading import Documents, FullError, TooOftenError
-from server.documents.text import LONGEST, decoded, folded
+from server.documents.text import LONGEST, MARKS, decoded, folded
 from tests.support.clocks import LoopClock
 from tests.support.virtual_time import run_virtual
 
@@ -85,6 +87,62 @@ def test_the_bound_is_that_of_a_plan() -> None:
     plan = {"type": "case", "role": "Baker", "resume": "x" * (LONGEST + 1)}
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert(plan, Plan)
+
+
+# --- what is dear to normalise --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "marks",
+    [
+        "\u0301" * 25_000 + "\u0316" * 25_000,
+        "\u0301\u0316" * 25_000,
+        "\u0f73" * 50_000,  # no non-starter itself, but two of them
+        ("\u0301" * 99 + "\u202e") * 500,  # parted by what goes before
+    ],
+    ids=["two kinds", "by turns", "each two", "parted"],
+)
+def test_no_long_run_of_marks_is_normalised(monkeypatch: pytest.MonkeyPatch, marks: str) -> None:
+    given: list[str] = []
+
+    def normalised(form: str, text: str) -> str:
+        assert form == "NFC"
+        given.append(text)
+        return text
+
+    monkeypatch.setattr(unicodedata, "normalize", normalised)
+    kept, clipped = folded(f"Zoe{marks}bakes")
+    assert kept.startswith("Zoe")
+    assert kept.endswith("bakes")
+    assert not clipped
+    assert [len(text) for text in given] == [len("Zoebakes") + MARKS]
+
+
+def test_nothing_but_marks_is_sorted() -> None:
+    """A run of what is a mark by its category holds all that normalising may have to sort."""
+    others = (
+        unicodedata.normalize("NFD", char)
+        for char in map(chr, range(sys.maxunicode + 1))
+        if unicodedata.category(char)[0] != "M"
+    )
+    assert all(not unicodedata.combining(text[0]) for text in others)
+
+
+HONEST = {
+    "Vietnamese": "Nguye\u0302\u0303n Thi\u0323 A\u0301nh Tuye\u0302\u0301t",
+    "Hebrew": "\u05d1\u05bc\u05b0\u05e8\u05b5\u05d0\u05e9\u05c1\u05b4\u0596\u05d9\u05ea",
+    "Arabic": "\u0645\u064f\u062d\u064e\u0645\u0651\u064e\u062f\u064c",
+    "Hindi": "\u0915\u094d\u0937\u0947\u0924\u094d\u0930\u0940\u092f",
+    "Tibetan": "\u0f66\u0f92\u0fb2\u0f74\u0f56\u0f66",
+    "Thai": "\u0e17\u0e35\u0e48\u0e19\u0e31\u0e48\u0e19\u0e33\u0e49",
+    "an emoji": "\U0001f44d\U0001f3fd \u2764\ufe0f 1\ufe0f\u20e3",
+}
+
+
+@pytest.mark.parametrize("language", HONEST)
+def test_words_of_languages_keep_their_marks(language: str) -> None:
+    text = f"{HONEST[language]} " * 100
+    assert folded(text)[0] == unicodedata.normalize("NFC", text).strip()
 
 
 # --- how many ------------------------------------------------------------------------------------
