@@ -1,9 +1,5 @@
 """Has the text taken out of a PDF by a process of its own, which may fail in any way it likes."""
 
-import asyncio
-import contextlib
-import sys
-from asyncio.subprocess import DEVNULL, PIPE, Process
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +8,7 @@ import structlog
 from msgspec import Struct
 
 from protocol.scalars import Count
+from server.apart import GivenUpError, told_by
 from server.documents.faults import UnreadableError
 
 CHILD = Path(__file__).with_name("child.py")
@@ -19,7 +16,6 @@ WALL_S = 30.0
 """More than the seconds of CPU that the process has: the machine may be busy."""
 MOST_BYTES = 1024 * 1024
 """What the process may say; a plan's worth of text is a small part of it."""
-_SLICE_BYTES = 64 * 1024
 _HEAD_BYTES = 1024
 """Readers look so far for the header (ISO 32000-1, annex H, implementation note 13)."""
 
@@ -51,60 +47,12 @@ async def text_of_pdf(content: bytes, *, wall_s: float = WALL_S, child: Path = C
     """
     if b"%PDF-" not in content[:_HEAD_BYTES]:
         raise UnreadableError("damaged")
-    # Isolated (-I) and with an empty environment: whatever a PDF may do to its reader, there are no
-    # keys and no secrets to be found.
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-I",
-        str(child),
-        stdin=PIPE,
-        stdout=PIPE,
-        stderr=DEVNULL,
-        env={},
-        cwd="/",
-        start_new_session=True,
-    )
     try:
-        async with asyncio.timeout(wall_s):
-            said = await _told(process, content)
-            code = await process.wait()
-    except TimeoutError:
-        _log.info("document given up", reason="time", size=len(content))
+        said = await told_by(child, content, most=MOST_BYTES, wall_s=wall_s)
+    except GivenUpError as error:
+        _log.info("document given up", reason=error.reason, code=error.code, size=len(content))
         raise UnreadableError("costly") from None
-    finally:
-        await _ended(process)
-    if code != 0:  # killed by a limit, or by the kernel
-        _log.info("document given up", reason="exit", code=code, size=len(content))
-        raise UnreadableError("costly")
     return _taken(said)
-
-
-async def _told(process: Process, content: bytes) -> bytes:
-    """Give the process its document and return all that it says, up to a bound."""
-    assert process.stdin is not None  # noqa: S101  # both are pipes
-    assert process.stdout is not None  # noqa: S101
-    said = bytearray()
-    async with asyncio.TaskGroup() as group:
-        group.create_task(_feed(process.stdin, content))
-        while len(said) <= MOST_BYTES and (piece := await process.stdout.read(_SLICE_BYTES)):
-            said += piece
-        if len(said) > MOST_BYTES:
-            process.kill()
-    return bytes(said)
-
-
-async def _feed(pipe: asyncio.StreamWriter, content: bytes) -> None:
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it died: its code tells
-        pipe.write(content)
-        await pipe.drain()
-        pipe.close()
-
-
-async def _ended(process: Process) -> None:
-    """Leave neither a process nor a pipe behind."""
-    if process.returncode is None:
-        process.kill()
-    await process.communicate()  # it is dead: what its pipe still holds is little
 
 
 def _taken(said: bytes) -> Taken:
