@@ -29,7 +29,7 @@ async def in_form(
     """Return the report as the media type ``form``, one of `FORMS`.
 
     Raises:
-        ProblemError: too many PDFs are drawn at the moment.
+        ProblemError: there is no time to draw a PDF at the moment.
     """
     body, headers = await FORMS[form](report, turns, drawing, user)
     return Response(body, media_type=form, headers={"Vary": "Accept", **headers})
@@ -57,19 +57,13 @@ async def _html(report: Decided, turns: Sequence[Turn], _drawing: Drawing, _user
 
 
 async def _pdf(report: Decided, turns: Sequence[Turn], drawing: Drawing, user: str) -> _Form:
-    def draw() -> bytes:
-        # Imported when a PDF is first asked for: that takes a second, which each start would wait.
-        from server.reporting.pdf import report_pdf  # noqa: PLC0415
-
-        return report_pdf(report, turns)
-
     try:
-        paper = await drawing.draw(user, draw)
+        paper = await drawing.draw(user, report, turns)
     except BusyError:
         raise ProblemError(
             503,
             "busy",
-            "Too many PDFs are being drawn; try again in a moment.",
+            "There is no time to draw a PDF; try again in a moment, or take the Markdown.",
             {"Retry-After": "5"},
         ) from None
     name = f"report-{report.interview_id}.pdf"

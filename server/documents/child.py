@@ -25,15 +25,15 @@ CHARACTERS = 60_000
 
 def main() -> None:
     """Read, extract, tell."""
-    confine()
+    confine(CPU_S, MEMORY_BYTES)
     sys.stdout.write(json.dumps(answer(sys.stdin.buffer.read())))
 
 
-def confine() -> None:
+def confine(cpu_s: int, memory_bytes: int) -> None:
     """Bound what this process can take, however long the machine would let it."""
     limits = (
-        (resource.RLIMIT_CPU, CPU_S),
-        (resource.RLIMIT_AS, MEMORY_BYTES),
+        (resource.RLIMIT_CPU, cpu_s),
+        (resource.RLIMIT_AS, memory_bytes),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NPROC, 0),

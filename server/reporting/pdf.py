@@ -1,9 +1,11 @@
 """A report as a PDF on A4: a fixed look, and no more pages than a person would turn.
 
-Equal reports make equal files. What no font has is shown as a mark of its own; long turns are
-shortened, and where the pages run out, the rest is left to the other forms, which have all of it.
+Equal reports make equal files, unless the time runs out. What no font has is shown as a mark of its
+own; long turns are shortened, and where the pages or the time run out, the rest is left to the
+other forms, which have all of it.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -18,6 +20,9 @@ from protocol.text import clip
 from server.reporting import fonts, words
 
 MAX_PAGES = 60
+WORK_S = 10.0
+"""Seconds of CPU behind which nothing is begun. Some 35,000 code points of Hindi take so long on a
+slow machine, more than anybody says in an hour; how long depends on what was said."""
 TURN_LENGTH = 6_000
 """The most code points that are printed of one turn."""
 TURN_LINES = 60
@@ -36,12 +41,18 @@ _PAGES = "\x02\x03"
 Colour = tuple[int, int, int]
 
 
-def report_pdf(report: Report, turns: Sequence[Turn]) -> bytes:
-    """Return the file. It takes seconds of work where a report is long: not for an event loop."""
+def report_pdf(
+    report: Report, turns: Sequence[Turn], spent: Callable[[], float] = time.process_time
+) -> bytes:
+    """Return the file. It takes seconds of work where a report is long: not for an event loop.
+
+    ``spent`` tells how many of them there were.
+    """
+    ends = spent() + WORK_S
     paper = _Paper(report, _texts(report, turns))
     paper.add_page()
     for part in _parts(report, turns):
-        if paper.full:
+        if paper.full or spent() >= ends:
             paper.say("The rest is left out here. The page and the Markdown have all of it.", "I")
             break
         part(paper)

@@ -65,23 +65,24 @@ class Instance:
         """SIGKILL: no goodbye."""
         self._end(signal.SIGKILL)
 
-    def stop(self) -> None:
-        """SIGTERM, and SIGKILL where that takes too long."""
-        self._end(signal.SIGTERM)
+    def stop(self) -> int | None:
+        """SIGTERM, and SIGKILL where that takes too long; return what it ended with."""
+        return self._end(signal.SIGTERM)
 
     def log(self) -> str:
         return self._log.read_text(errors="replace")
 
-    def _end(self, number: int) -> None:
+    def _end(self, number: int) -> int | None:
         if self._process is None:
-            return
+            return None
         self._process.send_signal(number)
         try:
             self._process.wait(STOP_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._process = None
+        code, self._process = self._process.returncode, None
+        return code
 
     def _ready(self) -> bool:
         try:

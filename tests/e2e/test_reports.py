@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import itertools
+import threading
 import time
 from collections.abc import Generator, Mapping
 from pathlib import Path
@@ -134,6 +135,37 @@ def test_the_page_and_the_paper_have_headers_of_their_own(place: Place, rated: s
     assert paper.headers["Content-Disposition"] == f'inline; filename="{name}"'
     other = place.ask("GET", f"{rated}/report", Accept="image/png")
     other.problem(406, "not_acceptable")
+
+
+def test_an_instance_ends_amid_a_drawing(place: Place, tmp_path: Path) -> None:
+    path = place.ended(*["\u05d01\u05d12 " * 1_200] * 12)  # each takes seconds to lay out
+    place.reported(path)
+    running = Instance(place.settings, tmp_path)
+    running.start()
+    children = Path(f"/proc/{running.pid}/task/{running.pid}/children")
+    asking = threading.Thread(
+        target=ask,
+        args=(running, "GET", f"{path}/report"),
+        kwargs={"user": CANDIDATE, "Accept": "application/pdf"},
+    )
+    asking.start()
+    try:
+        deadline = time.monotonic() + PATIENCE_S
+        while not (drawing := children.read_text().split()):
+            assert time.monotonic() < deadline, "nothing is drawn"
+            time.sleep(0.05)
+    finally:
+        assert running.stop() == 0
+        asking.join()
+    assert [pid for pid in drawing if _runs(pid)] == []
+
+
+def _runs(pid: str) -> bool:
+    """Whether a process does more than wait for its parent to look at how it ended."""
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return False
 
 
 def test_a_replica_that_lags_takes_no_turns_away(

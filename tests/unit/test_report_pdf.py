@@ -1,6 +1,7 @@
 """A PDF is made of every report, the same each time, and is never without end."""
 
 import asyncio
+import itertools
 import re
 import time
 
@@ -16,6 +17,10 @@ from tests.support.reports import Rated, Script, composed, guide, rate
 
 def pages(document: bytes) -> int:
     return len(re.findall(rb"/Type /Page\n", document))
+
+
+def printed(document: bytes) -> str:
+    return " ".join(asyncio.run(text_of_pdf(document)).text.split())
 
 
 @pytest.mark.parametrize("sample", reports.SAMPLES)
@@ -65,6 +70,17 @@ def test_the_pages_end(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 6 <= pages(document) <= 8
 
 
+def test_the_time_ends() -> None:
+    rated = _long("one more word", 20)
+    spent = itertools.count(7.0, step=pdf.WORK_S / 16)
+    short, whole = (printed(report_pdf(*rated, way)) for way in (lambda: next(spent), lambda: 7.0))
+    assert "Transcript" in short
+    assert 2 <= short.count("one more word") <= 10
+    assert "The rest is left out here. The page and the Markdown have all of it." in short
+    assert whole.count("one more word") == 21  # the quote, too
+    assert "The rest is left out here" not in whole
+
+
 def test_an_answer_of_empty_lines_is_flattened() -> None:
     assert pages(report_pdf(*_long("a word of it\n" * 2_000, 1))) <= 4
 
@@ -92,9 +108,9 @@ def test_words_are_printed_as_they_are(caplog: pytest.LogCaptureFixture) -> None
     script = Script()
     script.answer("core-1", "pages {nb} and {nb}\ta\tb\x02\x03")
     document = report_pdf(*composed(script.turns, guide("Depth"), ()))
-    printed = " ".join(asyncio.run(text_of_pdf(document)).text.split())
-    assert f"pages {{nb}} and {{nb}} a b{fonts.BOX * 2}" in printed
-    assert f"1 / {pages(document)}" in printed
+    text = printed(document)
+    assert f"pages {{nb}} and {{nb}} a b{fonts.BOX * 2}" in text
+    assert f"1 / {pages(document)}" in text
     assert not caplog.records
 
 
