@@ -69,6 +69,8 @@ _JOINERS = re.compile("[\u200c\u200d\ufe00-\ufe0f\U000e0000-\U000e007f]")
 _SHAPED = re.compile(
     "[\u0590-\u08ff\u0900-\u0dff\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\ufb1d-\ufefc]"
 )
+_ENDLESS = re.compile(r"[\W_]{500}")
+"""So many signs without a letter: fpdf looks for the letters beside them by recursion."""
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufefc]")
 _LETTER = re.compile(r"[^\W\d_]")
 
@@ -99,8 +101,11 @@ def drawable(text: str, known: frozenset[int]) -> str:
 
 
 def shaped(text: str) -> bool:
-    """Whether letters of the text change by their neighbours, or run from right to left."""
-    return not text.isascii() and _SHAPED.search(text) is not None
+    """Whether letters of the text change by their neighbours, or run from right to left.
+
+    A text whose signs do not end is drawn letter by letter all the same.
+    """
+    return not text.isascii() and bool(_SHAPED.search(text)) and not _ENDLESS.search(text)
 
 
 def leans_right(text: str) -> bool:

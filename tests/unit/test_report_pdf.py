@@ -95,6 +95,8 @@ def test_an_answer_of_empty_lines_is_flattened() -> None:
         "\u0627" * 500,
         "漢" * 900,
         "\t\n \n\t" + "ab" * 30,
+        "\u05d0" + "_." * 2_000,
+        "\u05d0" + " " * 2_000 + "\u05d1",
     ],
 )
 def test_no_text_breaks_it(text: str, caplog: pytest.LogCaptureFixture) -> None:
