@@ -28,6 +28,7 @@ __all__ = [
     "answers_to",
     "composite",
     "locate",
+    "quotable",
     "verified",
 ]
 
@@ -42,6 +43,11 @@ Quote = Annotated[Text, Meta(min_length=1, max_length=600)]
 
 QUOTE_LENGTH = 8
 """The fewest code points that prove anything: "yes" stands in nearly every answer."""
+QUOTE_LETTERS = 3
+"""So many of a quote's code points are letters or digits that can be seen: dots and invisible
+characters prove nothing. Where vowels are marks, as in Burmese, few words have more in eight."""
+_FILLERS = frozenset("\u115f\u1160\u3164\uffa0")
+"""All letters that nobody sees (Default_Ignorable_Code_Point in the Unicode Character Database)."""
 UNSURE = 0.6
 """A mean confidence of voice-to-text below this lowers what may be concluded."""
 
@@ -142,14 +148,20 @@ def answers_to(question_id: str, turns: Sequence[Turn]) -> tuple[Turn, ...]:
     )
 
 
+def quotable(text: str) -> bool:
+    """Whether words are enough to prove anything."""
+    letters = sum(char.isalnum() and char not in _FILLERS for char in text)
+    return len(text) >= QUOTE_LENGTH and letters >= QUOTE_LETTERS
+
+
 def locate(quote: str, turns: Iterable[Turn], turn: int | None = None) -> Evidence | None:
-    """Return where ``quote`` stands in the turns, to the letter; None where it does not.
+    """Return where ``quote`` stands in the turns, to the letter; None where it proves nothing.
 
     Space around it is not part of it. ``turn`` is where whoever quotes says that it stands; where
     it is right, it decides between several places.
     """
     quote = quote.strip()
-    if len(quote) < QUOTE_LENGTH:
+    if not quotable(quote):
         return None
     places = [
         Evidence(turn=spoken.turn, start=start, end=start + len(quote), quote=quote)
@@ -161,7 +173,7 @@ def locate(quote: str, turns: Iterable[Turn], turn: int | None = None) -> Eviden
 
 
 def verified(rating: Rating, turns: Sequence[Turn]) -> bool:
-    """Whether a rating keeps the rule: each quote stands where it says, and a score has one."""
+    """Whether a rating keeps the rule: each quote proves what it is to, and a score has one."""
     by_number = {turn.turn: turn for turn in answers_to(rating.question_id, turns)}
     if rating.question_id == "communication":
         by_number = {turn.turn: turn for turn in turns if turn.speaker == "candidate"}
@@ -169,7 +181,7 @@ def verified(rating: Rating, turns: Sequence[Turn]) -> bool:
         turn = by_number.get(evidence.turn)
         if turn is None or turn.text[evidence.start : evidence.end] != evidence.quote:
             return False
-        if len(evidence.quote) < QUOTE_LENGTH:
+        if not quotable(evidence.quote):
             return False
     return rating.score is None or bool(rating.evidence)
 

@@ -10,7 +10,7 @@ from msgspec import Struct
 from ai.assessor.ports import RatingRequest
 from ai.bank.answers import is_blank
 from ai.bank.loading import load_bank
-from protocol.assessment import QUOTE_LENGTH, Anchors, GuideQuestion, answers_to
+from protocol.assessment import Anchors, GuideQuestion, answers_to, quotable
 from protocol.ledger import Task
 from protocol.plan import Plan
 from protocol.session import Turn
@@ -107,8 +107,8 @@ def says_nothing(text: str) -> bool:
     Stricter than the question bank is, which only has to choose a probe: "I don't know Kafka, but
     I ran RabbitMQ" is an answer.
     """
-    if len(text.strip()) < QUOTE_LENGTH:
-        return True  # nothing in it could be quoted
+    if not quotable(text.strip()):
+        return True
     words = load_bank().phrases.words
     if not is_blank(text, words):
         return False

@@ -9,7 +9,15 @@ from msgspec.structs import replace
 
 from ai.assessor.case import Case
 from ai.transcript import unbracketed
-from protocol.assessment import QUOTE_LENGTH, Evidence, Score, StarPart, locate
+from protocol.assessment import (
+    QUOTE_LENGTH,
+    QUOTE_LETTERS,
+    Evidence,
+    Score,
+    StarPart,
+    locate,
+    quotable,
+)
 from protocol.text import clip
 
 LONGEST_QUOTE = 600
@@ -155,17 +163,17 @@ def _prove(
     found: dict[tuple[int, int, int], Evidence] = {}
     problems: list[Problem] = []
     for quoted in quotes:
-        length = len(quoted.quote.strip())
-        if not QUOTE_LENGTH <= length <= LONGEST_QUOTE:
-            told = f"a quote has {length} characters, not {QUOTE_LENGTH} to {LONGEST_QUOTE}"
-            problems.append(Problem(told, quoted.quote[:LONGEST_QUOTE]))
-            continue
-        place = _find(quoted, case)
-        if place is None:
+        said = quoted.quote.strip()
+        if not QUOTE_LENGTH <= len(said) <= LONGEST_QUOTE:
+            told = f"a quote has {len(said)} characters, not {QUOTE_LENGTH} to {LONGEST_QUOTE}"
+        elif not quotable(said):
+            told = f"a quote has fewer than {QUOTE_LETTERS} letters and digits"
+        elif (place := _find(quoted, case)) is None:
             told = "a quote stands in none of the candidate's turns that may be quoted"
-            problems.append(Problem(told, quoted.quote))
         else:
             found[place.turn, place.start, place.end] = place
+            continue
+        problems.append(Problem(told, quoted.quote[:LONGEST_QUOTE]))
     return tuple(found.values()), tuple(problems)
 
 

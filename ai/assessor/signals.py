@@ -13,7 +13,7 @@ from msgspec import Struct
 from ai.assessor.case import Case, words_in
 from ai.bank.answers import first_hits
 from ai.cues import is_english, load_cues
-from protocol.assessment import QUOTE_LENGTH, Evidence, StarPart
+from protocol.assessment import Evidence, StarPart, quotable
 from protocol.session import Turn
 
 READ = 40_000
@@ -133,7 +133,7 @@ def _quote(sentence: Sentence, hit: int) -> Evidence | None:
             last = last if space < 0 else space
     quote = text[first:last].strip()
     start = sentence.start + text.find(quote, first)
-    if len(quote) < QUOTE_LENGTH:
+    if not quotable(quote):
         return None
     return Evidence(turn=sentence.turn, start=start, end=start + len(quote), quote=quote)
 

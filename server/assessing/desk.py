@@ -263,10 +263,13 @@ class Desk:
 
 
 def _find(material: Material, name: str, since: int = 0) -> Rating | None:
-    """Return the rating that is kept of a part, unless it was made before ``since``."""
+    """Return the rating that is kept of a part, unless it was made before ``since``.
+
+    One that an earlier version kept, and that proves nothing by today's rule, is none.
+    """
     for rating in material.ratings:
         if rating.question_id == name and material.rated_at[name] >= since:
-            return rating
+            return rating if verified(rating, material.turns) else None
     return None
 
 

@@ -12,7 +12,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from ai.assessor import AssessmentFailedError, RatingRequest
-from protocol.assessment import Report
+from protocol.assessment import Evidence, Rating, Report
 from protocol.clock import PAUSED_MS, UNSTARTED_MS
 from protocol.session import Session
 from server.assessing import worker as working
@@ -23,7 +23,7 @@ from storage.postgres.assessments import Decision
 from storage.redis.connect import connect
 from storage.redis.store import RedisStore
 from tests.support.databases import flush_redis
-from tests.support.ended import QUOTE, ScriptedAssessor, ended
+from tests.support.ended import ANSWER, QUOTE, ScriptedAssessor, ended
 from tests.support.interviews import archive_on, interview_id, rows_of
 from tests.support.workshop import Workshop
 
@@ -311,6 +311,28 @@ async def test_no_forged_quote_is_kept(scene: Scene) -> None:
         await scene.book.consider(session)
         await scene.settled()
     assert rows_of(scene.url, "SELECT count(*) FROM ratings") == [(0,)]
+
+
+async def test_a_kept_rating_that_proves_nothing_any_more_is_made_anew(scene: Scene) -> None:
+    dots = "." * 20
+    session = await ended(scene.archive, scene.clock.now(), answers=(f"{dots} {ANSWER}", ANSWER))
+    guide = session.guide
+    assert guide is not None
+    earlier = Rating(
+        question_id="core-1",
+        competency=guide.questions[0].competency,
+        turns=(2,),
+        score=5,
+        anchor=5,
+        evidence=(Evidence(turn=2, start=0, end=len(dots), quote=dots),),
+        method="model",
+        rubric=guide.version,
+    )
+    await scene.assessments.put_rating(session.interview_id, earlier, scene.clock.now())
+    async with scene.working():
+        await scene.book.consider(session)
+        await scene.settled()
+    assert [rating.score for rating in (await scene.report(session)).ratings] == [4, 4]
 
 
 async def test_the_database_itself_refuses_a_score_without_evidence(scene: Scene) -> None:

@@ -66,6 +66,7 @@ async def test_a_reply_that_keeps_the_rules_becomes_a_rating() -> None:
         ({"quotes": [{"turn": 4, "quote": GOOD[:40].upper()}]}, "unverifiable", "stands in none"),
         ({"quotes": [{"turn": 4, "quote": "I"}]}, "unverifiable", "has 1 characters"),
         ({"quotes": [{"turn": 4, "quote": "x" * 601}]}, "unverifiable", "has 601 characters"),
+        ({"quotes": [{"turn": 4, "quote": "........"}]}, "unverifiable", "fewer than 3 letters"),
         ({"quotes": []}, "unverifiable", "no quote"),
         ({"score": 6}, "malformed", "schema"),
         ({"score": 0}, "malformed", "schema"),
@@ -171,6 +172,7 @@ async def test_quotes_are_kept_once_and_found_where_brackets_were_shown_otherwis
         (" \n", True),
         ("…?!", True),
         ("Yes.", True),
+        ("C! ........", True),  # nothing of it could be quoted
         ("I don't know.", True),
         ("I don’t know, sorry.", True),  # noqa: RUF001
         ("No idea, next question please", True),
