@@ -1,5 +1,6 @@
 """Interviews: create, list, look at, join, read, erase."""
 
+import asyncio
 import hashlib
 import math
 from collections.abc import Callable
@@ -270,7 +271,7 @@ class Interviews(Controller):
         whole = Transcript(interview_id=interview_id, turns=turns)
         headers = {"Vary": "Accept"}
         form = preferred(request.headers.get("accept", ""), tuple(_FORMS))
-        told: Any = _FORMS[form](whole)
+        told: Any = await asyncio.to_thread(_FORMS[form], whole)
         return Response(told, media_type=form, headers=headers)
 
     async def _permitted(self, deps: Deps, caller: Caller, interview_id: str) -> Interview:

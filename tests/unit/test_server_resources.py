@@ -2,6 +2,9 @@
 
 import csv
 import io
+import threading
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from markdown_it import MarkdownIt
@@ -9,6 +12,7 @@ from markdown_it import MarkdownIt
 from protocol.events import TurnView
 from protocol.plan import Plan, Weight
 from protocol.text import sha256
+from server.api import interviews
 from server.api.accept import preferred
 from server.api.resources import FIELDS, Transcript, as_csv, as_markdown, check_words, picked
 from server.problems import ProblemError
@@ -55,6 +59,28 @@ def test_words_in_markdown_are_no_markup() -> None:
     ]
     leaves = [leaf for token in tokens for leaf in token.children or []]
     assert {leaf.type for leaf in leaves} <= {"text", "text_special", "softbreak"}
+
+
+@pytest.mark.anyio
+async def test_no_form_is_made_on_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The words of an hour take tens of milliseconds, for which all interviews would wait."""
+    threads: list[int] = []
+
+    def made(transcript: Transcript) -> str:
+        threads.append(threading.get_ident())
+        return transcript.interview_id
+
+    async def nothing(*_: object) -> tuple[()]:
+        return ()
+
+    monkeypatch.setattr(interviews, "_FORMS", {MARKDOWN: made})
+    here: Any = SimpleNamespace(_permitted=nothing, _turns=nothing)
+    request: Any = SimpleNamespace(headers={"accept": MARKDOWN})
+    nobody: Any = None
+    told = await interviews.Interviews.transcript.fn(here, nobody, nobody, "an id", request)
+    assert told.content == "an id"
+    assert threads
+    assert threading.get_ident() not in threads
 
 
 def test_an_answer_without_words_is_told_in_markdown() -> None:
