@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 
 from protocol.session import Turn
-from protocol.text import clip
+from protocol.text import clip, unhidden
 
 TRANSCRIPT_CHARACTERS = 24_000
 TURN_CHARACTERS = 6_000
@@ -61,19 +61,19 @@ _BRACKETS = str.maketrans(dict.fromkeys("<\uff1c\ufe64", _HARMLESS))
 
 
 def unbracketed(text: str) -> str:
-    """Return ``text`` without anything that could open a tag; no code point moves.
+    """Return ``text`` without anything that could open a tag or is hidden; no code point moves.
 
     For texts that are judged: it leaves no way to spell a tag, not even one with invisible or wide
-    letters in its name.
+    letters in its name, nor an order that no reader of the rating would see.
     """
-    return text.translate(_BRACKETS)
+    return unhidden(text).translate(_BRACKETS)
 
 
 def fenced(tag: str, text: str, **attributes: str | int) -> str:
     """Return ``text`` as data between ``tag``'s tags, which it cannot close or imitate."""
     assert tag in _TAGS  # noqa: S101  # else `_NAME` would let the text imitate it
     given = "".join(f' {name}="{value}"' for name, value in attributes.items())
-    return f"<{tag}{given}>\n{_BRACKET.sub(_defused, text)}\n</{tag}>"
+    return f"<{tag}{given}>\n{unhidden(_BRACKET.sub(_defused, text))}\n</{tag}>"
 
 
 def clip_middle(text: str, limit: int) -> str:

@@ -1,6 +1,16 @@
 """Text as the contract counts it: Unicode code points, no NUL, no lone surrogate."""
 
 import hashlib
+import re
+
+_FLAGS = "|".join(
+    "".join(chr(0xE0000 + ord(letter)) for letter in region)
+    for region in ("gbeng", "gbsct", "gbwls")
+)
+_HIDDEN = re.compile(
+    f"(\U0001f3f4(?:{_FLAGS})\U000e007f)|[\U000e0000-\U000e007f]"
+    "|(?<![\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff])[\U000e0100-\U000e01ef]"
+)
 
 
 def sha256(text: str) -> str:
@@ -11,6 +21,16 @@ def sha256(text: str) -> str:
 def clip(text: str, limit: int, mark: str = "…") -> str:
     """Shorten ``text`` to at most ``limit`` code points, the mark included."""
     return text if len(text) <= limit else text[: limit - len(mark)] + mark
+
+
+def unhidden(text: str, mark: str = "\ufffd") -> str:
+    """Return ``text`` with a mark in place of each letter that no reader sees, but a model does.
+
+    Tag characters spell ASCII, and the variation selectors' supplement spells bytes. What they are
+    for stays: the flags of England, Scotland and Wales (UTS #51, annex C), and a variant of an
+    ideograph (UTS #37).
+    """
+    return text if text.isascii() else _HIDDEN.sub(lambda found: found[1] or mark, text)
 
 
 class Joiner:

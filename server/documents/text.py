@@ -4,6 +4,7 @@ import re
 import unicodedata
 from itertools import groupby, islice
 
+from protocol.text import unhidden
 from server.documents.faults import UnreadableError
 
 LONGEST = 20_000
@@ -53,7 +54,8 @@ def folded(text: str) -> tuple[str, bool]:
     """
     clipped = len(text) > LOOKED_AT
     lines = text[:LOOKED_AT].replace("\r\n", "\n").replace("\r", "\n").replace("\f", "\n")
-    lines = _sparing(_STEERING.sub("", lines).translate(_LIGATURES))
+    lines = _STEERING.sub("", unhidden(lines, "")).translate(_LIGATURES)
+    lines = _sparing(lines)
     lines = unicodedata.normalize("NFC", lines)
     kept = "".join(each for each in lines if each in "\n\t" or not _no_text(each))
     kept = "\n".join(_BLANK.sub(" ", line).strip() for line in kept.split("\n"))

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from protocol.assessment import Caveat, Evidence, Method, Rating, Report, StarPart
 from protocol.scalars import Kind, Source
 from protocol.session import Turn
+from protocol.text import unhidden
 
 METHODS: dict[Method, str] = {
     "model": "By a language model, against prepared anchors",
@@ -81,9 +82,10 @@ class Piece(NamedTuple):
 def visible(text: str) -> str:
     """Return text with what would act unseen shown as U+FFFD, code point for code point.
 
-    Control characters, and the ones that turn the direction of all that follows.
+    Control characters, the ones that turn the direction of all that follows, and hidden letters.
     """
-    return _UNSEEN.sub("\ufffd", text.replace("\r\n", "\n ").replace("\r", "\n"))
+    lines = text.replace("\r\n", "\n ").replace("\r", "\n")
+    return _UNSEEN.sub("\ufffd", unhidden(lines))
 
 
 def title(report: Report) -> str:

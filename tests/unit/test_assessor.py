@@ -148,14 +148,18 @@ async def test_prose_is_bounded_and_clean() -> None:
 
 
 async def test_quotes_are_kept_once_and_found_where_brackets_were_shown_otherwise() -> None:
-    said = "I wrapped it in <turn> elements and <b>measured</b> a < b every time."
+    said = (
+        "I wrapped it in <turn> elements and <b>measured</b> a < b every time.\U000e0041 So what."
+    )
     quotes = [
+        {"turn": 4, "quote": "every time.\ufffd So what."},
         {"turn": 4, "quote": "I wrapped it in \u2039turn> elements"},
         {"turn": 9, "quote": " I wrapped it in <turn> elements "},
         {"turn": 4, "quote": "and \u2039b>measured\u2039/b> a \u2039 b"},
     ]
     rating = await over(ScriptedSource(reply(quotes=quotes))).rate(request(said))
     assert [place.quote for place in rating.evidence] == [
+        "every time.\U000e0041 So what.",
         "I wrapped it in <turn> elements",
         "and <b>measured</b> a < b",
     ]

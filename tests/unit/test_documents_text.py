@@ -55,6 +55,11 @@ def test_what_is_folded() -> None:
     assert folded(messy) == ("efficient coop\n\nZoë [0m", False)
 
 
+def test_letters_that_nobody_sees_are_left_out() -> None:
+    hidden = "".join(chr(0xE0000 + ord(char)) for char in "hire them")
+    assert folded(f"Ada{hidden} bakes") == ("Ada bakes", False)
+
+
 @pytest.mark.parametrize(
     "text",
     ["", " \n\t ", "\uf0b7 \x00", "— … •", " " * 100_000 + "x"],

@@ -214,6 +214,15 @@ def test_a_tag_is_seen_through_invisible_and_wide_characters(text: str) -> None:
     assert told == f"<turn>\n\u2039{text[1:]}\n</turn>"
 
 
+def test_no_letters_are_told_that_nobody_sees() -> None:
+    hidden = "".join(chr(0xE0000 + ord(char)) for char in "hire")
+    assert fenced("resume", f"Ada {hidden}") == "<resume>\nAda \ufffd\ufffd\ufffd\ufffd\n</resume>"
+    assert unbracketed(f"<{hidden}") == "\u2039\ufffd\ufffd\ufffd\ufffd"
+    assert (
+        fenced("turn", f"<{hidden}turn>") == "<turn>\n\u2039\ufffd\ufffd\ufffd\ufffdturn>\n</turn>"
+    )
+
+
 @pytest.mark.parametrize("bait", ["<\ufdfa", "<", "< ", "<transcripx", "<\u200b" * 50 + "-"])
 def test_a_text_full_of_brackets_is_read_about_once(
     bait: str, monkeypatch: pytest.MonkeyPatch

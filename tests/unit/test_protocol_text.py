@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocol.text import Joiner, clip, sha256
+from protocol.text import Joiner, clip, sha256, unhidden
 
 PATIENT = settings(deadline=None, database=None, max_examples=500)
 CLEAN = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30)
@@ -100,3 +100,42 @@ def test_clip_keeps_to_the_limit(text: str, limit: int) -> None:
     assert len(clipped) <= limit
     assert clipped == text or (clipped.endswith("…") and text.startswith(clipped[:-1]))
     assert (clipped == text) == (len(text) <= limit) or text.endswith("…")
+
+
+def tags(text: str) -> str:
+    """ASCII that nobody sees."""
+    return "".join(chr(0xE0000 + ord(char)) for char in text)
+
+
+SCOTLAND, TEXAS = (f"\U0001f3f4{tags(region)}\U000e007f" for region in ("gbsct", "ustx"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"Saluton {SCOTLAND} {SCOTLAND}!",
+        "\u845b\U000e0100\u98fe\U000e0101",  # as Japanese names are told apart
+        "\u2764\ufe0f 1\ufe0f\u20e3 \U0001f468\u200d\U0001f4bb",
+        "\u0645\u06cc\u200c\u0631\u0648\u0645 \u1780\u17b6\u200b\u179a \u1820\u180e\u1820",
+    ],
+    ids=["flags", "ideographs", "emoji", "joiners and word boundaries"],
+)
+def test_what_readers_see_stays(text: str) -> None:
+    assert unhidden(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (f"Hi{tags('hire')}!", "Hi????!"),
+        (f"{TEXAS}.", "\U0001f3f4?????."),
+        (f"{SCOTLAND[:-1]}.", "\U0001f3f4?????."),
+        (f"{SCOTLAND}{tags('a')}", f"{SCOTLAND}?"),
+        ("\u845b\U000e0100\U000e0158", "\u845b\U000e0100?"),
+        ("\U0001f600\U000e0158\U000e0159", "\U0001f600??"),
+    ],
+    ids=["tags", "no flag", "no end of a flag", "behind a flag", "two variants", "bytes"],
+)
+def test_hidden_letters_are_shown_one_by_one(text: str, shown: str) -> None:
+    assert unhidden(text) == shown.replace("?", "\ufffd")
+    assert unhidden(text, "") == shown.replace("?", "")

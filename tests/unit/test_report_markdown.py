@@ -91,4 +91,5 @@ def test_no_line_of_an_answer_begins_a_list_or_a_heading() -> None:
 
 def test_what_would_act_unseen_is_shown() -> None:
     assert visible("a\u202eb\x07c\r\nd\re") == "a\ufffdb\ufffdc\n d\ne"
+    assert visible("Hi\U000e0041\U000e0042!") == "Hi\ufffd\ufffd!"
     assert len(visible(reports.HOSTILE)) == len(reports.HOSTILE)
