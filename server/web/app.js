@@ -22,7 +22,7 @@ function takeToken() {
   const found = /^#token=([\w.~+/=-]+)$/.exec(location.hash);
   if (!found) return null;
   history.replaceState(null, "", "#/");
-  if (login.token && userOf(found[1]) !== userOf(login.token)) return found[1];
+  if ((login.token || login.user) && userOf(found[1]) !== login.user) return found[1];
   login.token = found[1];
   return null;
 }
@@ -61,8 +61,9 @@ function enter(next, title) {
 }
 
 async function offer(token) {
-  const [held, given] = [login.token, token].map((each) => userOf(each) ?? "an unknown user");
-  const question = `The address you opened logs you in as ${given}. You are logged in as ${held}.`;
+  const [held, given] = [login.user, userOf(token)].map((user) => user ?? "an unknown user");
+  const since = login.token ? "are" : "were";
+  const question = `The address you opened logs you in as ${given}. You ${since} logged in as ${held}.`;
   if (!(await ask(question, `Become ${given}`, `Stay ${held}`))) return;
   login.token = token;
   route();

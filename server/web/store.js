@@ -32,6 +32,11 @@ export const login = {
     // Resume tokens are bound to the user they were given to.
     if (value !== this.token) drop((key) => key.endsWith(":resume"));
     write("token", value);
+    if (value) write("user", userOf(value));
+  },
+  // Who is logged in, or was before the token was refused.
+  get user() {
+    return userOf(this.token) ?? read("user", null);
   },
   // Whether something would be lost with what this browser holds: commands not yet stored, or drafts.
   get unsaved() {

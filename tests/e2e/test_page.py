@@ -353,6 +353,23 @@ def test_a_link_makes_nobody_somebody_else_unasked(start: Start, watched: Watche
     expect(page.get_by_role("dialog")).to_have_count(0)
 
 
+def test_a_link_asks_also_where_the_login_has_expired(start: Start, watched: Watched) -> None:
+    instance = start(**FAST)
+    page = watched.page()
+    log_in(page, instance.url)
+    page.goto(f"{instance.url}/#token={sign('ada', 'candidate', SECRET, -600)}")
+    expect(page.locator("#token-problem")).to_contain_text("expired")
+    page.goto(f"{instance.url}/#token={sign('mallory', 'candidate', SECRET, 600)}")
+    expect(page.get_by_role("dialog")).to_contain_text("You were logged in as ada.")
+    page.get_by_role("button", name="Stay ada").click()
+    expect(page.get_by_label("Access token")).to_be_visible()
+    expect(page.locator("#who")).to_be_empty()
+    log_in(page, instance.url)
+    expect(page.locator("#who")).to_have_text("ada")
+    page.get_by_role("button", name="Log out and clear").click()
+    log_in(page, instance.url, "mallory")  # nobody is known here any more
+
+
 def test_logging_out_asks_before_it_deletes_words(start: Start, watched: Watched) -> None:
     instance = start(**FAST)
     page = watched.page()
