@@ -347,7 +347,10 @@ export interface InterviewEnded {
   reason: EndReason;
 }
 
-/** The answer to hello. */
+/**
+ * The answer to hello. clock comes without a snapshot, which has its own: no event tells that it
+ * stood while the candidate was away.
+ */
 export interface Welcome {
   type: "welcome";
   interview_id: string;
@@ -358,6 +361,7 @@ export interface Welcome {
   heartbeat_ms: number;
   limits: Limits;
   snapshot?: Snapshot | null;
+  clock?: ClockView | null;
 }
 
 /** The client has caught up to id; live events follow. */
@@ -423,7 +427,7 @@ export interface Pong {
   server_time: number;
 }
 
-/** The interview's clock at the moment of the snapshot. */
+/** The interview's clock at the moment of the welcome. */
 export interface ClockView {
   elapsed_ms: number;
   remaining_ms: number;
