@@ -8,6 +8,7 @@ doubt an answer lacks nothing: a follow-up too kind costs less than one that acc
 import re
 from functools import cache, lru_cache
 
+from ai.asking import only_asks, request_in
 from ai.bank.answers import first_hits, is_blank, readable
 from ai.bank.loading import load_bank
 from ai.cues import is_english, load_cues
@@ -36,10 +37,15 @@ def read_answer(plan: Plan, question: GuideQuestion | None, text: str) -> tuple[
     """Return what ``text`` lacks as an answer to ``question``; None: to the warm-up."""
     words = load_bank().phrases.words
     seen, count = readable((text,)), len(text.split())
+    requested = request_in(seen)
+    if requested:
+        return (requested,)
     if is_blank(seen, words):
         return ("answer",)
     if count <= HOSTILE_WORDS and first_hits(words.hostile, seen):
         return ("courtesy",)
+    if only_asks(seen, question):
+        return ("meaning",)
     found: list[Lack] = []
     if count > LONG_WORDS:
         found.append("focus")
@@ -74,8 +80,12 @@ def _reasons(text: str) -> list[Lack]:
 
 
 def _relevance(question: GuideQuestion, text: str) -> list[Lack]:
-    """Return a lack where no word of the answer is one of all that belongs to the question."""
-    return ["relevance"] if _topic(question).isdisjoint(_stems(text)) else []
+    """Return a lack where no word of the answer is one of all that belongs to the question.
+
+    Who asks something is at it, in whatever words.
+    """
+    astray = "?" not in text and _topic(question).isdisjoint(_stems(text))
+    return ["relevance"] if astray else []
 
 
 @lru_cache(maxsize=1024)

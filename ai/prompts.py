@@ -6,6 +6,7 @@ task of this turn. All that the candidate or the employer wrote stands between t
 to be data.
 """
 
+from collections.abc import Iterator
 from functools import cache
 from importlib import resources
 
@@ -40,6 +41,7 @@ class _Tasks(Struct, frozen=True, forbid_unknown_fields=True):
     lacks: dict[Lack, str]
     hint: str
     invitation: str
+    again: str
     reply: str
     closing: str
 
@@ -106,7 +108,7 @@ def _task(request: TurnRequest) -> str:
         case "hint":
             return tasks.hint
         case "reply":
-            return tasks.reply
+            return tasks.reply if request.intent is None else _again(request, tasks)
         case "closing":
             return tasks.closing
         case _:
@@ -117,8 +119,16 @@ def _purpose(request: TurnRequest, tasks: _Tasks) -> str:
     """Return what the follow-up is for: the server chose it by what the answer lacks."""
     if request.intent is None:
         return tasks.probe + tasks.open_probe
-    noted = (tasks.lacks[lack] for lack in request.lacks or ())
-    return " ".join((tasks.probe, *noted, tasks.intents[request.intent]))
+    return " ".join((tasks.probe, *_noted(request, tasks), tasks.intents[request.intent]))
+
+
+def _again(request: TurnRequest, tasks: _Tasks) -> str:
+    """Return how the question is put again to who asked back."""
+    return " ".join((tasks.again, *_noted(request, tasks)))
+
+
+def _noted(request: TurnRequest, tasks: _Tasks) -> Iterator[str]:
+    return (tasks.lacks[lack] for lack in request.lacks or ())
 
 
 def _prepared(request: TurnRequest, tasks: _Tasks) -> str:

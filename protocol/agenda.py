@@ -3,14 +3,15 @@
     warm-up question, answer; per main question: answer, probe, answer;
     invitation to ask, answer, reply; closing; completed.
 
-What a probe is for, and whether there is another one, is chosen by `protocol.probing`.
+What a probe is for, and whether there is another one, is chosen by `protocol.probing`. Who asks
+back in place of an answer gets a reply too, which puts the question again; then the answer.
 
 While the interview is paused, what was begun is finished and nothing new begins.
 """
 
 from protocol import events as e
 from protocol.effects import Store
-from protocol.probing import intent_of, is_due, prepared, recovers
+from protocol.probing import REPLIES, asks_back, intent_of, is_due, prepared, recovers
 from protocol.scalars import EndReason
 from protocol.session import OpenTurn
 from protocol.step import Step
@@ -22,6 +23,8 @@ def proceed(step: Step, finished: OpenTurn | None) -> None:
     match finished and finished.kind:
         case "question" | "probe" | "hint":
             begin(step, "candidate", "answer", finished and finished.question_id)
+        case "reply" if finished and finished.intent:
+            begin(step, "candidate", "answer", finished.question_id)
         case "closing":
             end(step, "completed")
         case _ if step.session.status == "paused":
@@ -58,9 +61,13 @@ def end(step: Step, reason: EndReason) -> None:
 
 def _after_answer(step: Step) -> None:
     session = step.session
-    if session.phase == "candidate_questions":
+    invited, over = session.phase == "candidate_questions", session.remaining(step.at) == 0
+    back = not over and session.replies < REPLIES
+    if back and asks_back(session.lacks or (), invited=invited):
+        _put_again(step)
+    elif invited:
         ask(step, "reply", "candidate-questions")
-    elif session.remaining(step.at) == 0:
+    elif over:
         close(step)
     elif session.question and is_due(
         session.probes,
@@ -71,11 +78,22 @@ def _after_answer(step: Step) -> None:
         _probe(step)
     elif session.question < session.main_questions:
         step.enter("core")
-        step.change(question=session.question + 1, probes=0, recovering=False, hints=0)
+        step.change(question=session.question + 1, probes=0, recovering=False, hints=0, replies=0)
         ask(step, "question", f"core-{session.question + 1}")
     else:
         step.enter("candidate_questions")
+        step.change(replies=0)
         ask(step, "question", "candidate-questions")
+
+
+def _put_again(step: Step) -> None:
+    """Reply to who asks back with what was asked; their answer is still to come."""
+    session = step.session
+    question_id = f"core-{session.question}" if session.question else "warmup"
+    if session.phase == "candidate_questions":
+        question_id = "candidate-questions"
+    step.change(replies=session.replies + 1)
+    ask(step, "reply", question_id, "clarify")
 
 
 def _probe(step: Step) -> None:

@@ -6,6 +6,7 @@ candidate was recorded to say in answer to that very question. A score without s
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
@@ -29,6 +30,7 @@ __all__ = [
     "composite",
     "locate",
     "quotable",
+    "spoken_answers",
     "verified",
 ]
 
@@ -141,10 +143,19 @@ class Report(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 def answers_to(question_id: str, turns: Sequence[Turn]) -> tuple[Turn, ...]:
     """Return the candidate's turns in answer to a question and its probes, those with words."""
+    return tuple(turn for turn in spoken_answers(turns) if turn.question_id == question_id)
+
+
+def spoken_answers(turns: Sequence[Turn]) -> tuple[Turn, ...]:
+    """Return the candidate's turns with words, but for those that ask something back.
+
+    What the interviewer met with a reply was a question, and nothing is concluded from it.
+    """
+    asked = {one.turn for one, other in pairwise(turns) if other.kind == "reply"}
     return tuple(
         turn
         for turn in turns
-        if turn.speaker == "candidate" and turn.question_id == question_id and turn.text.strip()
+        if turn.speaker == "candidate" and turn.turn not in asked and turn.text.strip()
     )
 
 

@@ -12,6 +12,8 @@ from protocol.scalars import Mode
 
 Lack = Literal[
     "answer",
+    "hearing",
+    "meaning",
     "courtesy",
     "relevance",
     "focus",
@@ -24,18 +26,27 @@ Lack = Literal[
 ]
 """What an answer may lack.
 
-``answer``: there is none, silence or "I don't know". ``courtesy``: it attacks. ``relevance``: it is
-about something else. ``focus``: it is very long. ``situation task action result``: what happened,
-what was to be done, what the candidate did, what came of it. ``reasoning``: why. ``detail``: it is
-very short.
+``answer``: there is none, silence or "I don't know". ``hearing``: the question was not heard, and
+is asked for again. ``meaning``: it asks what is meant, or for what the question leaves open.
+``courtesy``: it attacks. ``relevance``: it is about something else. ``focus``: it is very long.
+``situation task action result``: what happened, what was to be done, what the candidate did, what
+came of it. ``reasoning``: why. ``detail``: it is very short.
 """
 
-RECOVERIES: frozenset[Lack] = frozenset(("answer", "courtesy", "relevance"))
+REPLIES = 3
+"""How often a question is put again to who asks back."""
+
+ASKING_BACK: frozenset[Lack] = frozenset(("hearing", "meaning"))
+"""With these there is no answer yet: the question is put again, and stays open."""
+
+RECOVERIES: frozenset[Lack] = frozenset((*ASKING_BACK, "answer", "courtesy", "relevance"))
 """Without these there is nothing to follow up on: the follow-up brings back to the question."""
 
 _REMEDIES: dict[Lack, Intent] = {
     "courtesy": "redirect",
     "answer": "clarify",
+    "hearing": "clarify",
+    "meaning": "clarify",
     "relevance": "redirect",
     "focus": "redirect",
     "result": "complete",
@@ -71,6 +82,14 @@ def intent_of(lacks: Collection[Lack], mode: Mode) -> Intent:
 def recovers(lacks: Collection[Lack]) -> bool:
     """Whether there is nothing in the answer to follow up on."""
     return not RECOVERIES.isdisjoint(lacks)
+
+
+def asks_back(lacks: Collection[Lack], *, invited: bool = False) -> bool:
+    """Whether a question is put again, as it was met with one.
+
+    Who was ``invited`` to ask means it, and is to hear the invitation.
+    """
+    return "hearing" in lacks if invited else not ASKING_BACK.isdisjoint(lacks)
 
 
 def is_due(

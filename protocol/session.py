@@ -83,7 +83,7 @@ class OpenTurn(Struct, frozen=True, kw_only=True, omit_defaults=True):
     kind: Kind
     question_id: str | None = None
     intent: Intent | None = None
-    """What a probe is for, where the answer before it was read."""
+    """What a probe is for, where the answer before it was read; or a reply that asks again."""
     started_at: Milliseconds
     segments: tuple[Segment, ...] = ()
     heard_at: Milliseconds = 0
@@ -134,8 +134,9 @@ class Session(Struct, frozen=True, kw_only=True, omit_defaults=True):
     absence may last, ``absences`` how many there were, and ``absent_ms`` how long they stopped the
     clock in all. See `protocol.clock`.
     ``lacks``: what the last finished answer lacks, None where nobody read it; ``recovering``: the
-    last probe only brought back to the question. See `protocol.probing`. ``silent``: it was silence
-    that ended the last answer, which held nothing.
+    last probe only brought back to the question; ``replies``: how often the present question was
+    put again to who asked back. See `protocol.probing`. ``silent``: it was silence that ended the
+    last answer, which held nothing.
     """
 
     interview_id: str
@@ -157,6 +158,7 @@ class Session(Struct, frozen=True, kw_only=True, omit_defaults=True):
     lacks: tuple[Lack, ...] | None = None
     silent: bool = False
     hints: Count = 0
+    replies: Count = 0
     noticed: tuple[NoticeCode, ...] = ()
     ended_at: Milliseconds | None = None
     rated: tuple[str, ...] = ()

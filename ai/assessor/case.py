@@ -7,10 +7,17 @@ from importlib import resources
 import msgspec
 from msgspec import Struct
 
+from ai.asking import request_in
 from ai.assessor.ports import RatingRequest
 from ai.bank.answers import is_blank
 from ai.bank.loading import load_bank
-from protocol.assessment import Anchors, GuideQuestion, answers_to, quotable
+from protocol.assessment import (
+    Anchors,
+    GuideQuestion,
+    answers_to,
+    quotable,
+    spoken_answers,
+)
 from protocol.ledger import Task
 from protocol.plan import Plan
 from protocol.session import Turn
@@ -78,7 +85,6 @@ def answer_case(request: RatingRequest) -> Case:
 def communication_case(request: RatingRequest) -> Case:
     """Return the case of a whole interview's communication, which has anchors of its own."""
     question, rubric = _communication()
-    answers = (turn for turn in request.turns if turn.speaker == "candidate")
     return Case(
         task="communicate",
         interview_id=request.interview_id,
@@ -87,7 +93,7 @@ def communication_case(request: RatingRequest) -> Case:
         question=question,
         rubric=rubric,
         turns=request.turns,
-        answers=tuple(turn for turn in answers if turn.text.strip()),
+        answers=spoken_answers(request.turns),
         confidence=request.confidence,
         over=request.over,
     )
@@ -102,12 +108,12 @@ def words_in(text: str) -> int:
 
 
 def says_nothing(text: str) -> bool:
-    """Whether an answer has nothing to rate: no words, or hardly more than "I don't know".
+    """Whether an answer has nothing to rate: no words, hardly more than "I don't know", a request.
 
     Stricter than the question bank is, which only has to choose a probe: "I don't know Kafka, but
     I ran RabbitMQ" is an answer.
     """
-    if not quotable(text.strip()):
+    if not quotable(text.strip()) or request_in(text[:READ]):
         return True
     words = load_bank().phrases.words
     if not is_blank(text, words):

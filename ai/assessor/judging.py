@@ -13,7 +13,7 @@ SHORT_WORDS = 25
 """Answers of fewer words than this, all to one question together, are noted as short."""
 SPREAD = 2
 """Samples that differ by so much disagree."""
-NO_ANSWER = "There is no answer to rate: nothing was said beyond not knowing."
+NO_ANSWER = "There is no answer to rate: nothing was said beyond not knowing, or asking back."
 UNSURE_SCORES = (2, 4)
 """The least and the most that words may rate which were perhaps not said like this.
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from ai.bank.agenda import agenda, rank
-from ai.bank.answers import asks_nothing, first_hits, is_blank, readable
+from ai.bank.answers import asks_nothing, first_hits, readable
 from ai.bank.echo import clean, quote
 from ai.bank.entries import Probe, Question
 from ai.bank.loading import STEM, load_bank
@@ -26,7 +26,7 @@ from ai.prompts import question_number
 from ai.speech import TurnRequest
 from protocol.guide import GuideQuestion, Intent
 from protocol.plan import Plan
-from protocol.probing import Lack, intent_of, prepared, recovers
+from protocol.probing import Lack, asks_back, intent_of, prepared, recovers
 from protocol.scalars import Kind
 from protocol.session import Turn
 
@@ -62,7 +62,7 @@ class _Choice(NamedTuple):
 
     ``keys`` name the entries it takes, ``question`` is the one it asks, ``near`` is where the
     answer has what it follows up on, if that is one place, ``echo`` what is said back, if that is
-    chosen.
+    chosen, ``asked`` what is put again.
     """
 
     template: str
@@ -71,6 +71,7 @@ class _Choice(NamedTuple):
     topic: str = ""
     near: int | None = None
     echo: str = ""
+    asked: str = ""
 
 
 class _Retelling:
@@ -87,6 +88,9 @@ class _Retelling:
         self._agenda = _agenda(request.interview_id, _without_documents(plan), guided)
         self._used: set[str] = set()
         self._asked: dict[str, Question] = {}
+        self._open = ""
+        """What was asked last, and stays open to who asks back."""
+        self._replies = 0
         self._cut: Question | None = None
         self._met: set[str] = set()
         """The questions that were answered in earnest."""
@@ -98,15 +102,21 @@ class _Retelling:
         """Go on by one finished turn."""
         if turn.speaker == "candidate":
             self._answers.append(turn.text)
-            if turn.question_id and not self._empty(turn.text):
+            if turn.question_id and not self._empty(turn):
                 self._met.add(turn.question_id)
             return
         choice = self._choose(turn.turn, turn.kind, turn.question_id, None)
         self._used.update(choice.keys)
+        if turn.kind in ("question", "probe"):
+            self._open = self._asked_in(turn, choice)
         if turn.kind == "question" and turn.question_id:
             self._take_question(turn, turn.question_id, choice)
         self._noted = self._noted or self._phrases.language_note[:STEM] in turn.text
-        if turn.kind != "hint":  # an answer goes on behind a hint
+        if turn.kind == "reply":
+            self._replies += 1
+            del self._answers[-1:]  # it asked something back
+            self._cut = None  # and has heard now what had been cut
+        elif turn.kind != "hint":  # an answer goes on behind a hint
             self._answers.clear()
 
     def say(self, request: TurnRequest) -> str:
@@ -119,7 +129,7 @@ class _Retelling:
         return self._spoken(self._choose(turn, kind, name, request.intent))
 
     def _spoken(self, choice: _Choice) -> str:
-        values = {"role": self._role, "topic": choice.topic}
+        values = {"role": self._role, "topic": choice.topic, "asked": choice.asked}
         values["kind"] = self._phrases.kinds[self._plan.type]
         if "echo" in slots(choice.template):
             found = quote(self._answer, choice.near, self._phrases.words)
@@ -138,7 +148,7 @@ class _Retelling:
             case "hint":
                 return self._hint(turn, question_id)
             case "reply":
-                return self._reply(turn)
+                return self._reply(turn, question_id)
             case "closing":
                 return self._closing(turn)
             case "answer":
@@ -155,6 +165,19 @@ class _Retelling:
         if turn.outcome == "interrupted":
             whole = self._spoken(choice)
             self._cut = choice.question if whole.startswith(turn.text) else None
+
+    def _asked_in(self, turn: Turn, choice: _Choice) -> str:
+        """Return what a turn asked: all of it, also of one that was cut, where that is known."""
+        found = _heard_in(turn, self._role)
+        if found:
+            longest = max(found, key=lambda question: len(question.text))
+            return fill(longest.text, {"role": self._role})
+        whole, planned = self._spoken(choice), self._planned(turn.question_id)
+        if turn.outcome != "interrupted":
+            whole = turn.text
+        elif not whole.startswith(turn.text):
+            whole = planned.text if planned else turn.text
+        return " ".join(whole.split())
 
     def _question(self, turn: int, question_id: str | None) -> _Choice:
         if question_id == "warmup":
@@ -251,13 +274,24 @@ class _Retelling:
                 return _Choice(text, (key,))
         return self._phrase(turn, "hints.any", hints.any)
 
-    def _reply(self, turn: int) -> _Choice:
+    def _reply(self, turn: int, question_id: str | None) -> _Choice:
+        answer = readable(self._answers[-1:])
+        lacks = read_answer(self._plan, self._planned(question_id), answer)
+        if question_id != "candidate-questions" or "hearing" in lacks:
+            return self._put_again(lacks)
         replies = self._phrases.replies
         if asks_nothing(self._answer, self._phrases.words):
             return self._phrase(turn, "replies.none", replies.none)
         if self._plan.mode == "practice":
             return self._phrase(turn, "replies.practice", replies.practice)
         return self._phrase(turn, "replies.assessment", replies.assessment)
+
+    def _put_again(self, lacks: tuple[Lack, ...]) -> _Choice:
+        """Return what was asked, for who asked back, behind another lead each time."""
+        phrases = self._phrases
+        leads = phrases.hearing_replies if "hearing" in lacks else phrases.meaning_replies
+        lead = leads[(rank(self._interview_id, "again")[0] + self._replies) % len(leads)]
+        return _Choice(f"{lead} {{asked}}", (), asked=self._open)
 
     def _closing(self, turn: int) -> _Choice:
         topics = [self._asked[name].competency for name in self._asked if name in self._met]
@@ -276,10 +310,12 @@ class _Retelling:
         key, text = next(unused, ranked[0])
         return _Choice(text, (key,))
 
-    def _empty(self, answer: str) -> bool:
+    def _empty(self, turn: Turn) -> bool:
         """Whether there is nothing in an answer to thank for."""
-        words, text = self._phrases.words, readable([answer])
-        return is_blank(text, words) or bool(first_hits(words.rude, text))
+        text = readable([turn.text])
+        lacks = read_answer(self._plan, self._planned(turn.question_id), text)
+        nothing = "answer" in lacks or asks_back(lacks)
+        return nothing or bool(first_hits(self._phrases.words.rude, text))
 
     @property
     def _answer(self) -> str:

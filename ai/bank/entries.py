@@ -6,6 +6,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from protocol.guide import Intent
+from protocol.probing import REPLIES
 from protocol.scalars import Difficulty, InterviewType, Level
 
 _SENTENCE = r"\A[^\x00-\x20\x7f][^\x00-\x1f\x7f\u2028\u2029]*[.?!]\Z"
@@ -112,6 +113,8 @@ class Phrases(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     onward_echo: Annotated[tuple[Sentence, ...], Meta(min_length=4)]
     onward_blank: Variants
     again: Variants
+    hearing_replies: Annotated[tuple[Sentence, ...], Meta(min_length=REPLIES)]
+    meaning_replies: Annotated[tuple[Sentence, ...], Meta(min_length=REPLIES)]
     blank_probes: Variants
     rude_probes: Variants
     astray_probes: Variants

@@ -225,6 +225,8 @@ def _sections(phrases: Phrases) -> Iterator[tuple[str, tuple[str, ...], frozense
         "onward",
         "onward_blank",
         "again",
+        "hearing_replies",
+        "meaning_replies",
         "blank_probes",
         "rude_probes",
         "astray_probes",

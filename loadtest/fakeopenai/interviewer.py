@@ -37,6 +37,7 @@ _SIMPLER = (
 _HINT = ("Start with the smallest case that you know, and go on from there.",)
 _INVITATION = ("Those were my questions. What would you like to know about the team?",)
 _REPLY = ("I do not know that from here; the recruiter will tell you.",)
+_AGAIN = "Of course, once more. {asked}"
 _CLOSING = ("Thank you for your time and your answers. Goodbye, and all the best.",)
 _UNRULY = (
     "Great answer! Don't you think a cache is obviously best? And why not? How old are you?",
@@ -60,6 +61,7 @@ def _said(task: str, told: str, draw: random.Random) -> str:
     if prepared:
         return f"{draw.choice(_ONWARD)} {prepared[1]}"
     kinds = (
+        ("something back", lambda: _AGAIN.format(asked=_TURNS.findall(told)[-1])),
         ("follow-up", lambda: _probe(task, told, draw)),
         ("hint", lambda: draw.choice(_HINT)),
         ("goodbye", lambda: draw.choice(_CLOSING)),

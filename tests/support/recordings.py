@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from loadtest.evaluate.recording import Recording, Seen, Sent
 from protocol import commands as c
 from protocol import events as e
-from protocol.assessment import Coverage, Evidence, Rating, Remark, Report, composite
+from protocol.assessment import Coverage, Evidence, Rating, Remark, Report, answers_to, composite
 from protocol.limits import LIMITS
 from protocol.scalars import Kind, Mode, Phase, Speaker
 from protocol.session import Turn
@@ -138,6 +138,7 @@ def good(
     hint: bool = False,
     pause: bool = False,
     barge: bool = False,
+    puzzled: bool = False,
     drop: bool = False,
     away_s: float = 0.0,
     early: bool = False,
@@ -156,7 +157,8 @@ def good(
     story.ask("question", "warmup", "Hello, and welcome. What have you been working on lately?")
     story.answer("warmup", f"My name is {private}, and I have worked here for some years now.")
     story.enter("core")
-    _main(story, 0, answers, confidence, mode, hint=hint, barge=barge, scored=score)
+    shown = {"hint": hint, "barge": barge, "puzzled": puzzled}
+    _main(story, 0, answers, confidence, mode, **shown, scored=score)
     if drop:
         story.connection += 1
         story.at += int(away_s * 1000)
@@ -217,6 +219,7 @@ def _main(
     *,
     hint: bool = False,
     barge: bool = False,
+    puzzled: bool = False,
     scored: int | None,
 ) -> None:
     name = f"core-{place + 1}"
@@ -227,6 +230,9 @@ def _main(
         story.ask("hint", name, "Start with the smallest case that you know of, and go on.")
     elif hint:
         story.give(c.HintRequest(id=f"hint-{place}"), rejected="wrong_state")
+    if puzzled:
+        story.answer(name, "Do you mean my own part or that of the team?")
+        story.ask("reply", name, f"Say which one you take. I had asked: {_QUESTIONS[place]}")
     story.answer(name, answers[2 * place], confidence)
     cut = 20 if barge else 0
     if barge:
@@ -257,8 +263,7 @@ def _welcome(*, recovered: bool) -> e.Welcome:
 
 def rating(turns: Sequence[Turn], name: str, score: int | None, *, offline: bool) -> Rating:
     """Return a rating of a question that is proven by the first words of its answers."""
-    own = [turn for turn in turns if turn.speaker == "candidate" and turn.question_id == name]
-    said = [turn for turn in own if turn.text.strip()]
+    said = answers_to(name, turns)
     proof = [Evidence(turn=t.turn, start=0, end=20, quote=t.text[:20]) for t in said]
     known = None if offline or not said else score
     anchor = None if known is None else known if known % 2 else known - 1

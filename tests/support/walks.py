@@ -27,7 +27,7 @@ from protocol.machine import (
     transition,
 )
 from protocol.plan import Plan
-from protocol.probing import Lack
+from protocol.probing import REPLIES, Lack
 from protocol.scalars import NoticeCode, Outcome, Source
 from protocol.session import Session, Turn, snapshot
 from protocol.text import sha256
@@ -45,7 +45,14 @@ CODES: tuple[NoticeCode, ...] = (
 OUTCOMES: tuple[Outcome, ...] = ("final", "final", "final", "failed")
 SOURCES: tuple[Source, ...] = ("model", "cache", "bank")
 STEPS_MS = (0, 1, 900, 900, 20_000, 20_000, 20_000, 100_000, 400_000, -500)
-LACKS: tuple[tuple[Lack, ...] | None, ...] = (None, (), ("answer",), ("result", "detail"))
+LACKS: tuple[tuple[Lack, ...] | None, ...] = (
+    None,
+    (),
+    ("answer",),
+    ("hearing",),
+    ("meaning",),
+    ("result", "detail"),
+)
 AFTER_THE_END = (e.Notice, e.ReportFailed, e.ReportReady, e.RatingReady)
 
 
@@ -320,6 +327,7 @@ class Walk:
     def _shape(self, before: Session) -> None:
         session = self.session
         assert session.probes <= session.plan.probe_cap
+        assert session.replies <= REPLIES
         assert not (session.silent and session.lacks != ("answer",))
         assert [turn.turn for turn in self.turns[-2:]] == [
             *range(max(1, len(self.turns) - 1), len(self.turns) + 1)

@@ -297,6 +297,34 @@ async def test_samples_are_rows_of_their_own() -> None:
     assert [(row.attempt, row.call) for row in rows.rows] == [(1, 1), (2, 1), (2, 2), (3, 1)]
 
 
+# --- asking back ---------------------------------------------------------------------------------
+
+PUZZLED = answered("Which of our two queues do you mean, and since when?", 4)
+AGAIN = turn(5, "interviewer", "reply", QUESTION.text, question_id="core-1")
+
+
+async def test_what_was_asked_back_is_shown_and_not_rated() -> None:
+    source = ScriptedSource(reply(quotes=[{"turn": 6, "quote": "I decided to measure"}]))
+    made = request(asked(), PUZZLED, AGAIN, answered(GOOD, 6))
+    rating = await over(source).rate(made)
+    assert (rating.score, rating.turns) == (4, (6,))
+    assert PUZZLED.text in source.prompts[0].input
+    assert "may be quoted: 6." in source.prompts[0].input
+    assert "has not answered yet" in source.prompts[0].instructions
+    quoted = Evidence(turn=4, start=0, end=24, quote=PUZZLED.text[:24])
+    assert not verified(replace(rating, evidence=(quoted,)), made.turns)
+    talk = await over(ScriptedSource(reply(quotes=[], score=None, anchor=None))).communication(made)
+    assert talk is None  # the answer alone is too short for that
+
+
+@pytest.mark.parametrize("more", [(), (AGAIN,)])
+async def test_who_only_asked_back_gave_no_answer(more: tuple[Turn, ...]) -> None:
+    source = ScriptedSource(reply())
+    unheard = answered("Sorry, could you repeat the question? My connection dropped.", 4)
+    rating = await over(source).rate(request(asked(), unheard, *more))
+    assert (rating.score, rating.evidence, source.prompts) == (None, (), [])
+
+
 # --- communication --------------------------------------------------------------------------------
 
 

@@ -26,9 +26,9 @@ from protocol.commands import AnswerSubmit, Consent, DurableCommand, HintRequest
 from protocol.effects import Keep, Run
 from protocol.machine import Finished, Received, transition
 from protocol.plan import Plan
-from protocol.probing import intent_of, prepared
-from protocol.scalars import Difficulty, InterviewType, Level, Mode
-from protocol.session import Session, Turn
+from protocol.probing import Lack, intent_of, prepared
+from protocol.scalars import Difficulty, InterviewType, Kind, Level, Mode
+from protocol.session import OpenTurn, Session, Turn
 
 TYPES = get_args(InterviewType)
 DIFFICULTIES = get_args(Difficulty)
@@ -46,7 +46,8 @@ def interview(
     happened: Any = InterviewStart(id="c", consent=Consent(version="1", at=1))
     turns: list[Turn] = []
     for number in range(200):
-        done = transition(session, Received(command=happened, at=number))
+        lacks = _read(session, happened)
+        done = transition(session, Received(command=happened, at=number, lacks=lacks))
         session = done.session
         turns += [effect.turn for effect in done.effects if isinstance(effect, Keep)]
         while any(isinstance(effect, Run) for effect in done.effects):
@@ -63,6 +64,13 @@ def interview(
     raise AssertionError("the interview never ends")
 
 
+def _read(session: Session, command: DurableCommand) -> tuple[Lack, ...] | None:
+    if session.open is None or session.guide is None or not isinstance(command, AnswerSubmit):
+        return None
+    planned = session.guide.question(session.open.question_id or "")
+    return read_answer(session.plan, planned, command.text or "")
+
+
 def request(session: Session, turns: list[Turn]) -> TurnRequest:
     opened = session.open
     assert opened is not None
@@ -73,6 +81,8 @@ def request(session: Session, turns: list[Turn]) -> TurnRequest:
         attempt=1,
         kind=opened.kind,
         question_id=opened.question_id,
+        intent=opened.intent,
+        lacks=session.lacks,
         phase=session.phase,
         plan=session.plan,
         turns=tuple(turns),
@@ -475,6 +485,119 @@ def test_who_does_not_answer_is_brought_back_to_the_question_once(text: str, sec
         turn.text for turn in turns if turn.kind == "question" and turn.question_id != "core-1"
     ]
     assert all(any(lead in text for lead in blank) for text in onward[1:-1])
+
+
+ASKED_BACK = {
+    "hearing_replies": "Sorry, could you say that again?",
+    "meaning_replies": "Do you mean my own part or that of the team?",
+}
+
+
+def puzzled(text: str) -> Answers:
+    """Asks back twice whatever is asked, and then answers."""
+
+    def answer(session: Session, _turns: list[Turn], name: str) -> DurableCommand:
+        puzzles = session.replies < 2
+        return AnswerSubmit(id=name, text=text if puzzles else "I asked them, as usual.")
+
+    return answer
+
+
+@pytest.mark.parametrize("section", ASKED_BACK)
+@pytest.mark.parametrize("mode", get_args(Mode))
+def test_who_asks_back_hears_the_question_again_each_time_in_other_words(
+    section: str, mode: Mode
+) -> None:
+    plan = Plan(type="behavioral", role="Löwenbändiger {echo}", mode=mode)
+    turns = interview(plan, puzzled(ASKED_BACK[section]))
+    leads, guide = getattr(load_bank().phrases, section), plan_guide(NAME, plan)
+    for planned in guide.questions:
+        again = [t for t in turns if (t.kind, t.question_id) == ("reply", planned.question_id)]
+        assert [t.text.endswith(f" {planned.text}") for t in again] == [True, True]
+        assert len({t.text for t in again}) == 2
+        assert all(any(t.text.startswith(lead) for lead in leads) for t in again)
+    warmup, *again = (t for t in turns if t.question_id == "warmup" and t.speaker == "interviewer")
+    assert [t.text.endswith(f" {warmup.text}") for t in again] == [True, True]
+    assert sum(turn.kind == "probe" for turn in turns) == len(guide.questions)
+
+
+def test_a_follow_up_that_was_not_heard_is_said_again() -> None:
+    plan = Plan(type="technical", role="Engineer")
+
+    def answer(_session: Session, turns: list[Turn], name: str) -> DurableCommand:
+        unheard = turns[-1].kind == "probe"
+        return AnswerSubmit(id=name, text="Pardon?" if unheard else "We put a cache before it.")
+
+    turns = interview(plan, answer)
+    probes = [place for place, turn in enumerate(turns) if turn.kind == "probe"]
+    assert len(probes) == plan.main_questions
+    for place in probes:
+        assert turns[place + 2].kind == "reply"
+        assert turns[place + 2].text.endswith(f" {turns[place].text}")
+
+
+def test_nobody_is_thanked_for_what_they_asked_back() -> None:
+    plan = Plan(type="behavioral", role="Baker", duration_minutes=15)
+    for number in range(10):
+        closing = interview(plan, saying("What do you mean?"), f"{NAME}{number}")[-1]
+        assert "thoughts on" not in closing.text
+        assert "go about" not in closing.text
+
+
+def next_said(plan: Plan, turns: list[Turn], kind: Kind) -> str:
+    """What the bank says to the first main question next."""
+    opened = OpenTurn(
+        turn=len(turns) + 1,
+        speaker="interviewer",
+        kind=kind,
+        question_id="core-1",
+        started_at=1,
+    )
+    guide = plan_guide(NAME, plan)
+    session = Session(
+        interview_id=NAME, user_id="u", created_at=1, plan=plan, guide=guide, open=opened
+    )
+    return compose(request(session, turns))
+
+
+def told_on(turns: list[Turn], *more: tuple[Kind, str]) -> list[Turn]:
+    """``turns`` and more of them on the first main question."""
+    told = list(turns)
+    for kind, text in more:
+        told.append(
+            msgspec.structs.replace(
+                turns[-1],
+                turn=len(told) + 1,
+                kind=kind,
+                speaker="candidate" if kind == "answer" else "interviewer",
+                text=text,
+                outcome="final",
+            )
+        )
+    return told
+
+
+def test_what_was_said_before_a_hint_stays_though_the_hint_is_not_understood() -> None:
+    plan = Plan(type="technical", role="Engineer", duration_minutes=15)
+    said = "We painted the harbour wall with a queue."
+    asked = interview(plan, saying(said))[:3]
+    hinted = told_on(asked, ("answer", said), ("hint", "Think of lions."))
+    puzzled = told_on(hinted, ("answer", "What do you mean?"), ("reply", "Of course."))
+    quoted = next_said(plan, told_on(puzzled, ("answer", "")), "probe")
+    assert "harbour" in quoted
+    assert "mean" not in quoted
+
+
+def test_a_question_that_was_cut_is_put_again_whole() -> None:
+    plan = Plan(type="technical", role="Engineer", duration_minutes=15)
+    asked = interview(plan, saying("I like it."))[:3]
+    planned = plan_guide(NAME, plan).questions[0].text
+    for heard in (asked[-1].text[:9], "", "Well then, tell me"):
+        cut = msgspec.structs.replace(asked[-1], text=heard, outcome="interrupted")
+        unheard = told_on([*asked[:-1], cut], ("answer", "Pardon?"))
+        assert next_said(plan, unheard, "reply").endswith(planned)
+        again = told_on(unheard, ("reply", planned), ("answer", "I don't know."))
+        assert "cut short" not in next_said(plan, again, "probe")
 
 
 def test_who_talks_for_very_long_is_asked_for_the_heart_of_it() -> None:

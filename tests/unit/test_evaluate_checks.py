@@ -462,6 +462,7 @@ def test_a_good_recording_passes_and_a_broken_one_does_not(check: Any) -> None:
         {"hint": True, "pause": True},
         {"hint": True, **ASSESSMENT},
         {"barge": True},
+        {"puzzled": True},
         {"drop": True},
         {"early": True},
         {"score": 1},
@@ -600,7 +601,14 @@ def bank_says() -> dict[str, list[str]]:
         + filled((*phrases.warmup, *phrases.invitation)),
         "probe": filled((*probes, *(p.text for p in phrases.probes), *phrases.blank_probes)),
         "hint": filled(hint for question in questions for hint in question.hints),
-        "reply": filled((*phrases.replies.assessment, *phrases.replies.practice)),
+        "reply": filled(
+            (
+                *phrases.replies.assessment,
+                *phrases.replies.practice,
+                *phrases.hearing_replies,
+                *phrases.meaning_replies,
+            )
+        ),
         "closing": filled(phrases.closing),
     }
 

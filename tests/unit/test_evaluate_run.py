@@ -23,6 +23,7 @@ from loadtest.evaluate.purse import Purse
 from loadtest.evaluate.recording import Recording
 from loadtest.fakeopenai import FakeOpenAI, Options
 from loadtest.fakeopenai.interviewer import speak
+from protocol.guide import Intent
 from protocol.plan import Plan
 from protocol.scalars import Kind
 from server import cli
@@ -201,7 +202,12 @@ async def test_money_is_held_before_an_interview_begins() -> None:
 
 
 def asked(
-    kind: Kind, question_id: str | None, *, mode: Any = "assessment", answer: str = ""
+    kind: Kind,
+    question_id: str | None,
+    *,
+    mode: Any = "assessment",
+    answer: str = "",
+    intent: Intent | None = None,
 ) -> str:
     """What the scripted interviewer says to the prompt that viva makes."""
     plan = Plan(type="behavioral", role="Engineer", mode=mode, duration_minutes=15)
@@ -212,7 +218,14 @@ def asked(
         turn(2, "candidate", "answer", said, question_id="core-1"),
     )
     request = replace(
-        REQUEST, plan=plan, guide=guide, kind=kind, question_id=question_id, turns=turns, turn=3
+        REQUEST,
+        plan=plan,
+        guide=guide,
+        kind=kind,
+        question_id=question_id,
+        turns=turns,
+        turn=3,
+        intent=intent,
     )
     prompt = build_prompt(request)
     return speak({"instructions": prompt.instructions, "input": prompt.input}, 1)
@@ -229,6 +242,9 @@ def test_the_scripted_interviewer_does_each_task() -> None:
     assert "?" in asked("question", "warmup")
     assert asked("question", "candidate-questions").endswith("about the team?")
     assert "recruiter" in asked("reply", "candidate-questions")
+    plan = Plan(type="behavioral", role="Engineer", mode="practice", duration_minutes=15)
+    question = plan_guide("i", plan).questions[0].text
+    assert asked("reply", "core-1", mode="practice", intent="clarify").endswith(question)
     assert "Goodbye" in asked("closing", None)
     assert "smallest case" in asked("hint", "core-1", mode="practice")
     plan = Plan(type="behavioral", role="Engineer", mode="assessment", duration_minutes=15)

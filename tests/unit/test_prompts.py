@@ -302,6 +302,16 @@ def test_every_lack_has_its_words(lack: Lack) -> None:
     assert ("Prepared follow-ups" in told) <= (not recovers((lack,)))
 
 
+@pytest.mark.parametrize(("lack", "words"), [("hearing", "same words"), ("meaning", "to assume")])
+def test_the_model_puts_the_question_again_to_who_asks_back(lack: Lack, words: str) -> None:
+    asked = replace(REQUEST, kind="reply", question_id="core-1", lacks=(lack,))
+    told = build_prompt(replace(asked, intent="clarify")).input
+    assert "What was asked last stays open" in told
+    assert words in told
+    assert "the recruiter" not in told
+    assert "What was asked last" not in build_prompt(asked).input
+
+
 def test_behind_an_answer_that_was_none_the_next_question_comes_kindly() -> None:
     asked = replace(REQUEST, guide=plan_guide("i", PLAN), question_id="core-2")
     assert "all right to leave" in build_prompt(replace(asked, lacks=("answer",))).input

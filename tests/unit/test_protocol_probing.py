@@ -9,9 +9,16 @@ from msgspec.structs import replace
 from protocol.commands import AnswerSubmit, InterviewPause, InterviewResume, TurnCancel
 from protocol.guide import Anchors, Guide, GuideQuestion, Intent, Probe
 from protocol.machine import Received, Ticked, next_tick
-from protocol.probing import Lack, intent_of, is_due, prepared, recovers
+from protocol.probing import (
+    REPLIES,
+    Lack,
+    intent_of,
+    is_due,
+    prepared,
+    recovers,
+)
 from protocol.scalars import Mode
-from tests.support.stories import Story
+from tests.support.stories import Story, begun
 
 LACKS: tuple[Lack, ...] = get_args(Lack)
 INTENTS: tuple[Intent, ...] = get_args(Intent)
@@ -54,6 +61,8 @@ def answer(story: Story, *lacks: Lack, text: str = "Because.") -> None:
     ("lacks", "intent"),
     [
         (("answer",), "clarify"),
+        (("hearing",), "clarify"),
+        (("meaning",), "clarify"),
         (("courtesy", "detail"), "redirect"),
         (("relevance", "reasoning"), "redirect"),
         (("focus",), "redirect"),
@@ -164,6 +173,98 @@ def test_what_an_answer_lacks_is_known_behind_a_pause() -> None:
     assert story.session.open is None
     story.send(InterviewResume(id="r"))
     assert story.open.intent == "complete"
+
+
+# --- asking back ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lack", ["hearing", "meaning"])
+@pytest.mark.parametrize("mode", MODES)
+def test_who_asks_back_gets_the_question_again_and_is_followed_up_for_the_answer(
+    lack: Lack, mode: Mode
+) -> None:
+    story = asked(mode, "deepen", "complete")
+    answer(story, lack, text="What do you mean?")
+    assert (story.open.kind, story.open.question_id) == ("reply", "core-1")
+    story.say("I meant this: why?")
+    assert (story.open.kind, story.open.question_id) == ("answer", "core-1")
+    assert (story.session.probes, story.session.recovering) == (0, False)
+    answer(story, "result")
+    assert (story.open.kind, story.open.intent) == ("probe", "complete")
+    story.say()
+    answer(story, lack, text="What do you mean?")
+    assert (story.open.kind, story.open.question_id) == ("reply", "core-1")
+    story.say()
+    answer(story)
+    assert (story.open.kind, story.open.question_id) == ("question", "core-2")
+
+
+def test_a_question_is_put_again_so_often_and_then_left() -> None:
+    story = asked("practice", "deepen")
+    for _ in range(REPLIES):
+        answer(story, "hearing", text="Pardon?")
+        assert story.open.kind == "reply"
+        story.say()
+    answer(story, "hearing", text="Pardon?")
+    assert (story.open.kind, story.open.intent) == ("probe", "clarify")
+    story.say()
+    answer(story, "meaning", text="What do you mean?")
+    assert (story.open.kind, story.open.question_id) == ("question", "core-2")
+    story.say()
+    answer(story, "hearing", text="Pardon?")
+    assert (story.open.kind, story.open.question_id) == ("reply", "core-2")
+
+
+def test_the_warm_up_is_put_again_too() -> None:
+    story = begun()
+    answer(story, "hearing", text="Pardon?")
+    assert (story.open.kind, story.open.question_id) == ("reply", "warmup")
+    story.say()
+    answer(story)
+    assert (story.open.kind, story.open.question_id) == ("question", "core-1")
+
+
+def test_who_is_invited_to_ask_does_and_hears_the_invitation_again_where_it_was_not() -> None:
+    story = asked()
+    while story.open.question_id != "candidate-questions":
+        answer(story, "meaning")
+        story.say()
+    for _ in range(REPLIES - 1):
+        answer(story, "hearing", text="Pardon?")
+        assert (story.open.kind, story.open.question_id) == ("reply", "candidate-questions")
+        story.say()
+        assert (story.open.kind, story.open.question_id) == ("answer", "candidate-questions")
+    answer(story, "meaning", text="What does the team do?")
+    assert (story.open.kind, story.open.intent) == ("reply", None)
+    story.say()
+    assert story.open.kind == "closing"
+
+
+def test_nothing_is_put_again_when_the_time_is_over() -> None:
+    story = asked()
+    story.at += story.session.plan.duration_ms
+    answer(story, "hearing", text="Pardon?")
+    assert story.open.kind == "closing"
+
+
+def test_who_asks_back_in_a_pause_gets_the_question_behind_it() -> None:
+    story = asked()
+    story.send(InterviewPause(id="p"))
+    answer(story, "meaning", text="What do you mean?")
+    assert story.session.open is None
+    story.send(InterviewResume(id="r"))
+    assert (story.open.kind, story.open.question_id) == ("reply", "core-1")
+    story.send(InterviewPause(id="p"))
+    story.say()
+    assert (story.open.kind, story.open.question_id) == ("answer", "core-1")
+
+
+def test_who_cuts_the_question_that_is_put_again_answers_it() -> None:
+    story = asked()
+    answer(story, "hearing", text="Pardon?")
+    turn = story.open.turn
+    story.send(TurnCancel(id="x", turn=turn, attempt=1), logged="Of course")
+    assert (story.open.kind, story.open.question_id) == ("answer", "core-1")
 
 
 # --- silence -------------------------------------------------------------------------------------

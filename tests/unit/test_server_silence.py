@@ -160,6 +160,20 @@ def test_words_that_were_spoken_are_read_where_none_were_typed(text: str | None)
     scene.play(story())
 
 
+def test_a_request_that_was_spoken_is_met_with_the_question() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        spoken = c.SpeechFinal(id="f", utterance_id="u", revision=1, text="Could you repeat that?")
+        await scene.sessions.command(scene.name, spoken)
+        await asyncio.sleep(QUIET_MS / 1000 + 2 * SWEEP_S)
+        opened = (await scene.session()).open
+        assert opened is not None
+        assert (opened.turn, opened.kind, opened.question_id) == (5, "reply", "core-1")
+
+    scene.play(story())
+
+
 def test_who_speaks_without_a_pause_is_not_taken_for_silent() -> None:
     scene = Scene()
 

@@ -8,6 +8,7 @@ from loadtest.evaluate.checks.base import Catalogue, assesses, practises, stays
 from loadtest.evaluate.recording import Recording, is_main
 from protocol import commands as c
 from protocol import events as e
+from protocol.session import Turn
 
 PHASES = ("warmup", "core", "candidate_questions", "wrap_up", "closed")
 PROBE_CAP = 2
@@ -79,9 +80,10 @@ def turns_counted(r: Recording) -> Iterator[str]:
 
 @_check("an-answer-after-each-question")
 def an_answer_after_each_question(r: Recording) -> Iterator[str]:
-    """After a question, a follow-up or a hint the candidate has the word."""
+    """After a question, also one put again, a follow-up or a hint the candidate has the word."""
     for one, other in pairwise(r.turns):
-        if one.kind in ("question", "probe", "hint") and other.kind != "answer":
+        asks = one.kind in ("question", "probe", "hint") or _puts_again(one)
+        if asks and other.kind != "answer":
             yield f"turn {other.turn} is a {other.kind} after a {one.kind}"
 
 
@@ -113,7 +115,7 @@ def ends_with_a_closing(r: Recording) -> Iterator[str]:
 def candidate_may_ask(r: Recording) -> Iterator[str]:
     """The candidate is invited to ask, once, and gets a reply."""
     kinds = [t.kind for t in r.spoken if t.question_id == "candidate-questions"]
-    if kinds != ["question", "reply"]:
+    if kinds.count("question") != 1 or kinds[-1] != "reply":
         yield f"questions of the candidate were met with {kinds}"
 
 
@@ -297,6 +299,11 @@ def interruptions_kept(r: Recording) -> Iterator[str]:
             yield f"turn {cancel.turn} is gone"
         elif turn.outcome == "interrupted" and len(turn.text) > (cancel.heard or len(turn.text)):
             yield f"turn {turn.turn} has {len(turn.text)} characters, heard were {cancel.heard}"
+
+
+def _puts_again(turn: Turn) -> bool:
+    """Whether a turn replies to who asked back, in place of an answer, with the question."""
+    return turn.kind == "reply" and is_main(turn.question_id)
 
 
 def _lasted_ms(r: Recording) -> int:

@@ -6,6 +6,7 @@ The candidate's own words that are said back, in “…”, are not the intervie
 import re
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 
 from loadtest.evaluate.checks import patterns as p
 from loadtest.evaluate.checks.base import Catalogue, assesses
@@ -168,9 +169,9 @@ def thanks_for_what_was_said(r: Recording) -> Iterator[str]:
 
 @_check("reply-asks-nothing")
 def reply_asks_nothing(r: Recording) -> Iterator[str]:
-    """A reply to the candidate's question asks nothing back."""
-    for turn in r.spoken:
-        if turn.kind == "reply" and "?" in _own(turn):
+    """A reply to the candidate's question asks nothing back, unless it puts the question again."""
+    for turn, after in pairwise(r.turns):
+        if turn.kind == "reply" and after.kind != "answer" and "?" in _own(turn):
             yield f"turn {turn.turn} asks back"
 
 
