@@ -28,6 +28,7 @@ __all__ = [
     "Report",
     "answers_to",
     "composite",
+    "is_enough",
     "locate",
     "quotable",
     "spoken_answers",
@@ -129,7 +130,7 @@ class Report(Struct, frozen=True, kw_only=True, omit_defaults=True):
     ratings: tuple[Rating, ...]
     communication: Rating | None = None
     composite: float | None = None
-    """The mean of the competencies' mean scores; None where too little is rated."""
+    """The mean of the competencies' mean scores; None where too little of the plan is rated."""
     weights: tuple[Weight, ...] = ()
     """What of the plan's weights counted in it; the other competencies weigh 1."""
     strengths: tuple[Remark, ...] = ()
@@ -197,19 +198,26 @@ def verified(rating: Rating, turns: Sequence[Turn]) -> bool:
     return rating.score is None or bool(rating.evidence)
 
 
-def composite(ratings: Iterable[Rating], weights: Iterable[Weight] = ()) -> float | None:
-    """Return the mean of the competencies' mean scores, None where under half is rated.
+def is_enough(rated: int, planned: int) -> bool:
+    """Whether so many rated ones of the ``planned`` questions make an overall score."""
+    return rated > 0 and 2 * rated >= planned
+
+
+def composite(
+    ratings: Iterable[Rating], weights: Iterable[Weight] = (), *, planned: int
+) -> float | None:
+    """Return the mean of the competencies' mean scores; see `is_enough` for when there is none.
 
     Each weighs 1, unless ``weights`` say otherwise; names are compared without regard to case.
     """
-    ratings = tuple(ratings)
     weighing = {each.competency.casefold(): each.weight for each in weights}
     scores: dict[str, list[int]] = {}
+    rated: set[str] = set()
     for rating in ratings:
         if rating.score is not None:
             scores.setdefault(rating.competency.casefold(), []).append(rating.score)
-    rated = sum(map(len, scores.values()))
-    if not rated or 2 * rated < len(ratings):
+            rated.add(rating.question_id)
+    if not is_enough(len(rated), planned):
         return None
     total = sum(weighing.get(name, 1) for name in scores)
     means = ((name, sum(each) / len(each)) for name, each in scores.items())

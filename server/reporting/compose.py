@@ -55,7 +55,7 @@ def compose_report(
     coverage = cover(guide, turns, ratings)
     known = {name.casefold() for name in coverage.competencies}
     weights = tuple(w for w in session.plan.weights if w.competency.casefold() in known)
-    overall = composite(ratings, weights)
+    overall = composite(ratings, weights, planned=coverage.planned)
     ended_at = created_at if session.ended_at is None else session.ended_at
     return Report(
         report_id=report_id,

@@ -63,7 +63,10 @@ def _on_the_scores(
         yield UNSCORED
         return
     if composite is None:
-        yield "Too few answers were rated for an overall score."
+        yield (
+            f"There is no overall score: {coverage.rated} of {coverage.planned} planned questions "
+            f"{_was(coverage.rated)} rated, and it takes half of them."
+        )
     # What could not be rated at all has a note of its own.
     unrated = sum(r.score is None and bool(r.turns) and r.question_id != _APART for r in ratings)
     if unrated:

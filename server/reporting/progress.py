@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-from protocol.assessment import Report
+from protocol.assessment import Report, is_enough
 from protocol.scalars import Count, Milliseconds
 from server.reporting.words import Competency, competencies
 
@@ -90,7 +90,8 @@ def _overall(reports: Iterable[Report]) -> Series:
     points: list[Point] = []
     offline = unrated = 0
     for report in reports:
-        if report.composite is None:
+        enough = is_enough(report.coverage.rated, report.coverage.planned)
+        if report.composite is None or not enough:  # earlier versions took less for enough
             unrated += 1
         elif report.method == "offline" or any(r.method == "offline" for r in report.ratings):
             offline += 1

@@ -324,7 +324,7 @@ def _report(
             competencies=tuple(each.competency for each in ratings),
         ),
         ratings=ratings,
-        composite=composite(ratings),
+        composite=composite(ratings, planned=2),
         strengths=tuple(
             Remark(text="Good.", competency=r.competency, turns=r.turns) for r in strong
         ),

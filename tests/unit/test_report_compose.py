@@ -116,8 +116,28 @@ def test_nothing_rated_makes_no_score() -> None:
     report = reports.nearly_empty().report
     assert report.composite is None
     assert report.coverage.rated == 0
-    assert "Too few answers were rated for an overall score." in report.notes
+    assert any(note.startswith("There is no overall score: 0 of ") for note in report.notes)
     assert any(note.startswith("The candidate left") for note in report.notes)
+
+
+@pytest.mark.parametrize(("planned", "overall"), [(1, 5.0), (2, 5.0), (3, None), (8, None)])
+def test_an_overall_score_takes_half_of_what_was_planned(
+    planned: int, overall: float | None
+) -> None:
+    """Whoever ends after one strong answer has shown what one answer shows."""
+    script = Script()
+    script.ask("core-1", "What is it?")
+    script.answer("core-1", "I chose the queue, because it waits.")
+    rating = rate(script.turns, "core-1", "Depth", 5, "I chose the queue")
+    names = ("Depth", *(f"Breadth {number}" for number in range(1, planned)))
+    report = composed(script.turns, guide(*names), [rating]).report
+    assert (report.composite, [each.score for each in report.ratings]) == (overall, [5])
+    twice = [rating, replace(rating, competency="Width")]  # it is one question all the same
+    assert composed(script.turns, guide(*names), twice).report.composite == overall
+    told = f"There is no overall score: 1 of {planned} planned questions was rated, and it takes "
+    assert [note for note in report.notes if note.startswith(told)] == (
+        [] if overall else [f"{told}half of them."]
+    )
 
 
 def test_a_question_nobody_answered_is_a_gap_where_it_was_asked() -> None:

@@ -50,6 +50,17 @@ def test_offline_and_unrated_are_counted_and_left_out() -> None:
     assert (found.overall.offline, found.overall.unrated) == (1, 1)
 
 
+def test_an_overall_score_of_too_little_is_left_out_though_a_report_has_one() -> None:
+    """Reports of earlier versions do, and are kept as they are."""
+    made = report(0, 5)
+    assert made.composite == 5.0
+    early = replace(made, coverage=replace(made.coverage, planned=3))
+    found = progress([early, report(1, 2)])
+    assert [point.score for point in found.overall.points] == [2.0]
+    assert found.overall.unrated == 1
+    assert [point.score for point in found.competencies[0].points] == [5.0, 2.0]
+
+
 def test_a_competency_is_one_however_it_is_written() -> None:
     found = progress([report(0, 2, name="Depth"), report(1, 3, name="DEPTH")])
     assert [series.competency for series in found.competencies] == ["DEPTH"]

@@ -85,7 +85,8 @@ def coverage_true(r: Recording) -> Iterator[str]:
 def composite_true(r: Recording) -> Iterator[str]:
     """The overall score is the mean of the competencies, or absent for want of ratings."""
     assert r.report is not None  # noqa: S101  # it applies
-    computed = composite(r.report.ratings, r.report.weights)
+    planned = r.report.coverage.planned
+    computed = composite(r.report.ratings, r.report.weights, planned=planned)
     if r.report.composite != computed:
         yield f"told {r.report.composite}, computed {computed}"
 
