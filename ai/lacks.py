@@ -10,6 +10,7 @@ from functools import cache, lru_cache
 
 from ai.asking import only_asks, request_in
 from ai.bank.answers import first_hits, is_blank, readable
+from ai.bank.entries import Words
 from ai.bank.loading import load_bank
 from ai.cues import is_english, load_cues
 from protocol.guide import GuideQuestion
@@ -28,6 +29,7 @@ TOPIC_WORDS = 20
 STEM = 5
 """Words that begin alike for so long are taken for the same."""
 
+_COMPOUND = re.compile(r"\w+(?:-\w+)+")
 _TERM = re.compile(r"[^\W\d_]{4,}")
 _TOLD: frozenset[InterviewType] = frozenset(("behavioral",))
 """Types whose answers tell what happened; all others reason."""
@@ -42,7 +44,7 @@ def read_answer(plan: Plan, question: GuideQuestion | None, text: str) -> tuple[
         return (requested,)
     if is_blank(seen, words):
         return ("answer",)
-    if count <= HOSTILE_WORDS and first_hits(words.hostile, seen):
+    if count <= HOSTILE_WORDS and _attacks(seen, words):
         return ("courtesy",)
     if only_asks(seen, question):
         return ("meaning",)
@@ -57,6 +59,12 @@ def read_answer(plan: Plan, question: GuideQuestion | None, text: str) -> tuple[
         if count < SHORT_WORDS:
             found.append("detail")
     return tuple(found)
+
+
+def _attacks(text: str, words: Words) -> bool:
+    """Whether a short answer attacks: not if it tells of one, or calls something idiot-proof."""
+    plain = _COMPOUND.sub(" ", text)
+    return bool(first_hits(words.hostile, plain)) and not first_hits(words.told_of, plain)
 
 
 def _parts(text: str) -> set[str]:

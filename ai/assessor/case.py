@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from ai.asking import request_in
 from ai.assessor.ports import RatingRequest
-from ai.bank.answers import is_blank
+from ai.bank.answers import is_blank, words_in
 from ai.bank.loading import load_bank
 from protocol.assessment import (
     Anchors,
@@ -23,17 +23,11 @@ from protocol.plan import Plan
 from protocol.session import Turn
 from protocol.text import sha256
 
-LEAST_WORDS = 4
-"""What is left of an answer without "I don't know" and the like has to have so many words."""
 COMMUNICATION_WORDS = 60
 """Fewer words in a whole interview than these show nothing of how somebody communicates."""
 
 READ = 2_000
 """Code points of an answer that are looked at where only little of it matters."""
-
-_WORDS_PER_CODE_POINT = 0.5
-"""In scripts that do not part words by spaces."""
-_APOSTROPHES = str.maketrans({"’": "'", "`": "'", "´": "'"})  # noqa: RUF001  # as people type them
 
 
 class Case(Struct, frozen=True, kw_only=True):
@@ -99,31 +93,11 @@ def communication_case(request: RatingRequest) -> Case:
     )
 
 
-def words_in(text: str) -> int:
-    """Return about how many words ``text`` has, also in scripts without spaces."""
-    unspaced = sum(map(_is_unspaced, text))
-    spaced = "".join(" " if _is_unspaced(char) else char for char in text)
-    words = sum(any(map(str.isalnum, word)) for word in spaced.split())
-    return words + round(unspaced * _WORDS_PER_CODE_POINT)
-
-
 def says_nothing(text: str) -> bool:
-    """Whether an answer has nothing to rate: no words, hardly more than "I don't know", a request.
-
-    Stricter than the question bank is, which only has to choose a probe: "I don't know Kafka, but
-    I ran RabbitMQ" is an answer.
-    """
+    """Whether an answer has nothing to rate: no words, only "I don't know", or a request."""
     if not quotable(text.strip()) or request_in(text[:READ]):
         return True
-    words = load_bank().phrases.words
-    if not is_blank(text, words):
-        return False
-    rest = text.translate(_APOSTROPHES).lower()
-    for cue in sorted(words.unknown, key=len, reverse=True):
-        rest = rest.replace(cue, " ")
-    idle = words.fillers | words.loose_ends
-    left = " ".join(word for word in rest.split() if word.strip(",.;:!?") not in idle)
-    return words_in(left) < LEAST_WORDS
+    return is_blank(text, load_bank().phrases.words)
 
 
 @cache
@@ -138,7 +112,3 @@ def _communication() -> tuple[GuideQuestion, str]:
         anchors=read.anchors,
     )
     return question, f"communication-{sha256(data.decode())[:16]}"
-
-
-def _is_unspaced(char: str) -> bool:
-    return "\u2e80" <= char <= "\uffdc" and char.isalnum() and not "\uac00" <= char <= "\ud7a3"

@@ -5,8 +5,9 @@ All of it is decided here, by fixed rules, whoever made the samples.
 
 from collections.abc import Iterator, Sequence
 
-from ai.assessor.case import READ, Case, words_in
+from ai.assessor.case import READ, Case
 from ai.assessor.replies import Anchor, Sample, anchors_near
+from ai.bank.answers import words_in
 from protocol.assessment import UNSURE, Anchors, Caveat, Method, Rating, Score
 
 SHORT_WORDS = 25

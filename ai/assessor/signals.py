@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from ai.assessor.case import Case, words_in
-from ai.bank.answers import first_hits
+from ai.assessor.case import Case
+from ai.bank.answers import first_hits, words_in
 from ai.cues import is_english, load_cues
 from protocol.assessment import Evidence, StarPart, quotable
 from protocol.session import Turn

@@ -88,15 +88,18 @@ class Hints(Struct, frozen=True, forbid_unknown_fields=True):
 class Words(Struct, frozen=True, forbid_unknown_fields=True):
     """What to recognise in answers.
 
-    ``unknown``: the candidate has no answer. ``no_question``: nothing to ask. ``rude``: nothing of
-    such an answer is said back; ``hostile``: in few words, an attack. ``fillers`` open a clause and
+    ``unknown``: the candidate has no answer; ``declined``: nor where that is all. ``no_question``:
+    nothing to ask. ``rude``: nothing of such an answer is said back; ``hostile``: in few words, an
+    attack, unless ``told_of`` shows that it was another's. ``fillers`` open a clause and
     ``loose_ends`` close a cut one, both without meaning. A sentence can be cut before ``joints``.
     """
 
     unknown: tuple[Cue, ...]
+    declined: tuple[Cue, ...]
     no_question: tuple[Cue, ...]
     rude: tuple[Cue, ...]
     hostile: tuple[Cue, ...]
+    told_of: tuple[Cue, ...]
     fillers: frozenset[Cue]
     loose_ends: frozenset[Cue]
     joints: frozenset[Cue]

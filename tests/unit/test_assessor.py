@@ -7,11 +7,12 @@ from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from ai.assessor import AssessmentFailedError
-from ai.assessor.case import answer_case, says_nothing, words_in
+from ai.assessor.case import answer_case, says_nothing
 from ai.assessor.judging import conclude
 from ai.assessor.prompts import ANSWERS_CHARACTERS, build_prompt, prompt_sha256
 from ai.assessor.replies import PROSE, Sample
 from ai.assessor.source import Completion
+from ai.bank.answers import words_in
 from ai.failures import CallFailedError, Remedy
 from ai.retries import OUTAGE_S, SHUN_S
 from protocol.assessment import UNSURE, Evidence, verified
@@ -182,6 +183,9 @@ async def test_quotes_are_kept_once_and_found_where_brackets_were_shown_otherwis
         ("No idea, next question please", True),
         ("Keine Ahnung.", True),
         ("不知道", True),
+        ("skip this one", True),
+        ("We skip the test in that case", False),
+        ("I don't remember exactly, but four percent", False),
         ("I don't know Kafka, but I ran RabbitMQ for years", False),
         ("我不知道怎么用卡夫卡,但是我用别的工具做过队列系统", False),
         (GOOD, False),

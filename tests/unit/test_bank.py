@@ -225,6 +225,20 @@ def test_a_probe_follows_from_the_answer() -> None:
     assert any("harbour" in turn.text for turn in quoted if turn.kind == "probe")
 
 
+@pytest.mark.parametrize(
+    ("text", "none"),
+    [
+        ("No, thanks.", True),
+        ("I don't know.", True),
+        ("Pass.", True),
+        ("Please tell me what comes next", False),
+    ],
+)
+def test_who_has_nothing_to_ask_hears_that_this_is_fine(text: str, *, none: bool) -> None:
+    turns = interview(Plan(type="technical", role="Engineer", duration_minutes=15), saying(text))
+    assert (turns[-2].kind, turns[-2].text in load_bank().phrases.replies.none) == ("reply", none)
+
+
 def test_hints_come_in_order_and_end() -> None:
     plan = Plan(type="behavioral", role="Engineer")
 

@@ -9,6 +9,7 @@ from ai.bank.loading import load_bank
 from ai.lacks import LONG_WORDS, read_answer
 from protocol.guide import GuideQuestion
 from protocol.plan import Plan
+from protocol.probing import recovers
 from protocol.scalars import InterviewType
 
 NAME = "0190a5c0-0000-7000-8000-00000000000a"
@@ -34,10 +35,53 @@ def question(plan: Plan) -> GuideQuestion:
 
 
 @pytest.mark.parametrize(
-    "text", ["", " \n", "…", "I don't know.", "No idea, sorry.", "Weiß nicht", "分かりません"]
+    "text",
+    [
+        "",
+        " \n",
+        "…",
+        "I don't know.",
+        "No idea, sorry.",
+        "Weiß nicht",
+        "分かりません",
+        "Pass.",
+        "Hmm, skip this please",
+        "No, not really.",
+        "I'd rather pass.",
+        "Can we skip this question?",
+        "I can't think of an example right now, sorry.",
+        "I do not know the answer to this one.",
+        "Well, I am not really sure, to be honest.",
+        "No idea, I have never done that.",
+    ],
 )
 def test_nothing_is_no_answer(text: str) -> None:
     assert read_answer(TECHNICAL, question(TECHNICAL), text) == ("answer",)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I'd pass the token in a header",
+        "I would skip the cache and read from the primary",
+        "One pass and a hash map",
+        "Skip lists",
+        "Not really a conflict, but my manager and I argued about it",
+        "I can't remember the exact date, but we lost four percent",
+        "I don't know Kafka, but I ran RabbitMQ for years",
+        "I am not sure that scales beyond one node",
+        "I'm not sure, maybe a message queue",
+        "Ich weiß nicht mehr genau, aber wir verloren vier Prozent",
+        "It was a waste of time, so I cancelled the meeting",
+        "That meeting was bullshit, so I asked for an agenda",
+        "We fucked up the migration, so I wrote the review of it",
+        "The form is idiot-proof, because it has one field",
+        "The customer told me to shut up, so I listened and called back",
+        "My boss called me an idiot, so I left",
+    ],
+)
+def test_a_short_answer_is_neither_none_nor_an_attack(text: str) -> None:
+    assert not recovers(read_answer(TECHNICAL, question(TECHNICAL), text))
 
 
 def test_a_whole_answer_lacks_nothing() -> None:
@@ -92,7 +136,16 @@ def test_what_is_about_something_else_lacks_relevance() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["You stupid bot!", "This is a waste of my time.", "Fuck off, idiot"]
+    "text",
+    [
+        "You stupid bot!",
+        "This is a waste of my time.",
+        "This interview is a waste of time",
+        "Fuck off, idiot",
+        "Shut up!",
+        "What a stupid question. Next one, you useless machine.",
+        "I will not answer that, moron.",
+    ],
 )
 def test_an_attack_is_none_of_the_answer_s_parts(text: str) -> None:
     assert read_answer(BEHAVIORAL, question(BEHAVIORAL), text) == ("courtesy",)
