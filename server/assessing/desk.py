@@ -4,7 +4,7 @@ Every step is kept before the next begins and found again by whoever repeats the
 paid for once, and told once.
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -15,6 +15,7 @@ from ai.assessor import AssessmentFailedError, Assessor, DeferredError, RatingRe
 from protocol.assessment import Guide, GuideQuestion, Rating, Report, verified
 from protocol.events import RatingReady
 from protocol.machine import Input, Rated, Reported
+from protocol.scalars import Mode
 from protocol.session import Session, Turn
 from server.assessing.orders import Order, Rate, Word, Write
 from server.clock import Clock
@@ -50,6 +51,10 @@ class Archive(Protocol):
 
     async def assessed(self, interview_id: str) -> Assessed | None:
         """Return the newest report."""
+        ...
+
+    async def earlier(self, interview_id: str) -> Mapping[Mode, int]:
+        """Return how many interviews of the same type the user had begun before, by their mode."""
         ...
 
 
@@ -186,6 +191,9 @@ class Desk:
             await self._sessions.apply(interview_id, nothing)
             return
         rated, notes = await self._all(material, lost, since=since)
+        earlier: Mapping[Mode, int] = {}
+        if material.session.plan.mode == "assessment":  # whoever practises knows it
+            earlier = await self._archive.earlier(interview_id)
         report = compose_report(
             report_id=uuid7(self._clock.now()),
             session=material.session,
@@ -197,6 +205,7 @@ class Desk:
             created_at=self._clock.now(),
             disconnections=material.session.absences,
             cost_micro_usd=(await self._archive.load(interview_id)).cost,
+            earlier=earlier,
             notes=notes,
         )
         await self._archive.put_report(report)

@@ -4,7 +4,7 @@ Nothing is judged here. A rating is taken as it is or refused, never changed, an
 the report is either a rating's own or states a fact about the interview.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from protocol.assessment import (
     Coverage,
@@ -18,6 +18,7 @@ from protocol.assessment import (
     composite,
     verified,
 )
+from protocol.scalars import Mode
 from protocol.session import Session, Turn
 from protocol.text import clip
 from server.reporting.notes import notes_on
@@ -42,9 +43,12 @@ def compose_report(
     created_at: int,
     disconnections: int = 0,
     cost_micro_usd: int = 0,
+    earlier: Mapping[Mode, int],
     notes: Sequence[str] = (),
 ) -> Report:
     """Return the report of an interview. Equal arguments make equal reports.
+
+    ``earlier`` counts the interviews of its type that the candidate had held before, to be told.
 
     Raises:
         ValueError: a rating is not proven by its quotes, or is none of this interview.
@@ -83,6 +87,7 @@ def compose_report(
             composite=overall,
             method=method,
             disconnections=disconnections,
+            earlier=earlier,
             others=notes,
         ),
         disconnections=disconnections,

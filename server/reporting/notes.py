@@ -1,9 +1,10 @@
 """What a reader has to know before they believe a report, in plain sentences."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 
 from protocol.assessment import Caveat, Coverage, Method, Rating
+from protocol.scalars import Mode
 from protocol.session import Session, Turn
 
 OFFLINE = (
@@ -30,6 +31,7 @@ def notes_on(
     composite: float | None,
     method: Method,
     disconnections: int,
+    earlier: Mapping[Mode, int],
     others: Sequence[str],
 ) -> tuple[str, ...]:
     """Return the notes, the gravest first, each once; ``others`` are the caller's own."""
@@ -37,6 +39,7 @@ def notes_on(
         *_on_the_method(method, ratings),
         *_on_the_scores(method, coverage, composite, ratings),
         *_on_the_end(session, coverage),
+        *_on_what_was_before(earlier),
         *_on_the_words(turns, ratings),
         *_on_the_service(session, turns, disconnections),
         *(note.strip() for note in others if note.strip()),
@@ -87,6 +90,16 @@ def _on_the_end(session: Session, coverage: Coverage) -> Iterator[str]:
     silent = coverage.asked - coverage.answered
     if silent > 0:
         yield f"{_count(silent, 'question')} {_was(silent)} asked and not answered."
+
+
+def _on_what_was_before(earlier: Mapping[Mode, int]) -> Iterator[str]:
+    held = sum(earlier.values())
+    if held:
+        yield (
+            f"The candidate had held {_count(held, 'interview')} of this type before "
+            f"({earlier.get('practice', 0)} for practice, {earlier.get('assessment', 0)} "
+            "assessed), and may know some of the questions."
+        )
 
 
 def _on_the_words(turns: Sequence[Turn], ratings: Sequence[Rating]) -> Iterator[str]:

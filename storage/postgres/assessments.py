@@ -1,6 +1,6 @@
 """What is concluded from interviews, in PostgreSQL: ratings, reports, reviewers' decisions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from protocol.assessment import Rating, Report
 from protocol.clock import PAUSED_MS, UNSTARTED_MS
-from protocol.scalars import Milliseconds, Text
+from protocol.scalars import Milliseconds, Mode, Text
 from protocol.session import Session, Turn
 from storage.errors import BadDataError, MissingError
 from storage.postgres.places import partitioned, place_of
@@ -129,6 +129,14 @@ class Assessments:
         """Return the newest reports of a user, one an interview, the newest interview first."""
         rows = await self._rows("list_reports", {"user_id": user_id, "limit": limit})
         return tuple(decoded(_report, row[0]) for row in rows)
+
+    async def earlier(self, interview_id: str) -> Mapping[Mode, int]:
+        """Return how many interviews of the same type the user had begun before this one.
+
+        By their mode. Interviews that were erased are not among them.
+        """
+        rows = await self._rows("earlier", _place(interview_id))
+        return {mode: int(count) for mode, count in rows}
 
     async def unreported(self, since: int, limit: int = 100) -> tuple[str, ...]:
         """Return interviews that ended after ``since`` (Unix ms) and know of no report.

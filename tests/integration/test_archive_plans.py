@@ -42,10 +42,11 @@ FILTERS: dict[str, Any] = {
 # A year of 40,000 interviews of 2,000 users, and a few turns of each.
 FILL = """
 INSERT INTO interviews (user_id, created_at, interview_id, plan, status, phase, session, version,
-  head_seq, head_check)
+  head_seq, head_check, started_at)
 SELECT 'user' || n %% 2000, moment(%(now)s) + n * interval '13 minutes', gen_random_uuid(),
   jsonb_build_object('role', 'Dev', 'type', CASE n %% 50 WHEN 0 THEN 'coding' ELSE 'mixed' END),
-  CASE n %% 100 WHEN 0 THEN 'live' ELSE 'completed' END, 'core', '{}', 1, 1, 1
+  CASE n %% 100 WHEN 0 THEN 'live' ELSE 'completed' END, 'core', '{}', 1, 1, 1,
+  moment(%(now)s) + n * interval '13 minutes'
 FROM generate_series(1, 40000) AS n;
 """
 TURNS = """
@@ -147,6 +148,13 @@ async def test_a_write_finds_its_rows_by_their_keys_in_one_partition(filled: str
         (f"{table}_{_month(moment(NOW))}", 0)
         for table in ("interviews", "turns", "commands", "ledger")
     }
+
+
+def test_a_user_s_earlier_interviews_are_counted_by_the_key(filled: str) -> None:
+    some = "SELECT created_at, interview_id FROM interviews ORDER BY random() LIMIT 1"
+    [(created_at, interview_id)] = rows_of(filled, some)
+    nodes = _plan(filled, "earlier", {"created_at": created_at, "interview_id": interview_id})
+    assert _read(nodes) <= 1 + 20  # the interview, and all of its user
 
 
 def test_the_newest_of_one_user_are_found_by_the_key(filled: str) -> None:

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator
 import psycopg
 import pytest
 import structlog
+from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from ai.assessor import AssessmentFailedError, RatingRequest
@@ -126,6 +127,35 @@ async def test_an_ended_interview_gets_its_ratings_and_its_report_once(scene: Sc
     assert view.report_id == report.report_id
     unstored = await scene.store.unstored(name)
     assert isinstance(unstored, Unstored), "what the interview was told waits for the writer"
+
+
+async def test_reviewers_are_told_how_often_the_candidate_was_interviewed_before(
+    scene: Scene,
+) -> None:
+    """Only how often: begun before this one, of its type, and not erased."""
+    now, archive = scene.clock.now(), scene.archive
+    for number in range(3):
+        await ended(archive, now - 9_000 - number)
+    erased = await ended(archive, now - 8_000)
+    await archive.erase(erased.interview_id)
+    await ended(archive, now - 7_000, mode="assessment")
+    await ended(archive, now - 6_000, kind="technical")
+    await ended(archive, now - 5_000, user="bob")
+    unbegun = interview_id(now - 4_000)
+    await archive.create_interview(replace(erased, interview_id=unbegun, phase="lobby"))
+    assessed = await ended(archive, now, mode="assessment")
+    await ended(archive, now + 5_000)
+    practised = await ended(archive, now + 6_000)
+    async with scene.working():
+        await scene.book.consider(assessed)
+        await scene.book.consider(practised)
+        await scene.settled()
+    told = (
+        "The candidate had held 4 interviews of this type before (3 for practice, 1 assessed), and "
+        "may know some of the questions."
+    )
+    assert told in (await scene.report(assessed)).notes
+    assert not any("before" in note for note in (await scene.report(practised)).notes)
 
 
 async def test_a_report_is_written_again_on_request_and_the_newest_counts(scene: Scene) -> None:

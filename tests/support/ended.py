@@ -12,12 +12,12 @@ from protocol.assessment import Evidence, Method, Rating
 from protocol.commands import Consent
 from protocol.ids import ORIGIN, EventId
 from protocol.plan import Plan
-from protocol.scalars import Mode
+from protocol.scalars import InterviewType, Mode
 from protocol.session import Session, Turn
 from protocol.text import sha256
 from storage.live import State, Unstored
 from storage.postgres.archive import Archive
-from tests.support.interviews import NOW, interview_id
+from tests.support.interviews import interview_id
 
 ANSWER = "We were late. I cut the scope in two and told the client on the same day. It worked."
 QUOTE = "I cut the scope in two and told the client on the same day."
@@ -29,14 +29,16 @@ async def ended(
     *,
     lasted_ms: int = 60_000,
     mode: Mode = "practice",
+    kind: InterviewType = "behavioral",
+    user: str = "ann",
     answers: tuple[str, ...] = (ANSWER,) * 2,
 ) -> Session:
     """An interview that is over and stored, with an answer to each of its main questions."""
-    plan = Plan(type="behavioral", role="Engineer", mode=mode, duration_minutes=15)
+    plan = Plan(type=kind, role="Engineer", mode=mode, duration_minutes=15)
     name = interview_id(at)
     new = Session(
         interview_id=name,
-        user_id="ann",
+        user_id=user,
         created_at=at,
         plan=plan,
         guide=plan_guide(name, plan),
@@ -46,8 +48,8 @@ async def ended(
     turns: list[Turn] = []
     for number, answer in enumerate(answers, 1):
         turns += [
-            _turn(len(turns) + 1, f"core-{number}", "Tell me."),
-            _turn(len(turns) + 2, f"core-{number}", answer),
+            _turn(at, len(turns) + 1, f"core-{number}", "Tell me."),
+            _turn(at, len(turns) + 2, f"core-{number}", answer),
         ]
     over = replace(
         new,
@@ -63,7 +65,7 @@ async def ended(
     return over
 
 
-def _turn(number: int, question_id: str, text: str) -> Turn:
+def _turn(at: int, number: int, question_id: str, text: str) -> Turn:
     asks = number % 2 == 1
     return Turn(
         turn=number,
@@ -74,8 +76,8 @@ def _turn(number: int, question_id: str, text: str) -> Turn:
         sha256=sha256(text),
         outcome="final",
         source="bank" if asks else None,
-        started_at=NOW + number * 1000,
-        ended_at=NOW + number * 1000 + 900,
+        started_at=at + number * 1000,
+        ended_at=at + number * 1000 + 900,
     )
 
 

@@ -1,6 +1,6 @@
 """Interviews that have been rated, for the tests of reports and for looking at them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, cast
 
 from protocol.assessment import (
@@ -178,6 +178,7 @@ def composed(
     method: Method = "model",
     disconnections: int = 0,
     cost_micro_usd: int = 0,
+    earlier: Mapping[Mode, int] | None = None,
 ) -> Rated:
     held = held or session(turns)
     report = compose_report(
@@ -191,6 +192,7 @@ def composed(
         created_at=(held.ended_at or START) + 8_000,
         disconnections=disconnections,
         cost_micro_usd=cost_micro_usd,
+        earlier=earlier or {},
         notes=(),
     )
     return Rated(report, tuple(turns))

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from protocol.assessment import Rating, Report
 from protocol.plan import Weight
+from protocol.scalars import Mode
 from protocol.session import Turn
 from server.reporting import words
 from server.reporting.compose import REMARK_LENGTH
@@ -137,6 +138,26 @@ def test_an_overall_score_takes_half_of_what_was_planned(
     told = f"There is no overall score: 1 of {planned} planned questions was rated, and it takes "
     assert [note for note in report.notes if note.startswith(told)] == (
         [] if overall else [f"{told}half of them."]
+    )
+
+
+@pytest.mark.parametrize(
+    ("earlier", "told"),
+    [
+        ({}, None),
+        ({"practice": 1}, "1 interview of this type before (1 for practice, 0 assessed)"),
+        ({"assessment": 2}, "2 interviews of this type before (0 for practice, 2 assessed)"),
+    ],
+)
+def test_how_often_somebody_was_interviewed_before_is_told(
+    earlier: dict[Mode, int], told: str | None
+) -> None:
+    rated = reports.rich()
+    guided = guide(*rated.report.coverage.competencies)
+    notes = composed(rated.turns, guided, rated.report.ratings, earlier=earlier).report.notes
+    found = [note for note in notes if "before" in note]
+    assert found == (
+        [f"The candidate had held {told}, and may know some of the questions."] if told else []
     )
 
 
