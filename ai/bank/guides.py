@@ -29,10 +29,10 @@ def plan_guide(interview_id: str, plan: Plan, asked: frozenset[str] = frozenset(
     """
     bare = replace(plan, job_description=None, resume=None)
     if plan.mode == "assessment":
-        order = agenda(load_bank(), hashlib.sha256(msgspec.json.encode(bare)).hexdigest(), bare)
+        seed, asked = hashlib.sha256(msgspec.json.encode(bare)).hexdigest(), frozenset[str]()
     else:
-        order = agenda(load_bank(), interview_id, bare, asked)
-    chosen = _varied(order, plan.main_questions, asked)
+        seed = interview_id
+    chosen = _varied(agenda(load_bank(), seed, bare, asked), plan.main_questions, asked)
     role = clean(plan.role)
     questions = tuple(
         _planned(f"core-{number}", question, role) for number, question in enumerate(chosen, 1)

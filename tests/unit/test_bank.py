@@ -434,6 +434,17 @@ def test_nobody_is_asked_the_same_again_while_others_are_left(kind: InterviewTyp
         asked |= heard
 
 
+@pytest.mark.parametrize("kind", TYPES)
+def test_an_assessment_asks_everybody_the_same_whatever_they_were_asked_before(
+    kind: InterviewType,
+) -> None:
+    for role in ("Engineer", "Backend engineer", "Sales manager"):
+        plan = Plan(type=kind, role=role, mode="assessment", duration_minutes=60)
+        guide = plan_guide(NAME, plan)
+        for question in guide.questions:
+            assert plan_guide("another", plan, frozenset({question.bank_id})) == guide
+
+
 TELLING: dict[InterviewType, str] = {
     "behavioral": "Last year I had to mend a queue. I wrote a test, I replaced a part, I measured.",
     "technical": "Queues are fine, and calls are fine, and the team uses both, as it is usual.",
