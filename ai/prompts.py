@@ -59,7 +59,7 @@ def build_prompt(request: TurnRequest) -> Prompt:
     """Return the prompt for one turn."""
     task = f"# Your task in turn {request.turn}\n{_task(request)}"
     return Prompt(
-        instructions=f"{_wording().rules}\n{_plan(request.plan)}",
+        instructions=f"{_wording().rules}\n{_plan(request.plan, request.main_questions)}",
         input=f"{tell(request.turns)}\n\n{task}",
     )
 
@@ -76,7 +76,7 @@ def _wording() -> _Wording:
     return msgspec.toml.decode(data, type=_Wording)
 
 
-def _plan(plan: Plan) -> str:
+def _plan(plan: Plan, main_questions: int) -> str:
     wording = _wording()
     lines = [
         wording.plan.format(
@@ -88,7 +88,7 @@ def _plan(plan: Plan) -> str:
             about_level=wording.levels[plan.level],
             language=languages.told(plan.language),
             minutes=plan.duration_minutes,
-            main_questions=plan.main_questions,
+            main_questions=main_questions,
         ),
         fenced("role", plan.role),
     ]
@@ -151,16 +151,15 @@ def _question(request: TurnRequest, tasks: _Tasks) -> str:
     number, plan = question_number(request.question_id), request.plan
     if number is None:
         return tasks.warmup if request.question_id == "warmup" else tasks.invitation
-    guide = request.guide
-    planned = guide.question(request.question_id or "") if guide else None
-    if guide is not None and planned is not None:
+    planned = request.guide.question(request.question_id or "") if request.guide else None
+    if planned is not None:
         assesses = plan.mode == "assessment"
         task = tasks.planned_assessment if assesses else tasks.planned
-        asked = task.format(number=number, main_questions=len(guide.questions))
+        asked = task.format(number=number, main_questions=request.main_questions)
         kindly = tasks.onward_blank if recovers(request.lacks or ()) else ""
         # The candidate's name for the role is part of it.
         return f"{asked}{kindly}\n{fenced('question', planned.text)}"
     topic = ""
     if plan.competencies:
         topic = tasks.topic.format(place=(number - 1) % len(plan.competencies) + 1)
-    return tasks.question.format(number=number, main_questions=plan.main_questions, topic=topic)
+    return tasks.question.format(number=number, main_questions=request.main_questions, topic=topic)

@@ -38,6 +38,11 @@ class TurnRequest(Struct, kw_only=True):
     intent: Intent | None = None
     lacks: tuple[Lack, ...] | None = None
 
+    @property
+    def main_questions(self) -> int:
+        """How many main questions are planned."""
+        return len(self.guide.questions) if self.guide else self.plan.main_questions
+
     def let_go(self) -> None:
         """Drop what only the beginning of a turn needs: its first words are out.
 

@@ -1,6 +1,6 @@
 """The agenda: what comes after a turn.
 
-    warm-up question, answer; per main question: answer, probe, answer;
+    warm-up question, answer; per main question, while there is time: answer, probe, answer;
     invitation to ask, answer, reply; closing; completed.
 
 What a probe is for, and whether there is another one, is chosen by `protocol.probing`. Who asks
@@ -13,7 +13,7 @@ from protocol import events as e
 from protocol.effects import Store
 from protocol.probing import REPLIES, asks_back, intent_of, is_due, prepared, recovers
 from protocol.scalars import EndReason
-from protocol.session import OpenTurn
+from protocol.session import OpenTurn, Session
 from protocol.step import Step
 from protocol.turns import answer, ask, begin
 
@@ -76,7 +76,7 @@ def _after_answer(step: Step) -> None:
         lacks=session.lacks,
     ):
         _probe(step)
-    elif session.question < session.main_questions:
+    elif _goes_on(session, step.at):
         step.enter("core")
         step.change(question=session.question + 1, probes=0, recovering=False, hints=0, replies=0)
         ask(step, "question", f"core-{session.question + 1}")
@@ -94,6 +94,16 @@ def _put_again(step: Step) -> None:
         question_id = "candidate-questions"
     step.change(replies=session.replies + 1)
     ask(step, "reply", question_id, "clarify")
+
+
+def _goes_on(session: Session, at: int) -> bool:
+    """Whether there is another main question, and half of the time at least that it may take.
+
+    Behind an answer that cannot be finished its follow-up and the candidate's own questions fall
+    away, and the answer is rated all the same.
+    """
+    half = session.planned_ms(f"core-{session.question + 1}") / 2
+    return session.question < session.main_questions and session.remaining(at) >= half
 
 
 def _probe(step: Step) -> None:

@@ -171,8 +171,7 @@ def _patience(session: Session, turn: OpenTurn) -> Iterator[_Due]:
 
 def _thinking_ms(session: Session, turn: OpenTurn) -> int:
     """Return how long an answer may be waited for: as long as its question was given."""
-    planned = session.guide.question(turn.question_id or "") if session.guide else None
-    return max(SILENT_MS, planned.minutes * 60_000 if planned else 0)
+    return max(SILENT_MS, session.planned_ms(turn.question_id))
 
 
 def _take(step: Step) -> None:

@@ -48,8 +48,16 @@ class Plan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def main_questions(self) -> int:
-        """How many main questions fit: about seven minutes each, at least two."""
+        """How many main questions there are at most: one for seven minutes, at least two."""
         return max(2, self.duration_minutes // 7)
+
+    @property
+    def question_minutes(self) -> int:
+        """How long they may take: four fifths of the time.
+
+        The rest is for the warm-up, for what the candidate asks, and for those who need longer.
+        """
+        return self.duration_minutes * 4 // 5
 
     @property
     def probe_cap(self) -> int:

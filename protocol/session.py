@@ -179,6 +179,11 @@ class Session(Struct, frozen=True, kw_only=True, omit_defaults=True):
         """How many main questions are planned."""
         return len(self.guide.questions) if self.guide else self.plan.main_questions
 
+    def planned_ms(self, question_id: str | None) -> int:
+        """Return how long a main question was planned to take; 0 where nobody knows."""
+        planned = self.guide.question(question_id or "") if self.guide else None
+        return planned.minutes * 60_000 if planned else 0
+
     def done_with(self, question: int) -> bool:
         """Whether main question ``question`` and all that followed from it is over."""
         return self.question > question or self.over or self.phase in _BEHIND_CORE

@@ -18,12 +18,17 @@ _DIFFICULTIES: tuple[Difficulty, ...] = get_args(Difficulty)
 _LEVELS: tuple[Level, ...] = get_args(Level)
 _WORD = re.compile(r"\w{4,}")
 
-_Fitness = tuple[int, int, int, bool, bytes]
+Distance = tuple[int, int, int, bool]
 
 
 def rank(*parts: str | int) -> bytes:
     """Return where chance puts what ``parts`` name: by SHA-256, so the same in every process."""
     return hashlib.sha256("\x1f".join(map(str, parts)).encode()).digest()
+
+
+def types_of(plan: Plan) -> tuple[InterviewType, ...]:
+    """Return the types of the questions that an interview is to ask, in their turn."""
+    return MIXED if plan.type == "mixed" else (plan.type,)
 
 
 def agenda(
@@ -40,8 +45,11 @@ def agenda(
     all others, so that nobody is asked the same twice while anything is left.
     """
     everything = list(chain.from_iterable(bank.questions.values()))
-    fitness = _Fit(interview_id, plan)
-    own = MIXED if plan.type == "mixed" else (plan.type,)
+    profile, own = profile_of(plan), types_of(plan)
+
+    def fitness(question: Question) -> tuple[Distance, bytes]:
+        return profile.distance(question), rank(interview_id, question.id)
+
     kinds = {question.id: kind for kind, group in bank.questions.items() for question in group}
     order: list[Question] = []
     for known in (False, True):
@@ -51,24 +59,7 @@ def agenda(
     return tuple(order)
 
 
-class _Fit:
-    """How well a question fits a plan: the key to sort by, less is better."""
-
-    def __init__(self, interview_id: str, plan: Plan) -> None:
-        self._interview_id = interview_id
-        self._profile = _Profile(
-            families_of(plan.role),
-            _DIFFICULTIES.index(plan.difficulty),
-            _LEVELS.index(plan.level),
-            _words(" ".join(plan.competencies)),
-        )
-
-    def __call__(self, question: Question) -> _Fitness:
-        of = (question.roles, question.difficulty, question.levels, question.competency)
-        return (*_distance(self._profile, *of), rank(self._interview_id, question.id))
-
-
-class _Profile(NamedTuple):
+class Profile(NamedTuple):
     """What a plan looks for in questions."""
 
     families: frozenset[str]
@@ -76,19 +67,31 @@ class _Profile(NamedTuple):
     level: int
     wanted: frozenset[str]
 
+    def distance(self, question: Question) -> Distance:
+        """Return how far ``question`` is from it, in the order of what counts."""
+        of = (question.roles, question.difficulty, question.levels, question.competency)
+        return _distance(self, *of)
+
+
+def profile_of(plan: Plan) -> Profile:
+    """Return what ``plan`` looks for."""
+    return Profile(
+        families_of(plan.role),
+        _DIFFICULTIES.index(plan.difficulty),
+        _LEVELS.index(plan.level),
+        _words(" ".join(plan.competencies)),
+    )
+
 
 @lru_cache(maxsize=8_192)
 def _distance(
-    profile: _Profile,
+    profile: Profile,
     roles: tuple[str, ...],
     difficulty: Difficulty,
     levels: tuple[Level, ...],
     competency: str,
-) -> tuple[int, int, int, bool]:
-    """Return how far a question is from a profile, in the order of what counts.
-
-    Many plans have the same one, and each is compared with the whole bank.
-    """
+) -> Distance:
+    """Return the distance; kept, as many plans have one profile and look at the whole bank."""
     foreign = profile.families.isdisjoint(roles)
     return (
         2 * foreign if roles else 1,

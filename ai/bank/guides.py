@@ -8,16 +8,13 @@ from functools import cache
 import msgspec
 from msgspec.structs import replace
 
-from ai.bank.agenda import agenda
+from ai.bank.agenda import agenda, profile_of, types_of
 from ai.bank.echo import clean
 from ai.bank.entries import Question
 from ai.bank.loading import load_bank
 from ai.bank.templates import fill
 from protocol.guide import Anchors, Guide, GuideQuestion, Probe
 from protocol.plan import Plan
-
-WINDOW = 4
-"""How far ahead another competency is looked for, in interviews' worths of questions."""
 
 
 def plan_guide(interview_id: str, plan: Plan, asked: frozenset[str] = frozenset()) -> Guide:
@@ -32,7 +29,9 @@ def plan_guide(interview_id: str, plan: Plan, asked: frozenset[str] = frozenset(
         seed, asked = hashlib.sha256(msgspec.json.encode(bare)).hexdigest(), frozenset[str]()
     else:
         seed = interview_id
-    chosen = _varied(agenda(load_bank(), seed, bare, asked), plan.main_questions, asked)
+    types = types_of(plan)
+    order = [each for each in agenda(load_bank(), seed, bare, asked) if _kind(each) in types]
+    chosen = _chosen(order, bare, asked)
     role = clean(plan.role)
     questions = tuple(
         _planned(f"core-{number}", question, role) for number, question in enumerate(chosen, 1)
@@ -41,28 +40,37 @@ def plan_guide(interview_id: str, plan: Plan, asked: frozenset[str] = frozenset(
     return Guide(version=version, questions=questions)
 
 
-def _varied(order: Sequence[Question], count: int, asked: frozenset[str]) -> tuple[Question, ...]:
-    """Return the first ``count`` of the agenda, of different competencies where that costs nothing.
+def _chosen(order: Sequence[Question], plan: Plan, asked: frozenset[str]) -> list[Question]:
+    """Return the first of ``order`` for which the plan has time.
 
-    A question gives way to one soon behind it that is as new, of the same kind, as difficult and
-    for the same roles. What a report says of somebody is to rest on more than one competency.
+    What is new comes first, and several types take turns. A question gives way to another one of
+    its type that is as new and fits the plan as well, where the guide has less of its competency:
+    a report is to rest on more than one.
     """
-    left, chosen = list(order[: WINDOW * count]), list[Question]()
-    seen: Counter[str] = Counter()
-    while left and len(chosen) < count:
-        alike = (question for question in left if _alike(question, left[0], asked))
-        taken = min(alike, key=lambda question: seen[question.competency.casefold()])
-        seen[taken.competency.casefold()] += 1
-        left.remove(taken)
-        chosen.append(taken)
-    return tuple(chosen)
+    profile, chosen = profile_of(plan), list[Question]()
+
+    def merit(question: Question) -> tuple[object, ...]:
+        return question.id in asked, _kind(question), profile.distance(question)
+
+    while fitting := _fitting(order, chosen, plan):
+        types = Counter(_kind(question) for question in chosen)
+        topics = Counter(_topic(question) for question in chosen)
+        best = merit(min(fitting, key=lambda each: (each.id in asked, types[_kind(each)])))
+        equals = (each for each in fitting if merit(each) == best)
+        chosen.append(min(equals, key=lambda each: topics[_topic(each)]))
+    return chosen
 
 
-def _alike(one: Question, other: Question, asked: frozenset[str]) -> bool:
-    if bool(one.roles) != bool(other.roles) or (one.roles and not {*one.roles} & {*other.roles}):
-        return False
-    same = (_kind(one), one.difficulty, one.id in asked)
-    return same == (_kind(other), other.difficulty, other.id in asked)
+def _fitting(order: Sequence[Question], chosen: Sequence[Question], plan: Plan) -> list[Question]:
+    """Return what may be asked behind ``chosen``, in its order: the plan has time for it."""
+    if len(chosen) == plan.main_questions:
+        return []
+    left = plan.question_minutes - sum(question.minutes for question in chosen)
+    return [each for each in order if each not in chosen and each.minutes <= left]
+
+
+def _topic(question: Question) -> str:
+    return question.competency.casefold()
 
 
 @cache

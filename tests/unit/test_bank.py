@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ai.bank.agenda import MIXED, agenda
+from ai.bank.agenda import MIXED, agenda, profile_of
 from ai.bank.compose import compose, questions_in
 from ai.bank.entries import Bank, Intent, Question
 from ai.bank.guides import plan_guide
@@ -141,7 +142,7 @@ def test_no_question_comes_twice(kind: InterviewType, difficulty: Difficulty) ->
             turns = interview(plan, saying("I measured it and it got better."), name)
             said = [turn.text for turn in turns if turn.speaker == "interviewer"]
             asked = [turn.text for turn in turns if turn.kind == "question"]
-            assert len(asked) == plan.main_questions + 2
+            assert len(asked) == len(plan_guide(name, plan).questions) + 2
             assert len(set(said)) == len(said)
             assert all(text.strip() == text and "{" not in text for text in said)
 
@@ -170,6 +171,49 @@ def test_nobody_is_thanked_for_thoughts_that_were_not_told() -> None:
             thanked[answer] += "thoughts on" in closing.text or "go about" in closing.text
     assert thanked["I don't know."] == 0
     assert thanked["I measured it and it got better."] > 0
+
+
+@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("minutes", [15, 20, 30, 45, 60])
+def test_a_guide_fits_its_time(kind: InterviewType, minutes: int) -> None:
+    """By what its questions take, with a fifth for the warm-up and the candidate's own."""
+    full = Counter[bool]()
+    for role in ("Product manager", "Backend engineer", "Nurse"):
+        for mode, difficulty in product(get_args(Mode), DIFFICULTIES):
+            plan = Plan(
+                type=kind, role=role, mode=mode, difficulty=difficulty, duration_minutes=minutes
+            )
+            questions = plan_guide(NAME, plan).questions
+            assert 1 <= len(questions) <= plan.main_questions
+            left = 4 * minutes // 5 - sum(question.minutes for question in questions)
+            assert left >= 0
+            shortest = min(question.minutes for question in _of_its_type(plan))
+            full[len(questions) == plan.main_questions or left < shortest] += 1
+            assert {question.bank_id for question in questions} <= {
+                question.id for question in _of_its_type(plan)
+            }
+    assert not full[False]
+
+
+@pytest.mark.parametrize("difficulty", DIFFICULTIES)
+def test_a_question_gives_way_to_none_that_fits_the_plan_less(difficulty: Difficulty) -> None:
+    known = {
+        question.id: question for group in load_bank().questions.values() for question in group
+    }
+    for kind, role in product(set(TYPES) - {"mixed"}, ("Data engineer", "Sales lead", "Nurse")):
+        plan = Plan(type=kind, role=role, difficulty=difficulty, duration_minutes=60)
+        distance, left = profile_of(plan).distance, _of_its_type(plan)
+        room = plan.question_minutes
+        for planned in plan_guide(NAME, plan).questions:
+            question = known[planned.bank_id]
+            assert distance(question) == min(distance(q) for q in left if q.minutes <= room)
+            left.remove(question)
+            room -= question.minutes
+
+
+def _of_its_type(plan: Plan) -> list[Question]:
+    kinds = MIXED if plan.type == "mixed" else (plan.type,)
+    return [question for kind in kinds for question in load_bank().questions[kind]]
 
 
 @pytest.mark.parametrize("kind", TYPES)
@@ -429,7 +473,7 @@ def test_nobody_is_asked_the_same_again_while_others_are_left(kind: InterviewTyp
     for number in range(5):
         turns = interview(plan, saying("We did it."), f"{NAME}{number}", asked)
         heard = questions_in(turns, plan.role)
-        assert len(heard) == plan.main_questions
+        assert heard == {q.bank_id for q in plan_guide(f"{NAME}{number}", plan, asked).questions}
         assert asked.isdisjoint(heard)
         asked |= heard
 
@@ -443,6 +487,20 @@ def test_an_assessment_asks_everybody_the_same_whatever_they_were_asked_before(
         guide = plan_guide(NAME, plan)
         for question in guide.questions:
             assert plan_guide("another", plan, frozenset({question.bank_id})) == guide
+
+
+def test_who_knows_all_of_a_type_is_asked_of_it_again() -> None:
+    new, *known = (question.id for question in load_bank().questions["coding"])
+    plan = Plan(type="coding", role="Backend engineer")
+    first, *others = plan_guide(NAME, plan, frozenset(known)).questions
+    assert first.bank_id == new
+    assert others
+    assert {question.bank_id for question in others} < set(known)
+    tired = frozenset(question.id for question in load_bank().questions["situational"])
+    mixed = plan_guide(
+        NAME, Plan(type="mixed", role="Backend engineer", duration_minutes=60), tired
+    )
+    assert tired.isdisjoint(question.bank_id for question in mixed.questions)
 
 
 TELLING: dict[InterviewType, str] = {

@@ -48,13 +48,23 @@ def test_the_plan_is_told_with_its_documents_as_data() -> None:
         "Difficulty: hard.",
         "Level: senior.",
         "Language: de-CH",
-        "45 minutes, 6 main questions",
+        "45 minutes. Main questions: 6.",
         "<role>\nPlatform engineer\n</role>",
         "<competencies>\nQueues\nConsensus\n</competencies>",
         "<job_description>\nWe run Valkey.\n</job_description>",
         "<resume>\nTen years of Go.\n</resume>",
     ):
         assert part in told
+
+
+def test_as_many_questions_are_told_as_were_planned() -> None:
+    plan = Plan(type="system_design", role="Engineer", duration_minutes=15)
+    guide = plan_guide("i", plan)
+    assert len(guide.questions) < plan.main_questions
+    asking = replace(REQUEST, plan=plan, guide=guide, kind="question", question_id="core-1")
+    told = build_prompt(asking)
+    assert "Main questions: 1." in told.instructions
+    assert "main question 1 of 1." in told.input
 
 
 def test_a_language_tag_adds_no_words_of_its_own() -> None:

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from ai.bank.guides import plan_guide
 from protocol import commands as c
 from protocol import events as e
 from protocol.clock import SILENT_MS
@@ -17,6 +18,7 @@ from protocol.machine import (
     Ticked,
     next_tick,
 )
+from protocol.plan import Plan
 from protocol.session import snapshot
 from tests.support.stories import AT, CONSENT, Story, begun
 
@@ -50,6 +52,20 @@ def test_the_whole_agenda() -> None:
         e.InterviewEnded,
     ]
     assert next_tick(story.session) is None
+
+
+@pytest.mark.parametrize(("late_ms", "next_up"), [(0, "core-1"), (1, "candidate-questions")])
+def test_no_question_begins_with_less_than_half_of_its_time(late_ms: int, next_up: str) -> None:
+    story = begun()
+    guide = plan_guide("i", Plan(type="system_design", role="r", duration_minutes=15))
+    half = guide.questions[0].minutes * 30_000
+    story.session = replace(story.session, guide=guide)
+    story.at += story.session.plan.duration_ms - half + late_ms
+    story.answer()
+    assert story.open.question_id == next_up
+    story.say()
+    story.answer()
+    assert story.open.kind == ("probe" if next_up == "core-1" else "reply")
 
 
 def test_an_answer_is_told_by_its_text_and_has_no_source() -> None:

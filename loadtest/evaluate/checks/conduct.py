@@ -122,8 +122,8 @@ def candidate_may_ask(r: Recording) -> Iterator[str]:
 @_check("main-questions-covered", applies=stays)
 def main_questions_covered(r: Recording) -> Iterator[str]:
     """All planned main questions are asked, in their order, each once."""
-    planned = r.report.coverage.planned if r.report else max(2, r.duration_ms // 420_000)
     asked = [turn.question_id for turn in r.main]
+    planned = r.report.coverage.planned if r.report else max(1, len(asked))
     if asked != [f"core-{number}" for number in range(1, planned + 1)]:
         yield f"{planned} were planned, asked were {asked}"
 
