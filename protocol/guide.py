@@ -52,11 +52,13 @@ class GuideQuestion(Struct, frozen=True, kw_only=True):
 class Guide(Struct, frozen=True, kw_only=True):
     """An interview's questions in their order, fixed when it is created and never changed.
 
-    ``version`` is a digest of the content: equal versions ask and rate alike.
+    ``version`` is a digest of the questions: equal versions ask and rate alike. ``missed`` are
+    competencies that the plan names and no question looks at.
     """
 
     version: str
     questions: tuple[GuideQuestion, ...]
+    missed: tuple[Text, ...] = ()
 
     def question(self, question_id: str) -> GuideQuestion | None:
         """Return the question of that name."""

@@ -42,6 +42,12 @@ class Plan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     resume: Document | None = None
 
     @property
+    def named(self) -> tuple[Competency, ...]:
+        """The competencies that it names, to be looked at or to weigh more, each once."""
+        names = (*self.competencies, *(weight.competency for weight in self.weights))
+        return tuple({name.casefold(): name for name in names}.values())
+
+    @property
     def duration_ms(self) -> int:
         """The planned length in milliseconds."""
         return self.duration_minutes * 60_000

@@ -18,7 +18,7 @@ _DIFFICULTIES: tuple[Difficulty, ...] = get_args(Difficulty)
 _LEVELS: tuple[Level, ...] = get_args(Level)
 _WORD = re.compile(r"\w{4,}")
 
-Distance = tuple[int, int, int, bool]
+Distance = tuple[bool, int, bool, int, bool]
 
 
 def rank(*parts: str | int) -> bytes:
@@ -37,9 +37,9 @@ def agenda(
     """Return all of the bank's questions, the most fitting first.
 
     The plan's type comes first (``mixed``: the types of `MIXED` take turns), in it the questions
-    for the role's family before those for any role before those for another one, in these the
-    nearest difficulty, the nearest level, the plan's competencies, and then chance. The other types
-    follow, for an interview that should ever exhaust its own.
+    for the role's family or for any role before those for another one, in these the nearest
+    difficulty, those for the role's family, the nearest level, the plan's competencies, and then
+    chance. The other types follow, for an interview that should ever exhaust its own.
 
     ``asked`` are the ids of questions that the user knows from earlier interviews. They come behind
     all others, so that nobody is asked the same twice while anything is left.
@@ -92,10 +92,10 @@ def _distance(
     competency: str,
 ) -> Distance:
     """Return the distance; kept, as many plans have one profile and look at the whole bank."""
-    foreign = profile.families.isdisjoint(roles)
     return (
-        2 * foreign if roles else 1,
+        bool(roles) and profile.families.isdisjoint(roles),
         abs(_DIFFICULTIES.index(difficulty) - profile.difficulty),
+        not roles,
         min((abs(_LEVELS.index(level) - profile.level) for level in levels), default=0),
         profile.wanted.isdisjoint(_words(competency)),
     )
@@ -110,7 +110,14 @@ def _taking_turns(groups: list[list[Question]]) -> Iterable[Question]:
     )
 
 
+def likeness(one: str, other: str) -> float:
+    """Return how much of the words of two competencies they have in common: 1 is all of them."""
+    both = _words(one) | _words(other)
+    return len(_words(one) & _words(other)) / len(both) if both else 0.0
+
+
 @lru_cache(maxsize=1024)
 def _words(text: str) -> frozenset[str]:
-    """Return the words of four letters and more, the plural's s taken away."""
-    return frozenset(word.removesuffix("s") for word in _WORD.findall(text.casefold()))
+    """Return the words of four letters and more, in British spelling, without the plural's s."""
+    british = text.casefold().replace("iz", "is")
+    return frozenset(word.removesuffix("s") for word in _WORD.findall(british))

@@ -8,13 +8,18 @@ from functools import cache
 import msgspec
 from msgspec.structs import replace
 
-from ai.bank.agenda import agenda, profile_of, types_of
+from ai.bank.agenda import agenda, likeness, profile_of, types_of
 from ai.bank.echo import clean
 from ai.bank.entries import Question
 from ai.bank.loading import load_bank
 from ai.bank.templates import fill
 from protocol.guide import Anchors, Guide, GuideQuestion, Probe
 from protocol.plan import Plan
+
+ALIKE = 0.5
+"""A question looks at a competency whose name has this part of its words in common with its own."""
+APART = "communication"
+"""What is looked at in any interview, apart from the questions."""
 
 
 def plan_guide(interview_id: str, plan: Plan, asked: frozenset[str] = frozenset()) -> Guide:
@@ -37,17 +42,22 @@ def plan_guide(interview_id: str, plan: Plan, asked: frozenset[str] = frozenset(
         _planned(f"core-{number}", question, role) for number, question in enumerate(chosen, 1)
     )
     version = hashlib.sha256(msgspec.json.encode(questions)).hexdigest()[:16]
-    return Guide(version=version, questions=questions)
+    topics = (*(question.competency for question in chosen), APART)
+    missed = (name for name in plan.named if all(likeness(each, name) < ALIKE for each in topics))
+    return Guide(version=version, questions=questions, missed=tuple(missed))
 
 
 def _chosen(order: Sequence[Question], plan: Plan, asked: frozenset[str]) -> list[Question]:
-    """Return the first of ``order`` for which the plan has time.
+    """Return the questions for which the plan has time, the first of ``order`` that fit.
 
-    What is new comes first, and several types take turns. A question gives way to another one of
-    its type that is as new and fits the plan as well, where the guide has less of its competency:
-    a report is to rest on more than one.
+    Before all others each competency that the plan names gets its best question. Then what is new
+    comes first, and several types take turns. A question gives way to another one of its type that
+    is as new and fits the plan as well, where the guide has less of its competency: a report is to
+    rest on more than one.
     """
     profile, chosen = profile_of(plan), list[Question]()
+    for name in plan.named:
+        chosen += _about(name, _fitting(order, chosen, plan), asked)[:1]
 
     def merit(question: Question) -> tuple[object, ...]:
         return question.id in asked, _kind(question), profile.distance(question)
@@ -59,6 +69,12 @@ def _chosen(order: Sequence[Question], plan: Plan, asked: frozenset[str]) -> lis
         equals = (each for each in fitting if merit(each) == best)
         chosen.append(min(equals, key=lambda each: topics[_topic(each)]))
     return chosen
+
+
+def _about(name: str, fitting: Sequence[Question], asked: frozenset[str]) -> list[Question]:
+    """Return what looks at the competency ``name``: what is new first, then what is most alike."""
+    found = [question for question in fitting if likeness(question.competency, name) >= ALIKE]
+    return sorted(found, key=lambda each: (each.id in asked, -likeness(each.competency, name)))
 
 
 def _fitting(order: Sequence[Question], chosen: Sequence[Question], plan: Plan) -> list[Question]:

@@ -84,6 +84,7 @@ def compose_report(
             turns=turns,
             ratings=rated,
             coverage=coverage,
+            missed=guide.missed,
             composite=overall,
             method=method,
             disconnections=disconnections,

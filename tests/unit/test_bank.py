@@ -9,10 +9,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any, get_args
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ai.bank.agenda import MIXED, agenda, profile_of
 from ai.bank.compose import compose, questions_in
@@ -26,7 +26,7 @@ from ai.speech import TurnRequest
 from protocol.commands import AnswerSubmit, Consent, DurableCommand, HintRequest, InterviewStart
 from protocol.effects import Keep, Run
 from protocol.machine import Finished, Received, transition
-from protocol.plan import Plan
+from protocol.plan import Plan, Weight
 from protocol.probing import Lack, intent_of, prepared
 from protocol.scalars import Difficulty, InterviewType, Kind, Level, Mode
 from protocol.session import OpenTurn, Session, Turn
@@ -193,6 +193,67 @@ def test_a_guide_fits_its_time(kind: InterviewType, minutes: int) -> None:
                 question.id for question in _of_its_type(plan)
             }
     assert not full[False]
+
+
+@pytest.mark.parametrize("kind", sorted(set(TYPES) - {"mixed"}))
+def test_a_competency_that_the_plan_names_is_looked_at_first(kind: InterviewType) -> None:
+    for name in {question.competency for question in load_bank().questions[kind]}:
+        for role in ("Backend engineer", "Nurse"):
+            plan = Plan(type=kind, role=role, competencies=(name,), duration_minutes=45)
+            guide = plan_guide(NAME, plan)
+            assert guide.questions[0].competency == name
+            assert guide.missed == ()
+            weighing = replace(plan, competencies=(), weights=(Weight(competency=name, weight=2),))
+            assert plan_guide(NAME, weighing).questions[0].competency == name
+
+
+def test_competencies_are_looked_at_in_their_order_and_what_is_missed_is_told() -> None:
+    names = ("Leadership skills", "C++", "prioritization", "Focus group", "technical judgement")
+    plan = Plan(type="behavioral", role="Nurse", competencies=names, duration_minutes=30)
+    guide = plan_guide(NAME, plan)
+    told = [question.competency for question in guide.questions]
+    assert told[:3] == ["leadership", "prioritisation", "technical judgement"]
+    assert len(told) == 4
+    assert guide.missed == ("C++", "Focus group")
+    short = plan_guide(NAME, replace(plan, duration_minutes=15))
+    assert [question.competency for question in short.questions] == told[:2]
+    assert short.missed == ("C++", "Focus group", "technical judgement")
+
+
+def test_communication_is_looked_at_in_any_interview() -> None:
+    for kind in TYPES:
+        plan = Plan(type=kind, role="Nurse", competencies=("Communication",), duration_minutes=15)
+        assert plan_guide(NAME, plan).missed == ()
+
+
+def test_what_is_known_comes_again_for_a_competency_that_has_nothing_new() -> None:
+    databases = {q.id for q in load_bank().questions["technical"] if q.competency == "databases"}
+    plan = Plan(type="technical", role="Backend engineer", competencies=("databases",))
+    first, asked = plan_guide(NAME, plan).questions[0].bank_id, frozenset[str]()
+    for _ in databases:
+        assert first in databases - asked
+        asked |= {first}
+        first = plan_guide(NAME, plan, asked).questions[0].bank_id
+    assert first in databases
+    plan = Plan(type="behavioral", role="Backend engineer", competencies=("judgement",))
+    known = {q.id for q in load_bank().questions["behavioral"] if q.competency == "judgement"}
+    assert plan_guide(NAME, plan).questions[0].bank_id in known
+    near = plan_guide(NAME, plan, frozenset(known)).questions[0]
+    assert near.competency == "technical judgement"
+
+
+@pytest.mark.parametrize("difficulty", DIFFICULTIES)
+def test_the_difficulty_is_kept_as_far_as_the_bank_goes(difficulty: Difficulty) -> None:
+    known = {
+        question.id: question for group in load_bank().questions.values() for question in group
+    }
+    for kind, role in product(TYPES, ("Software engineer", "Data engineer", "Frontend developer")):
+        plan = Plan(type=kind, role=role, difficulty=difficulty)
+        asked = {
+            known[question.bank_id].difficulty for question in plan_guide(NAME, plan).questions
+        }
+        assert {difficulty, *asked} != {"easy", "hard"}
+        assert difficulty in asked
 
 
 @pytest.mark.parametrize("difficulty", DIFFICULTIES)
@@ -432,12 +493,10 @@ def test_a_role_is_recognised(role: str, families: set[str]) -> None:
 
 def made(name: str, **fields: Any) -> Question:
     plain: dict[str, Any] = {"roles": (), "levels": ()}
-    return msgspec.structs.replace(
-        load_bank().questions["coding"][0], id=name, **{**plain, **fields}
-    )
+    return replace(load_bank().questions["coding"][0], id=name, **{**plain, **fields})
 
 
-def test_the_agenda_goes_by_role_then_difficulty_then_level() -> None:
+def test_the_agenda_goes_by_difficulty_then_role_then_level() -> None:
     easy, medium, hard = DIFFICULTIES
     coding = (
         made("foreign", difficulty=medium, roles=("mobile",)),
@@ -453,12 +512,19 @@ def test_the_agenda_goes_by_role_then_difficulty_then_level() -> None:
     def order(asked: frozenset[str] = frozenset()) -> list[str]:
         return [question.id for question in agenda(bank, NAME, plan, asked)]
 
-    own = ["own-mid", "own-staff", "own-easy"]
-    assert order() == [*own, "any-medium", "any-hard", "foreign", "case"]
+    assert order() == [
+        "own-mid",
+        "own-staff",
+        "any-medium",
+        "own-easy",
+        "any-hard",
+        "foreign",
+        "case",
+    ]
     assert order(frozenset({"own-mid", "case", "no-such"})) == [
         "own-staff",
-        "own-easy",
         "any-medium",
+        "own-easy",
         "any-hard",
         "foreign",
         "own-mid",

@@ -97,6 +97,14 @@ def test_time_that_ran_out_and_what_it_cost() -> None:
     assert "An answer ended before it was complete (turn 6)." in notes
 
 
+def test_what_was_asked_for_and_not_looked_at_is_told() -> None:
+    rated = reports.rich()
+    planned = replace(guide(*rated.report.coverage.competencies), missed=("C++", "Negotiation"))
+    report = composed(rated.turns, planned, rated.report.ratings).report
+    assert "Asked for and not looked at: C++ and Negotiation." in report.notes
+    assert not any(note.startswith("Asked for") for note in rated.report.notes)
+
+
 def test_offline_is_said_first() -> None:
     report = reports.offline().report
     assert report.notes[0] == OFFLINE
