@@ -22,6 +22,8 @@ SHORT_WORDS = 25
 """Fewer words leave out something, whatever they say."""
 LONG_WORDS = 450
 """About three minutes of speech."""
+WORDS_A_MINUTE = 90
+"""Of the time that a question was planned for: the rest is for its follow-up."""
 HOSTILE_WORDS = 30
 """A longer answer with such a word in it is more likely to tell of an attack."""
 TOPIC_WORDS = 20
@@ -49,7 +51,7 @@ def read_answer(plan: Plan, question: GuideQuestion | None, text: str) -> tuple[
     if only_asks(seen, question):
         return ("meaning",)
     found: list[Lack] = []
-    if count > LONG_WORDS:
+    if count > long_words(question):
         found.append("focus")
     if is_english(plan.language, (seen,)):
         parts = _parts(seen)
@@ -65,6 +67,11 @@ def _attacks(text: str, words: Words) -> bool:
     """Whether a short answer attacks: not if it tells of one, or calls something idiot-proof."""
     plain = _COMPOUND.sub(" ", text)
     return bool(first_hits(words.hostile, plain)) and not first_hits(words.told_of, plain)
+
+
+def long_words(question: GuideQuestion | None) -> int:
+    """Return how many words an answer to ``question`` may have before it is very long."""
+    return max(LONG_WORDS, WORDS_A_MINUTE * question.minutes if question else 0)
 
 
 def _parts(text: str) -> set[str]:

@@ -19,6 +19,7 @@ from ai.assessor.nearness import Nearness, load_nearness, points_of
 from ai.assessor.ports import RatingRequest
 from ai.assessor.replies import Sample
 from ai.assessor.signals import Signals, read_signals
+from ai.lacks import LONG_WORDS, long_words
 from protocol.assessment import Evidence, Method, Rating, StarPart
 from protocol.text import clip
 
@@ -26,8 +27,6 @@ NO_RATING = "Computed without a model: this is feedback for practice, not a rati
 NOT_ENGLISH = "Parts of an answer are recognised in English only, so none were looked for."
 PROSE = 600
 QUOTES = 2
-LONG_WORDS = 450
-"""About three minutes of speech."""
 PACES = (100, 180)
 """Words a minute that are comfortable to follow."""
 POINT, SAID = 60, 80
@@ -83,7 +82,7 @@ class OfflineAssessor:
             evidence,
             star=tuple(part for part in _STAR if part in signals.star) if english else (),
             found=(*found, *_compared(alike, room)),
-            missing=_missing(signals, english=english, story=story),
+            missing=_missing(signals, case, english=english, story=story),
         )
 
     async def communication(self, request: RatingRequest) -> Rating | None:
@@ -185,10 +184,10 @@ def _compared(alike: Sequence[Alike], room: int) -> Iterator[str]:
             return
 
 
-def _missing(signals: Signals, *, english: bool, story: bool) -> Iterator[str]:
+def _missing(signals: Signals, case: Case, *, english: bool, story: bool) -> Iterator[str]:
     if signals.words < SHORT_WORDS:
         yield "The answer is very short: give one concrete example."
-    if signals.words > LONG_WORDS:
+    if signals.words > long_words(case.question):
         yield "The answer is long: lead with its point, and leave out what it does not need."
     if not english:
         return

@@ -52,6 +52,13 @@ async def test_what_is_missing_is_named() -> None:
     assert rating.caveats == ("short_answer",)
 
 
+async def test_an_answer_is_long_for_the_time_that_its_question_was_given() -> None:
+    made = request(TALK * 8)  # 672 words
+    for minutes, long in ((5, True), (7, True), (9, False)):
+        given = replace(made, question=replace(made.question, minutes=minutes))
+        assert ("is long" in (await ASSESSOR.rate(given)).missing) == long
+
+
 async def test_a_question_that_asks_for_no_story_misses_none() -> None:
     technical = replace(PLAN, type="technical")
     rating = await rated("A queue decouples 2 services, so I would use it for that.", technical)

@@ -3,6 +3,7 @@
 from typing import get_args
 
 import pytest
+from msgspec.structs import replace
 
 from ai.bank.guides import plan_guide
 from ai.bank.loading import load_bank
@@ -164,6 +165,14 @@ def test_a_very_long_answer_lacks_focus() -> None:
 def test_blanks_ahead_of_an_answer_hide_nothing_of_it() -> None:
     assert read_answer(BEHAVIORAL, question(BEHAVIORAL), "\n" * 5_000 + STORY) == ()
     assert read_answer(BEHAVIORAL, question(BEHAVIORAL), "\n" * 5_000) == ("answer",)
+
+
+@pytest.mark.parametrize(("minutes", "most"), [(3, 450), (5, 450), (9, 810)])
+def test_who_was_given_longer_may_say_more(minutes: int, most: int) -> None:
+    planned = replace(question(BEHAVIORAL), minutes=minutes)
+    words = (f"{STORY} " * 20).split()
+    assert read_answer(BEHAVIORAL, planned, " ".join(words[:most])) == ()
+    assert read_answer(BEHAVIORAL, planned, " ".join(words[: most + 1])) == ("focus",)
 
 
 def test_a_short_answer_lacks_detail() -> None:
