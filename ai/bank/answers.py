@@ -80,6 +80,11 @@ def _beside(cues: Iterable[str], answer: str, words: Words) -> str:
     return " ".join(word for word in bare if word and word not in idle)
 
 
+def is_unspaced(text: str) -> bool:
+    """Whether ``text`` holds any of a script that does not part words by spaces."""
+    return any("\u2e80" <= char <= "\uffdc" for char in text)
+
+
 def _is_short(answer: str) -> bool:
     return len(answer.split(maxsplit=UNKNOWN_WORDS)) <= UNKNOWN_WORDS
 
@@ -88,7 +93,7 @@ def _is_short(answer: str) -> bool:
 def _pattern(cue: str) -> re.Pattern[str]:
     stem = cue.removesuffix("*")
     # Scripts without spaces have no word boundaries; their cues may stand anywhere.
-    if not stem.isascii() and not any(char.isspace() for char in stem) and _is_unspaced(stem):
+    if not stem.isascii() and not any(char.isspace() for char in stem) and is_unspaced(stem):
         return re.compile(re.escape(stem))
     end = "" if stem != cue else r"(?!\w)"
     return re.compile(rf"(?<!\w){re.escape(stem)}{end}", re.IGNORECASE)
@@ -96,7 +101,3 @@ def _pattern(cue: str) -> re.Pattern[str]:
 
 def _counts_alone(char: str) -> bool:
     return "\u2e80" <= char <= "\uffdc" and char.isalnum() and not "\uac00" <= char <= "\ud7a3"
-
-
-def _is_unspaced(text: str) -> bool:
-    return any("\u2e80" <= char <= "\uffdc" for char in text)

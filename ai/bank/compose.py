@@ -15,8 +15,8 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from ai.bank.agenda import agenda, rank
-from ai.bank.answers import asks_nothing, first_hits, readable
-from ai.bank.echo import clean, quote
+from ai.bank.answers import asks_nothing, first_hits, is_unspaced, readable
+from ai.bank.echo import SHORTEST, clean, quote
 from ai.bank.entries import Probe, Question
 from ai.bank.loading import STEM, load_bank
 from ai.bank.templates import fill, slots
@@ -241,12 +241,13 @@ class _Retelling:
 
         That is one of the first of the ``kinds``, of these the one the answer has most cues for,
         then what needs no cue and quotes the answer. An assessment gets no other kinds. An insult
-        is not said back: then those are left out that quote.
+        is not said back, nor a word or two: then those are left out that quote.
         """
         found: list[tuple[tuple[int, int, bool, bytes], _Choice]] = []
         rude = bool(first_hits(self._phrases.words.rude, self._answer))
+        brief = len(self._answer.split()) < SHORTEST and not is_unspaced(self._answer)
         for place, probe in enumerate(probes):
-            if rude and "echo" in slots(probe.text):
+            if (rude or brief) and "echo" in slots(probe.text):
                 continue
             hits, key = first_hits(probe.cues, self._answer), f"{name}/{place}"
             wanted = probe.intent in kinds or self._plan.mode == "practice"

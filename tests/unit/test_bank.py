@@ -344,6 +344,19 @@ def test_who_has_nothing_to_ask_hears_that_this_is_fine(text: str, *, none: bool
     assert (turns[-2].kind, turns[-2].text in load_bank().phrases.replies.none) == ("reply", none)
 
 
+@pytest.mark.parametrize("mode", get_args(Mode))
+def test_a_word_or_two_are_not_said_back(mode: Mode) -> None:
+    quoted = Counter[str]()
+    for kind, said in product(TYPES, ("Yes", "It depends", "We depend on Kafka", "分かりました")):
+        plan = Plan(type=kind, role="Backend engineer", mode=mode, duration_minutes=45)
+        for number in range(2):
+            turns = interview(plan, saying(f"{said}."), f"{NAME}{number}")
+            quoted[said] += sum(f"“{said}”" in turn.text for turn in turns if turn.kind == "probe")
+    assert quoted["Yes"] == quoted["It depends"] == 0
+    assert quoted["We depend on Kafka"]
+    assert quoted["分かりました"]  # it has no spaces
+
+
 def test_hints_come_in_order_and_end() -> None:
     plan = Plan(type="behavioral", role="Engineer")
 
