@@ -28,6 +28,10 @@ AnswerMinutes = Annotated[int, Meta(ge=2, le=20)]
 Variants = Annotated[tuple[Sentence, ...], Meta(min_length=2)]
 
 
+APART = "communication"
+"""The competency that any interview looks at, rated apart: no question is about it alone."""
+
+
 class Probe(Struct, frozen=True, forbid_unknown_fields=True):
     """A follow-up. ``cues`` are the words of an answer that make it the fitting one."""
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from ai.bank.agenda import agenda, likeness, profile_of, types_of
 from ai.bank.echo import clean
-from ai.bank.entries import Question
+from ai.bank.entries import APART, Question
 from ai.bank.loading import load_bank
 from ai.bank.templates import fill
 from protocol.guide import Anchors, Guide, GuideQuestion, Probe
@@ -18,8 +18,6 @@ from protocol.plan import Plan
 
 ALIKE = 0.5
 """A question looks at a competency whose name has this part of its words in common with its own."""
-APART = "communication"
-"""What is looked at in any interview, apart from the questions."""
 
 
 def plan_guide(interview_id: str, plan: Plan, asked: frozenset[str] = frozenset()) -> Guide:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, get_args
 import msgspec
 from msgspec import Struct
 
-from ai.bank.entries import Bank, Phrases, Probe, Question
+from ai.bank.entries import APART, Bank, Phrases, Probe, Question
 from ai.bank.lines import Fault, Page
 from ai.bank.roles import load_families
 from ai.bank.templates import slots
@@ -200,6 +200,8 @@ def _question(entry: dict[str, Any]) -> Question:
     # Nor right behind them: a slot that is filled with nothing takes the space before it away.
     if "{" in question.text[: STEM + 1]:
         raise _Wrong(f"a slot stands in the first {STEM} characters", question.text)
+    if question.competency.casefold() == APART:
+        raise _Wrong(f"{APART} is rated apart - at `$.competency`")
     unknown = [role for role in question.roles if role not in load_families()]
     if unknown:
         raise _Wrong(f"roles.toml has no family {unknown[0]!r}", unknown[0])

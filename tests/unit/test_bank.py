@@ -410,6 +410,7 @@ def copied(folder: Path) -> Path:
         ('competency = "debugging"', 'competency = "x"\nroles = ["qa", "qa"]', 7, "twice"),
         ('competency = "debugging"', 'competency = "x"\nlevels = ["boss"]', 7, "boss"),
         ('competency = "debugging"', 'competency = "x"\nminutes = 21', 7, "minutes"),
+        ('competency = "debugging"', 'competency = "Communication"', 6, "apart"),
         ("what do you do next?", "what next? * ", 10, "text"),
         ("what do you do next?", "what do *you* do?", 10, "spoken"),
         ('"debugger"', '"de*bugger"', 10, "last character"),
