@@ -728,7 +728,7 @@ def told_on(turns: list[Turn], *more: tuple[Kind, str]) -> list[Turn]:
     told = list(turns)
     for kind, text in more:
         told.append(
-            msgspec.structs.replace(
+            replace(
                 turns[-1],
                 turn=len(told) + 1,
                 kind=kind,
@@ -756,7 +756,7 @@ def test_a_question_that_was_cut_is_put_again_whole() -> None:
     asked = interview(plan, saying("I like it."))[:3]
     planned = plan_guide(NAME, plan).questions[0].text
     for heard in (asked[-1].text[:9], "", "Well then, tell me"):
-        cut = msgspec.structs.replace(asked[-1], text=heard, outcome="interrupted")
+        cut = replace(asked[-1], text=heard, outcome="interrupted")
         unheard = told_on([*asked[:-1], cut], ("answer", "Pardon?"))
         assert next_said(plan, unheard, "reply").endswith(planned)
         again = told_on(unheard, ("reply", planned), ("answer", "I don't know."))
