@@ -60,12 +60,12 @@ export class Composer {
   // --- what the candidate does ---
 
   async submit() {
-    if (!this.parts.submit.disabled) await this.afterWords(() => this.give());
+    if (!this.parts.submit.disabled) await this.onceSpoken(() => this.give());
   }
 
   // Acts once the last words are recorded: what ends or stops an answer would lose those still on their
   // way. What is pressed meanwhile has no effect.
-  async afterWords(act) {
+  async onceSpoken(act) {
     if (this.busy) return;
     this.busy = true;
     this.draw();
@@ -105,18 +105,18 @@ export class Composer {
   }
 
   hint() {
-    return this.afterWords(() => this.command({ type: "hint.request" }));
+    return this.onceSpoken(() => this.command({ type: "hint.request" }));
   }
 
   pause() {
     const type = this.client.view.status === "paused" ? "interview.resume" : "interview.pause";
-    return this.afterWords(() => this.command({ type }));
+    return this.onceSpoken(() => this.command({ type }));
   }
 
   async end() {
     const question = "End the interview now? Everything said so far is kept.";
     if (!(await ask(question, "End the interview", "Go on"))) return;
-    await this.afterWords(async () => {
+    await this.onceSpoken(async () => {
       if (this.answerable && !(await this.give())) return;
       await this.command({ type: "interview.end" });
     });
