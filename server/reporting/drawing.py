@@ -22,8 +22,8 @@ AT_ONCE = 2
 """Processes: an instance has its cores for interviews."""
 INSIDE = 16
 """PDFs that are drawn or wait for that."""
-PER_USER = 2
-"""Of one user at a time: they must not take all places."""
+PER_USER = 6
+"""Of one user at a time: a reviewer opens some reports at once, and must not take all places."""
 WAIT_S = 20.0
 """How long one may wait for its process."""
 
