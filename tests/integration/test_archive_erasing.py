@@ -1,7 +1,7 @@
 """Erasing, and the ledger, on a real PostgreSQL."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
 from typing import Any
 
 import psycopg
@@ -10,10 +10,15 @@ from msgspec.structs import replace
 
 from storage.errors import BadDataError, ErasedError
 from storage.postgres.archive import Archive
+from storage.postgres.assessments import Assessments, Decision
+from storage.postgres.batches import Batches
+from storage.postgres.places import place_of
+from storage.postgres.queries import query
 from storage.postgres.records import Created
 from tests.support.interviews import (
     NOW,
     archive_on,
+    interview_id,
     ledger_row,
     rows_of,
     session,
@@ -21,8 +26,66 @@ from tests.support.interviews import (
     turn,
     unstored,
 )
+from tests.support.reports import rich
 
 pytestmark = pytest.mark.anyio
+
+TABLES = """
+SELECT relname FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid
+WHERE attname = 'interview_id' AND relkind IN ('r', 'p') AND NOT relispartition
+"""
+KEPT = {"tombstones", "erasures"}
+
+
+def tables(url: str) -> set[str]:
+    """All that can hold anything of an interview."""
+    return {table for (table,) in rows_of(url, TABLES)}
+
+
+def holding(url: str, name: str) -> set[str]:
+    """Those of them that hold something of this one."""
+    held = "SELECT 1 FROM {} WHERE interview_id = '{}'"
+    return {table for table in tables(url) if rows_of(url, held.format(table, name))}
+
+
+def conclusions(archive: Archive, name: str) -> tuple[Coroutine[Any, Any, None], ...]:
+    """All that is concluded from an interview, or will be: four writes."""
+    assessments, report = Assessments(archive.database), rich().report
+    decision = Decision(
+        decision_id=interview_id(), reviewer="rita", decision="hold", reason="Short.", at=NOW
+    )
+    texts = ("request_id", "task", "api", "model", "canary", "prompt_sha256", "instructions")
+    call = {
+        **dict.fromkeys(texts, "a"),
+        "request_id": interview_id(),
+        "question_id": "core-1",
+        "sample": 1,
+        "turn": 2,
+        "sampled": False,
+        "input": "I cut the scope in two.",
+    }
+    return (
+        assessments.put_rating(name, report.ratings[0], NOW),
+        assessments.put_report(replace(report, interview_id=name)),
+        assessments.put_decision(name, decision),
+        Batches(archive.database).park(name, [call]),
+    )
+
+
+async def behind_an_erasure(
+    url: str, name: str, *late: Coroutine[Any, Any, object]
+) -> list[object]:
+    """What these come to that begin while an erasure is under way, and wait for it."""
+    async with await psycopg.AsyncConnection[Any].connect(url) as eraser:
+        for step in ("lock", "erase"):
+            await eraser.execute(query(step), place_of(name))
+        writes = asyncio.gather(*late, return_exceptions=True)
+        waiting = b"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        async with asyncio.timeout(5):
+            while await (await eraser.execute(waiting)).fetchone() != (len(late),):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)  # the other side is a real process
+        await eraser.commit()
+        return await writes
 
 
 @pytest.fixture
@@ -37,17 +100,18 @@ async def test_nothing_but_the_tombstone_is_left(archive: Archive, database_url:
     live = unstored(state(new, 3, 5, turn(1)), ("c", "d a1-1"))
     await archive.write(live)
     await archive.write_ledger([ledger_row(new, "l1")])
+    await asyncio.gather(*conclusions(archive, new.interview_id))
+    assert holding(database_url, new.interview_id) == tables(database_url) - KEPT
     for _ in "twice":
-        await archive.erase(new.interview_id)
+        await archive.erase(new.interview_id, by="ann")
     assert await archive.get(new.interview_id) is None
     assert await archive.transcript(new.interview_id) == ()
     for call in (archive.rebuild(new.interview_id), archive.write(live)):
         with pytest.raises(ErasedError):
             await call
     await archive.write_ledger([ledger_row(new, "l2")])
-    for table in ("interviews", "turns", "commands", "ledger", "idempotency_keys"):
-        assert rows_of(database_url, f"SELECT count(*) FROM {table}") == [(0,)]  # noqa: S608
-    assert len(rows_of(database_url, "SELECT * FROM tombstones")) == 1
+    await asyncio.gather(*conclusions(archive, new.interview_id))
+    assert holding(database_url, new.interview_id) == KEPT
     # The key is free again: what it named is gone.
     assert await archive.create_interview(session(), idempotency_key="k", digest="x") == Created()
 
@@ -96,25 +160,27 @@ async def test_a_write_that_waited_for_an_erasure_is_refused(
 ) -> None:
     """The order that a snapshot taken before the lock would get wrong."""
     new = session()
-    async with await psycopg.AsyncConnection[Any].connect(module_database_url) as eraser:
-        key = f"hashtextextended('{new.interview_id}', 0)"
-        await eraser.execute(f"SELECT pg_advisory_xact_lock({key})".encode())
-        write = asyncio.create_task(shared_archive.write(unstored(state(new, 1, 2))))
-        ledger = asyncio.create_task(shared_archive.write_ledger([ledger_row(new, "late")]))
-        waiting = b"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-        async with asyncio.timeout(5):
-            while await (await eraser.execute(waiting)).fetchone() != (2,):  # noqa: ASYNC110
-                await asyncio.sleep(0.01)  # the other side is a real process
-        await eraser.execute(f"INSERT INTO tombstones VALUES ('{new.interview_id}')".encode())  # noqa: S608
-        await eraser.commit()
-        with pytest.raises(ErasedError):
-            await write
-        await ledger
-    rows = rows_of(
+    refused, dropped = await behind_an_erasure(
         module_database_url,
-        f"SELECT id FROM ledger WHERE interview_id = '{new.interview_id}'",  # noqa: S608
+        new.interview_id,
+        shared_archive.write(unstored(state(new, 1, 2))),
+        shared_archive.write_ledger([ledger_row(new, "late")]),
     )
-    assert rows == []
+    assert isinstance(refused, ErasedError)
+    assert dropped is None
+    assert holding(module_database_url, new.interview_id) == {"tombstones"}
+
+
+async def test_what_is_concluded_during_an_erasure_comes_to_nothing(
+    shared_archive: Archive, module_database_url: str
+) -> None:
+    """It would be left for good: the erasure does not see it, nor is there anything to erase."""
+    new = session()
+    await shared_archive.create_interview(new)
+    late = conclusions(shared_archive, new.interview_id)
+    done = await behind_an_erasure(module_database_url, new.interview_id, *late)
+    assert done == [None] * len(late)
+    assert holding(module_database_url, new.interview_id) == {"tombstones"}
 
 
 async def test_a_ledger_row_is_kept_once_by_its_id(archive: Archive, database_url: str) -> None:
