@@ -136,6 +136,7 @@ def _deps(instance: Instance) -> Deps:
         limits=instance.limits,
         checks=checks,
         spares=spares,
+        meter=instance.meters,
         circuits=instance.circuits.states,
         draining=lambda: instance.drain.draining,
         interviewer="offline" if instance.interviewer.offline else "model",

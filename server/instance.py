@@ -212,7 +212,7 @@ class Instance:
             self.followers,
             self.clock,
             idle_ms=idle_ms,
-            backlog=self.meters.backlog,
+            meter=self.meters,
         )
         self.drain = Drain(
             self.connections,

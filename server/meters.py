@@ -41,6 +41,12 @@ class Meters:
         ProcessCollector(registry=registry)  # CPU, memory and open files, read when asked for
         tasks = Gauge("viva_tasks", "Tasks of the event loop", registry=registry)
         tasks.set_function(_tasks)
+        self._up = Gauge(
+            "viva_dependency_up",
+            "1 where it answered whoever asked last: /health/ready or, of Redis, a sweep",
+            ["dependency"],
+            registry=registry,
+        )
         self._sockets = Gauge("viva_sockets", "Open sockets", ["role"], registry=registry)
         self._closes = Counter(
             "viva_socket_closes", "Sockets closed, by code", ["code"], registry=registry
@@ -179,6 +185,10 @@ class Meters:
             registry=registry,
         )
 
+    def dependency_is(self, name: str, *, up: bool) -> None:
+        """See `SweepMeter.dependency_is` and `HealthMeter.dependency_is`."""
+        self._up.labels(name).set(up)
+
     def queried(self, kind: str, seconds: float) -> None:
         """See `storage.postgres.pool.Timed`."""
         self._database[kind].observe(seconds)
@@ -222,7 +232,7 @@ class Meters:
         self._deltas.inc(deltas)
 
     def backlog(self, partitions: int, waited_s: float) -> None:
-        """Set how many partitions' outboxes hold something, and how long the oldest entry waits."""
+        """See `SweepMeter.backlog`."""
         self._outboxes.set(partitions)
         self._outbox_oldest.set(waited_s)
 

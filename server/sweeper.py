@@ -10,7 +10,6 @@ sweep: a turn whose instance died does not wait for them.
 
 import asyncio
 import math
-from collections.abc import Callable
 from typing import Protocol
 
 import structlog
@@ -59,6 +58,16 @@ class Follow(Protocol):
         """The partition's outbox holds something."""
 
 
+class SweepMeter(Protocol):
+    """What is measured of sweeps."""
+
+    def dependency_is(self, name: str, *, up: bool) -> None:
+        """Set whether ``redis`` answered."""
+
+    def backlog(self, partitions: int, waited_s: float) -> None:
+        """Set how many partitions' outboxes hold something, and how long the oldest entry waits."""
+
+
 class Sweeper:
     """One instance's sweep."""
 
@@ -70,14 +79,14 @@ class Sweeper:
         clock: Clock,
         *,
         idle_ms: int,
-        backlog: Callable[[int, float], None] | None = None,
+        meter: SweepMeter | None = None,
     ) -> None:
         self._store = store
         self._sessions = sessions
         self._followers = followers
         self._clock = clock
         self._idle_ms = idle_ms
-        self._backlog = backlog
+        self._meter = meter
         self._swept = self._trusts_at = -math.inf
         self._timers: tuple[str, ...] = ()
         self._found = asyncio.Event()
@@ -112,14 +121,19 @@ class Sweeper:
             except StorageError as error:
                 if not self._down:
                     _log.warning("sweep failed", error=type(error).__name__)
-                self._down = True
+                self._found_redis(up=False)
             else:
-                self._down = False
+                self._found_redis(up=True)
                 now = self._clock.monotonic()
                 if now - self._swept > GAP_S:
                     self._trusts_at = now + HEARD_S
                 self._swept = now
                 return due
+
+    def _found_redis(self, *, up: bool) -> None:
+        self._down = not up
+        if self._meter is not None:
+            self._meter.dependency_is("redis", up=up)
 
     def _act(self, due: Due) -> None:
         self._take_over(due)
@@ -137,8 +151,8 @@ class Sweeper:
     def _empty(self, due: Due) -> None:
         for partition in due.outboxes:
             self._followers.store(partition)
-        if self._backlog is not None:
-            self._backlog(len(due.outboxes), seconds_since(self._clock, due.oldest))
+        if self._meter is not None:
+            self._meter.backlog(len(due.outboxes), seconds_since(self._clock, due.oldest))
 
     async def _work(self) -> None:
         """Work through the due timers, all that one sweep found before those of a later one."""

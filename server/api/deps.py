@@ -1,7 +1,7 @@
 """What the API's handlers are given."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Literal
+from typing import Literal, Protocol
 
 from msgspec import Struct
 
@@ -18,6 +18,13 @@ from storage.live import LiveStore
 from storage.postgres.archive import Archive
 from storage.postgres.assessments import Assessments
 from storage.postgres.profiles import Profiles
+
+
+class HealthMeter(Protocol):
+    """What is measured of readiness."""
+
+    def dependency_is(self, name: str, *, up: bool) -> None:
+        """Set whether one was found ready to be used."""
 
 
 class Deps(Struct, frozen=True, kw_only=True):
@@ -39,6 +46,7 @@ class Deps(Struct, frozen=True, kw_only=True):
     """By name: what raises `StorageError` where a dependency is down."""
     spares: dict[str, Callable[[], bool]]
     """By name: whether something that makes others faster answered when it was asked last."""
+    meter: HealthMeter
     circuits: Callable[[], Mapping[str, str]]
     """By model, whether it is called: ``closed`` or, while it is left alone, ``open``."""
     draining: Callable[[], bool]

@@ -59,10 +59,13 @@ async def ready(deps: Deps) -> Response[Readiness]:
     spares: dict[str, State] = {
         name: "up" if answers() else "down" for name, answers in deps.spares.items()
     }
+    dependencies = found | spares
+    for name, state in dependencies.items():
+        deps.meter.dependency_is(name, up=state == "up")
     fine = found.get("redis") == "up" and not deps.draining()
     body = Readiness(
         status="draining" if deps.draining() else "ready" if fine else "unready",
-        dependencies=found | spares,
+        dependencies=dependencies,
         interviewer=deps.interviewer,
         circuits=deps.circuits(),
     )

@@ -1,6 +1,7 @@
 """`/health/ready` of an instance whose cache and replica are servers of their own."""
 
 import json
+import re
 import time
 import urllib.request
 from collections.abc import Mapping
@@ -42,5 +43,9 @@ def test_what_is_not_needed_is_named_and_not_waited_for(
         while dependencies(instance) != wanted:
             assert time.monotonic() < deadline, dependencies(instance)
             time.sleep(0.2)
+        with urllib.request.urlopen(f"{instance.url}/metrics", timeout=5) as reply:
+            metrics = reply.read().decode()
+        shown = re.findall(r'viva_dependency_up{dependency="(\w+)"} (\S+)', metrics)
+        assert dict(shown) == {name: str(float(is_ == "up")) for name, is_ in wanted.items()}
     finally:
         instance.stop()

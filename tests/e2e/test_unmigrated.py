@@ -15,6 +15,8 @@ def test_it_serves_and_asks_for_the_migration(
     try:
         with urllib.request.urlopen(f"{instance.url}/health/ready", timeout=5) as reply:
             assert json.load(reply)["dependencies"]["postgres"] == "unmigrated"
+        with urllib.request.urlopen(f"{instance.url}/metrics", timeout=5) as reply:
+            assert b'viva_dependency_up{dependency="postgres"} 0.0' in reply.read()
     finally:
         instance.stop()
     assert "run `viva migrate`" in instance.log()

@@ -14,12 +14,14 @@ from server import reference
 ROOT = Path(__file__).parents[2]
 ALERTS = ROOT / "deploy" / "prometheus" / "alerts.yaml"
 RULES: list[dict[str, Any]] = yaml.safe_load(ALERTS.read_text())["groups"][0]["rules"]
+STORIES = sorted(Path(__file__).parent.glob("alerts*_test.yaml"))
 GIVEN_BY_PROMETHEUS = {"job", "instance", "le"}
+OF_THE_PROCESS = ("process_cpu_seconds_total", "process_resident_memory_bytes")
 
 
 def exported() -> dict[str, set[str]]:
     """The labels of each metric by the names under which it can be asked for."""
-    found: dict[str, set[str]] = {"up": set(), "process_cpu_seconds_total": set()}
+    found: dict[str, set[str]] = {name: set() for name in ("up", *OF_THE_PROCESS)}
     for row in reference.SOURCES["metrics"]().splitlines():
         name, kind, labels = (row.split("|") + [""] * 4)[1:4]
         ends = ("_bucket", "_count", "_sum") if kind.strip() == "histogram" else ("",)
@@ -59,9 +61,10 @@ def test_prometheus_takes_the_rules_and_its_configuration() -> None:
     assert f"{len(RULES)} rules found" in told
 
 
-def test_alerts_fire_when_they_should(tmp_path: Path) -> None:
+@pytest.mark.parametrize("story", STORIES, ids=[path.stem for path in STORIES])
+def test_alerts_fire_when_they_should(story: Path, tmp_path: Path) -> None:
     bare = [{key: rule[key] for key in rule if key != "annotations"} for rule in RULES]
     alerts = {"groups": [{"name": "viva", "rules": bare}]}
     (tmp_path / "alerts.yaml").write_text(yaml.safe_dump(alerts))
-    shutil.copy(Path(__file__).with_name("alerts_test.yaml"), tmp_path)
-    promtool("test", "rules", tmp_path / "alerts_test.yaml")
+    shutil.copy(story, tmp_path)
+    promtool("test", "rules", tmp_path / story.name)

@@ -96,7 +96,7 @@ class Scene:
             self.followers,
             self.clock,
             idle_ms=self.idle_ms,
-            backlog=self.meters.backlog,
+            meter=self.meters,
         )
 
     async def interview(self, *, tick: int = 0, begun: bool = False) -> str:
@@ -337,6 +337,22 @@ def test_who_waits_for_a_report_is_not_kept_from_it_by_a_short_rest() -> None:
         assert isinstance(await scene.store.load(over), Missing)
 
     scene.play(story)
+
+
+@pytest.mark.parametrize("outboxes", [False, True], ids=["all", "outboxes"])
+def test_it_is_told_whether_redis_answers(*, outboxes: bool) -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        for down in (False, True, False):
+            scene.server.down = down
+            await asyncio.sleep(2 * WHOLE_EVERY * SWEEP_S)
+            up = scene.meters.registry.get_sample_value(
+                "viva_dependency_up", {"dependency": "redis"}
+            )
+            assert up == (not down)
+
+    scene.play(story, outboxes=outboxes)
 
 
 def test_outboxes_alone_are_swept_through_an_outage_and_nothing_else_is() -> None:
