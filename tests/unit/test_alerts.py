@@ -14,6 +14,7 @@ from server import reference
 ROOT = Path(__file__).parents[2]
 ALERTS = ROOT / "deploy" / "prometheus" / "alerts.yaml"
 RULES: list[dict[str, Any]] = yaml.safe_load(ALERTS.read_text())["groups"][0]["rules"]
+NAMES = [rule["alert"] for rule in RULES]
 STORIES = sorted(Path(__file__).parent.glob("alerts*_test.yaml"))
 GIVEN_BY_PROMETHEUS = {"job", "instance", "le"}
 OF_THE_PROCESS = ("process_cpu_seconds_total", "process_resident_memory_bytes")
@@ -30,7 +31,7 @@ def exported() -> dict[str, set[str]]:
     return found
 
 
-@pytest.mark.parametrize("rule", RULES, ids=[rule["alert"] for rule in RULES])
+@pytest.mark.parametrize("rule", RULES, ids=NAMES)
 def test_a_rule_asks_for_what_is_exported_and_tells_what_to_do(rule: dict[str, Any]) -> None:
     expression, known = rule["expr"], exported()
     asked = re.findall(r"\b((?:viva|process)_\w+|up)\{([^}]*)\}", expression)
@@ -59,6 +60,18 @@ def promtool(*arguments: str | Path) -> str:
 def test_prometheus_takes_the_rules_and_its_configuration() -> None:
     told = promtool("check", "config", ALERTS.with_name("prometheus.yaml"))
     assert f"{len(RULES)} rules found" in told
+
+
+def test_each_alert_rests_and_fires_in_one_story() -> None:
+    told: set[str] = set()
+    for path in STORIES:
+        for story in yaml.safe_load(path.read_text())["tests"]:
+            cases = story["alert_rule_test"]
+            fires = {case["alertname"] for case in cases if case.get("exp_alerts")}
+            rests = {case["alertname"] for case in cases if not case.get("exp_alerts")}
+            assert fires | rests <= set(NAMES), "what has no such name rests, too"
+            told |= fires & rests
+    assert told == set(NAMES)
 
 
 @pytest.mark.parametrize("story", STORIES, ids=[path.stem for path in STORIES])
