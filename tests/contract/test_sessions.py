@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from protocol.effects import Reject
 from protocol.ids import ORIGIN, EventId, chain
-from protocol.machine import Left, Received, transition
+from protocol.machine import Left, Noted, Received, transition
 from protocol.session import Turn
 from storage.answers import digest_of, rejection
 from storage.commits import commit_of
@@ -425,6 +425,25 @@ async def test_what_changed_without_an_event_is_stored_before_it_is_parked(
     assert await store.park(NAME, state.version, 0, 0) == "ok"
 
 
+async def test_what_queued_nothing_is_stored_before_it_is_parked(backend: Backend) -> None:
+    store = backend.store()
+    await started(store)
+    await apply(store, finished("Hello."), (await acquired(store)).fence)
+    stored = (await found(store)).head
+    assert await store.mark_stored(NAME, stored, ["start"])
+    await _settled(store)
+    await apply(store, Noted(code="budget_low", message="Little money is left.", at=AT))
+    head = (await found(store)).head
+    assert head.seq == stored.seq + 1
+    assert await _parked(store) == "unstored"
+    assert await store.mark_stored(NAME, head, [])
+    await command(store, start("again"))  # it is refused, and that is remembered
+    assert (await found(store)).head == head
+    assert await _parked(store) == "unstored"
+    assert await store.mark_stored(NAME, head, ["again"])
+    assert await _parked(store) == "ok"
+
+
 async def test_what_is_erased_stays_away(backend: Backend) -> None:
     store = backend.store()
     await started(store)
@@ -597,6 +616,10 @@ def _neighbours(count: int) -> list[str]:
     """Interviews of one partition."""
     named = (f"interview-{n}" for n in range(100_000))
     return list(islice((name for name in named if partition_of(name) == 17), count))
+
+
+async def _parked(store: LiveStore) -> str:
+    return await store.park(NAME, (await found(store)).version, 0, 0)
 
 
 async def _settled(store: LiveStore) -> None:
