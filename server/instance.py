@@ -7,7 +7,7 @@ it opened. A task that fails ends the instance: others, and its successor, take 
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import structlog
@@ -74,6 +74,7 @@ from storage.redis.store import RedisStore
 
 PARTITIONS_EVERY_S = 24 * 3600.0
 PARTITIONS_RETRY_S = 30.0
+MEMORY_EVERY_S = 15.0
 
 Task = Coroutine[Any, Any, None]
 
@@ -312,6 +313,7 @@ class Instance:
             self.turnstile.run(),
             self.circuits.run(),
             self._partitions(),
+            self._memory(),
             garbage.run(lambda: len(self.leases)),
             hugepages.run(),
             *assessing,
@@ -368,6 +370,13 @@ class Instance:
                 await asyncio.sleep(PARTITIONS_RETRY_S)
             else:
                 await asyncio.sleep(PARTITIONS_EVERY_S)
+
+    async def _memory(self) -> None:
+        """Know how full Redis is: a full one refuses what candidates say."""
+        while True:
+            with suppress(StorageError):
+                self.meters.redis_holds(await self.store.fullness())
+            await asyncio.sleep(MEMORY_EVERY_S)
 
     async def _replica(self) -> None:
         """Know whether the replica may be read, and how far it is behind."""

@@ -54,6 +54,11 @@ class Meters:
         self._commands = Counter(
             "viva_commands", "Durable commands decided", ["command", "verdict"], registry=registry
         )
+        self._redis_memory = Gauge(
+            "viva_redis_memory_ratio",
+            "What Redis takes of its maxmemory; 0 where it has none, or does not tell",
+            registry=registry,
+        )
         self._turns = Counter(
             "viva_turn_attempts", "Turn attempts ended here", ["outcome"], registry=registry
         )
@@ -188,6 +193,10 @@ class Meters:
     def dependency_is(self, name: str, *, up: bool) -> None:
         """See `SweepMeter.dependency_is` and `HealthMeter.dependency_is`."""
         self._up.labels(name).set(up)
+
+    def redis_holds(self, share: float) -> None:
+        """Set what Redis takes of the memory it may take."""
+        self._redis_memory.set(share)
 
     def queried(self, kind: str, seconds: float) -> None:
         """See `storage.postgres.pool.Timed`."""

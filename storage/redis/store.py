@@ -55,6 +55,13 @@ class RedisStore:
         with translated():
             await self._client.execute_command("PING")
 
+    async def fullness(self) -> float:
+        """Return what Redis takes of the memory it may take; 0 where it may take all there is."""
+        with translated():
+            told: Any = await self._client.info("memory")
+        bound = told.get("maxmemory")
+        return told["used_memory"] / bound if bound else 0.0
+
     # --- sessions ---------------------------------------------------------------------------------
 
     async def load(

@@ -396,3 +396,10 @@ async def test_nothing_is_left_of_a_parked_or_erased_interview(real: RedisBacken
     }
     for key in (keys.ticket_key(NAME, "ticket"), keys.interview_keys(NAME)[8]):
         assert 0 < await real.raw.ttl(key) <= 86_400
+
+
+async def test_it_is_told_how_full_redis_is(real: RedisBackend) -> None:
+    store = RedisStore(real.client())
+    assert await store.fullness() == 0.0
+    async with real.full():
+        assert await store.fullness() > 1.0
