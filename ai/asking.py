@@ -23,6 +23,10 @@ REQUEST_WORDS = 30
 BESIDE_REQUEST = 12
 BESIDE_QUESTIONS = 6
 """More words than these beside what is asked are an answer."""
+BEFORE_REQUEST = 8
+"""A request stands near the beginning of its sentence."""
+BARE_WORDS = 12
+"""More are no bare request."""
 ALONE_WORDS = 6
 """Who says no more than that, and tells of a lost connection, does not tell a story."""
 
@@ -35,9 +39,14 @@ class _Cues(Struct, frozen=True, forbid_unknown_fields=True):
     """All of ``ai/asking.toml``."""
 
     again: tuple[Cue, ...]
+    unheard: tuple[Cue, ...]
+    denials: tuple[str, ...]
+    vague: tuple[Cue, ...]
     missed: tuple[Cue, ...]
     apologies: tuple[Cue, ...]
+    tellers: tuple[Cue, ...]
     unclear: tuple[Cue, ...]
+    open: tuple[Cue, ...]
     prefaces: tuple[Cue, ...]
     openers: tuple[Cue, ...]
     musings: tuple[Cue, ...]
@@ -45,22 +54,58 @@ class _Cues(Struct, frozen=True, forbid_unknown_fields=True):
     inviting: tuple[Cue, ...]
 
 
-def request_in(text: str) -> Literal["hearing", "meaning"] | None:
-    """Return what somebody lacks who asks in so many words for the question, or what it means."""
+def request_in(
+    text: str, question: GuideQuestion | None = None
+) -> Literal["hearing", "meaning"] | None:
+    """Return what somebody lacks who asks in so many words for the question, or what it means.
+
+    Where ``question``, or a follow-up to it, may be answered by what one would ask or say, only a
+    bare request counts, in words that nobody else would be asked in.
+    """
+    invited = question is not None and _invites(question)
+    if invited and len(text.split()) > BARE_WORDS:
+        return None
     cues, found, beside = _cues(), None, 0
-    sorry = first_hits(cues.apologies, text) or len(text.split()) <= ALONE_WORDS
-    unheard = (*cues.again, *cues.missed) if sorry else cues.again
+    unclear = cues.unclear if invited else (*cues.unclear, *cues.open)
+    sorry = len(text.split()) <= ALONE_WORDS
     for sentence in _sentences(text):
+        sorry = sorry or bool(first_hits(cues.apologies, sentence))
         short = len(sentence.split()) <= REQUEST_WORDS
-        if short and (first_hits(unheard, sentence) or (sorry and _only_begs(sentence))):
+        if short and (_is_unheard(sentence, sorry=sorry) or (sorry and _only_begs(sentence))):
             found = "hearing"
-        elif short and first_hits(cues.unclear, sentence):
+        elif short and _requests(unclear, sentence):
             found = found or "meaning"
         elif not _asks(sentence) and not first_hits(cues.prefaces, sentence):
             beside += len(_bare(sentence).split())
         if beside > BESIDE_REQUEST:
             return None
     return found
+
+
+def _is_unheard(sentence: str, *, sorry: bool) -> bool:
+    """Whether a sentence tells that the question was not heard; ``sorry``: with an apology."""
+    cues = _cues()
+    plain = (*cues.again, *cues.missed) if sorry else cues.again
+    denied = (*cues.unheard, *cues.vague) if sorry else cues.unheard
+    return _requests(plain, sentence) or (_denies(denied, sentence) and _requests(denied, sentence))
+
+
+def _denies(cues: Iterable[Cue], sentence: str) -> bool:
+    """Whether a word in front of the first of the ``cues`` denies it."""
+    before = sentence[: min(first_hits(cues, sentence), default=0)].lower()
+    return any(word.endswith(_cues().denials) for word in before.split())
+
+
+def _requests(cues: Iterable[Cue], sentence: str) -> bool:
+    """Whether one of the ``cues`` is what the speaker wants, and tells of nobody else.
+
+    An answer may hold the same words behind others: "then I ask: can you explain".
+    """
+    hits = first_hits(cues, sentence)
+    if not hits:
+        return False
+    before = _bare(sentence[: min(hits)])
+    return len(before.split()) <= BEFORE_REQUEST and not first_hits(_cues().tellers, before)
 
 
 def only_asks(text: str, question: GuideQuestion | None) -> bool:

@@ -41,7 +41,7 @@ def read_answer(plan: Plan, question: GuideQuestion | None, text: str) -> tuple[
     """Return what ``text`` lacks as an answer to ``question``; None: to the warm-up."""
     words = load_bank().phrases.words
     seen, count = readable((text,)), len(text.split())
-    requested = request_in(seen)
+    requested = request_in(seen, question)
     if requested:
         return (requested,)
     if is_blank(seen, words):

@@ -148,7 +148,7 @@ class _Retelling:
             case "hint":
                 return self._hint(turn, question_id)
             case "reply":
-                return self._reply(turn, question_id)
+                return self._reply(turn, question_id, intent)
             case "closing":
                 return self._closing(turn)
             case "answer":
@@ -275,11 +275,10 @@ class _Retelling:
                 return _Choice(text, (key,))
         return self._phrase(turn, "hints.any", hints.any)
 
-    def _reply(self, turn: int, question_id: str | None) -> _Choice:
-        answer = readable(self._answers[-1:])
-        lacks = read_answer(self._plan, self._planned(question_id), answer)
-        if question_id != "candidate-questions" or "hearing" in lacks:
-            return self._put_again(lacks)
+    def _reply(self, turn: int, question_id: str | None, intent: Intent | None) -> _Choice:
+        if question_id != "candidate-questions" or intent is not None:
+            answer = readable(self._answers[-1:])
+            return self._put_again(read_answer(self._plan, self._planned(question_id), answer))
         replies = self._phrases.replies
         if asks_nothing(self._answer, self._phrases.words):
             return self._phrase(turn, "replies.none", replies.none)

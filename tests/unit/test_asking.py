@@ -30,6 +30,8 @@ UNHEARD = [
     "Somebody rang at my door just now. What was the question?",
     "My connection dropped.",
     "Sorry, I missed that.",
+    "Sorry, I didn't catch that.",
+    "I can't hear you.",
     "Pardon?",
     "Wie bitte?",
     "Können Sie die Frage wiederholen?",
@@ -83,6 +85,16 @@ ANSWERS = [
         "My manager asked: what do you mean by done? I then wrote down with the team what it takes "
         "until something is done, and put it on the wall."
     ),
+    "I say: I'm sorry, I hear you, and I will stay on the line until I know what it is.",
+    "I listen, and then I ask: can you explain to me what you see on the screen just now?",
+    "I say that I hear you, that I can't speak of it yet, and when I will.",
+    "A linter will catch all of those, so I put one into CI.",
+    "I'm glad to hear you use Kafka here; we used RabbitMQ.",
+    "I found the connection was refused, so I restarted the proxy. Sorry for the short answer.",
+    "Tests catch that.",
+    "Another linter will catch all of them.",
+    "When somebody asks: do you mean this year? I answer with what the contract of this year has.",
+    "I'd love to hear what you enjoy most about working here.",
     (
         "A customer said sorry, could you repeat that to my boss, and I did, and then I wrote it "
         "down for both of them, so that nobody had to ask for it again on the next call."
@@ -108,6 +120,19 @@ def test_who_asks_what_is_meant_lacks_the_meaning(text: str) -> None:
 def test_an_answer_is_one_though_it_asks_something(text: str) -> None:
     assert request_in(text) is None
     assert not only_asks(text, None)
+
+
+def test_a_question_of_the_candidates_own_is_no_request_to_hear_one() -> None:
+    assert request_in("What was that reorganisation about that I read of?") is None
+    assert request_in("What was that?") == "hearing"
+
+
+def test_only_a_bare_request_is_one_where_the_question_calls_for_words_to_say() -> None:
+    calling = question("An angry customer calls. What do you say?")
+    said = "Could you explain to me what you see on the screen?"
+    assert request_in(said) == "meaning"
+    assert request_in(said, calling) is None
+    assert request_in("Sorry, could you please repeat the question?", calling) == "hearing"
 
 
 def test_a_request_at_the_end_of_an_answer_leaves_it_one() -> None:
