@@ -188,7 +188,7 @@ def verified(rating: Rating, turns: Sequence[Turn]) -> bool:
     """Whether a rating keeps the rule: each quote proves what it is to, and a score has one."""
     by_number = {turn.turn: turn for turn in answers_to(rating.question_id, turns)}
     if rating.question_id == "communication":
-        by_number = {turn.turn: turn for turn in turns if turn.speaker == "candidate"}
+        by_number = {turn.turn: turn for turn in spoken_answers(turns)}
     for evidence in rating.evidence:
         turn = by_number.get(evidence.turn)
         if turn is None or turn.text[evidence.start : evidence.end] != evidence.quote:

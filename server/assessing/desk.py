@@ -152,8 +152,10 @@ class Desk:
             raise AssessmentFailedError("unverifiable", retryable=False)
         # The order was placed by another clock: made before it, the rating would be paid for again.
         made_at = max(self._clock.now(), since)
+        # A rating that is kept and proves nothing gives way: `_find` would never find the new one.
+        kept = any(other.question_id == rating.question_id for other in material.ratings)
         await self._archive.put_rating(
-            material.session.interview_id, rating, made_at, again=since > 0
+            material.session.interview_id, rating, made_at, again=kept or since > 0
         )
 
     async def _tell(self, material: Material, rating: Rating) -> None:
