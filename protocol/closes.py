@@ -34,7 +34,7 @@ _REASONS: dict[int, str] = {
     Close.INTERNAL: "internal error; reconnect",
     Close.DRAINING: "this instance is going away; reconnect",
     Close.TOO_SLOW: "events are read too slowly; reconnect",
-    Close.HEARTBEAT_LOST: "no frame within 2.25 heartbeats; reconnect",
+    Close.HEARTBEAT_LOST: "no message and no ping within 2.25 heartbeats; reconnect",
     Close.RESYNCHRONISE: "the log changed under this socket; reconnect",
     Close.BACKEND_DOWN: "a backend is down; reconnect",
     Close.RATE_LIMITED: "too many commands or frames; slow down and reconnect",

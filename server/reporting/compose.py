@@ -48,7 +48,7 @@ def compose_report(
 ) -> Report:
     """Return the report of an interview. Equal arguments make equal reports.
 
-    ``earlier`` counts the interviews of its type that the candidate had held before, to be told.
+    ``earlier`` counts the interviews of its type that the candidate had begun before, to be told.
 
     Raises:
         ValueError: a rating is not proven by its quotes, or is none of this interview.

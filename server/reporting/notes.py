@@ -98,7 +98,7 @@ def _on_what_was_before(earlier: Mapping[Mode, int]) -> Iterator[str]:
     held = sum(earlier.values())
     if held:
         yield (
-            f"The candidate had held {_count(held, 'interview')} of this type before "
+            f"The candidate had begun {_count(held, 'interview')} of this type before "
             f"({earlier.get('practice', 0)} for practice, {earlier.get('assessment', 0)} "
             "assessed), and may know some of the questions."
         )

@@ -165,7 +165,7 @@ def test_how_often_somebody_was_interviewed_before_is_told(
     notes = composed(rated.turns, guided, rated.report.ratings, earlier=earlier).report.notes
     found = [note for note in notes if "before" in note]
     assert found == (
-        [f"The candidate had held {told}, and may know some of the questions."] if told else []
+        [f"The candidate had begun {told}, and may know some of the questions."] if told else []
     )
 
 
