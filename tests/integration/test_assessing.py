@@ -363,6 +363,8 @@ async def test_a_kept_rating_that_proves_nothing_any_more_is_made_anew(scene: Sc
         await scene.book.consider(session)
         await scene.settled()
     assert [rating.score for rating in (await scene.report(session)).ratings] == [4, 4]
+    kept = "SELECT score FROM ratings WHERE question_id = 'core-1'"
+    assert rows_of(scene.url, kept) == [(4,)], "who repeats the order finds it, and pays for none"
 
 
 async def test_the_database_itself_refuses_a_score_without_evidence(scene: Scene) -> None:

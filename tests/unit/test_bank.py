@@ -27,7 +27,7 @@ from protocol.commands import AnswerSubmit, Consent, DurableCommand, HintRequest
 from protocol.effects import Keep, Run
 from protocol.machine import Finished, Received, transition
 from protocol.plan import Plan, Weight
-from protocol.probing import Lack, intent_of, prepared
+from protocol.probing import REPLIES, Lack, intent_of, prepared
 from protocol.scalars import Difficulty, InterviewType, Kind, Level, Mode
 from protocol.session import OpenTurn, Session, Turn
 
@@ -705,6 +705,15 @@ def test_nobody_is_thanked_for_what_they_asked_back() -> None:
         closing = interview(plan, saying("What do you mean?"), f"{NAME}{number}")[-1]
         assert "thoughts on" not in closing.text
         assert "go about" not in closing.text
+
+
+def test_nobody_is_promised_a_repetition_that_will_not_come() -> None:
+    plan = Plan(type="behavioral", role="Baker", duration_minutes=15)
+    turns = interview(plan, saying("Sorry, could you repeat the question?"))
+    replies = [t for t in turns if (t.kind, t.question_id) == ("reply", "candidate-questions")]
+    leads = load_bank().phrases.hearing_replies
+    put_again = [any(turn.text.startswith(lead) for lead in leads) for turn in replies]
+    assert put_again == [True] * REPLIES + [False]
 
 
 def next_said(plan: Plan, turns: list[Turn], kind: Kind) -> str:
