@@ -151,8 +151,8 @@ async def test_reviewers_are_told_how_often_the_candidate_was_interviewed_before
         await scene.book.consider(practised)
         await scene.settled()
     told = (
-        "The candidate had held 4 interviews of this type before (3 for practice, 1 assessed), and "
-        "may know some of the questions."
+        "The candidate had begun 4 interviews of this type before (3 for practice, 1 assessed), "
+        "and may know some of the questions."
     )
     assert told in (await scene.report(assessed)).notes
     assert not any("before" in note for note in (await scene.report(practised)).notes)
